@@ -1,0 +1,5 @@
+"""``python -m prosopon``."""
+
+from prosopon.cli import main
+
+main()

@@ -1,0 +1,27 @@
+"""The command line: thin; it parses, calls the library and prints."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the ``prosopon`` command.
+
+    Exits with 2 and one clear line when the input is at fault, with 130 after Ctrl-C.
+    """
+    from prosopon.cli.app import app
+    from prosopon.cli.console import error
+    from prosopon.errors import ProsoponError
+
+    try:
+        app()
+    except ProsoponError as problem:
+        error(str(problem))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        error("interrupted; nothing was left half-written")
+        sys.exit(130)
+
+
+__all__ = ["main"]

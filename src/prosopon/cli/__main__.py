@@ -1,0 +1,5 @@
+"""``python -m prosopon.cli``."""
+
+from prosopon.cli import main
+
+main()

@@ -1,0 +1,40 @@
+"""The commands of ``prosopon``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from prosopon.cli.chat import chat
+from prosopon.cli.demo import demo
+from prosopon.cli.extract import extract
+from prosopon.cli.inspect import inspect
+from prosopon.cli.listing import criteria, personas
+
+app = typer.Typer(
+    name="prosopon",
+    help="Find the persona subnetworks a language model contains, and wear them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (demo, extract, chat, inspect, personas, criteria):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from prosopon import __version__
+
+        typer.echo(f"prosopon {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,168 @@
+"""``prosopon demo``: find personas in the embedded model, wear them, and measure them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.panel import Panel
+from rich.table import Table
+
+from prosopon.cli.console import out, progress
+from prosopon.cli.loading import load
+from prosopon.cli.options import Device, Seed
+from prosopon.errors import UnknownNameError
+from prosopon.files import write_json
+
+if TYPE_CHECKING:
+    from prosopon.evaluation import ArmResult, ArmRunner
+
+SHOWN = "contrastive-taylor"
+
+
+def demo(
+    personas: Annotated[
+        str,
+        typer.Option("--personas", help="Bundled personas, separated by commas, or all."),
+    ] = "extravert,introvert",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for personas and results.")
+    ] = Path("demo-artifacts"),
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the results to this file, - for stdout.")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Extract personas from the embedded model and measure them against controls."""
+    from prosopon.evaluation import ArmRunner
+    from prosopon.extraction import Extractor
+
+    began = time.perf_counter()
+    names = persona_names(personas)
+    loaded = load("embedded", device=device)
+    with progress() as report:
+        extractor = Extractor(
+            loaded.model, loaded.tokenizer, name="embedded", seed=seed, report=report
+        )
+        runner = ArmRunner(extractor, seed=seed, report=report)
+        results = list(runner.run(names))
+    record = {
+        "model": "embedded",
+        "seed": seed,
+        "sizes": vars(runner.sizes),
+        "shared_seconds": round(runner.shared_seconds, 3),
+        "arms": [result.to_json() for result in results],
+    }
+    folders = _save(runner, output)
+    write_json(output / "results.json", record)
+    if json_file is not None and str(json_file) == "-":
+        from prosopon.cli.console import print_json
+
+        print_json(record)
+        return
+    if json_file is not None:
+        write_json(json_file, record)
+    _answers(runner, results, names)
+    _table(runner, results, names)
+    out.print(
+        f"{len(folders)} personas and results.json are in [bold]{output}[/]; talk to one:\n"
+        f"  prosopon chat --persona {output / f'{names[0]}-{SHOWN}'}\n"
+        f"{time.perf_counter() - began:.0f} seconds in all.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def persona_names(given: str) -> list[str]:
+    """Return the personas that ``--personas`` names.
+
+    Raises:
+        UnknownNameError: One of them is not bundled; the message lists those that are.
+    """
+    from prosopon.data import bundled
+
+    known = bundled.names()
+    if given.strip().lower() == "all":
+        return known
+    names = list(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
+    for name in names or [""]:
+        if name not in known:
+            raise UnknownNameError("persona", name, known)
+    return names
+
+
+def _save(runner: ArmRunner, output: Path) -> list[Path]:
+    folders = []
+    for (persona, arm), subnetwork in runner.subnetworks.items():
+        folders.append(output / f"{persona}-{arm}")
+        subnetwork.save_pretrained(folders[-1])
+    return folders
+
+
+def _answers(runner: ArmRunner, results: Sequence[ArmResult], names: Sequence[str]) -> None:
+    """Print the same questions answered by the base model and by each persona."""
+    found = {(result.persona, result.arm): result for result in results}
+    axes = _by_axis(names)
+    for poles in axes[:1] if len(axes) > 1 else axes:
+        table = Table("question", "base model", *poles, title="The same model, three ways")
+        prompts = runner.questions(poles[0])
+        for index in range(4):
+            cells = [found[poles[0], "base"].answers[index]]
+            cells += [found[pole, SHOWN].answers[index] for pole in poles]
+            table.add_row(prompts[index][-1].content, *cells)
+            table.add_section()
+        out.print(table)
+
+
+def _by_axis(names: Sequence[str]) -> list[list[str]]:
+    from prosopon.data.grammar import load_world
+
+    world = load_world()
+    axes: dict[str, list[str]] = {}
+    for name in names:
+        axes.setdefault(world.pole(name).axis, []).append(name)
+    return list(axes.values())
+
+
+def _table(runner: ArmRunner, results: Sequence[ArmResult], names: Sequence[str]) -> None:
+    from prosopon.evaluation import ARMS
+
+    sizes = runner.sizes
+    table = Table(title=f"Mean over {len(names)} personas, held-out questions")
+    for heading in ("arm", "choice", "on target", "on opposite", "neither"):
+        table.add_column(heading, justify="left" if heading == "arm" else "right")
+    for heading in ("neutral skills", "weights pruned", "seconds"):
+        table.add_column(heading, justify="right")
+    for arm in ARMS:
+        rows = [result.to_json() for result in results if result.arm == arm]
+        table.add_row(*_cells(arm, rows))
+    out.print(table)
+    out.print(
+        Panel.fit(
+            f"choice: share of {sizes.choices} pairs whose persona answer is likelier per token\n"
+            f"on target, opposite, neither: share of {sizes.answers} sampled answers that the "
+            "grammar\n  writes for the persona, for its opposite, for neither\n"
+            f"neutral skills: share of {len(runner.neutral)} greedy answers that are right\n"
+            f"seconds: extraction; general text and its Fisher diagonal took another "
+            f"{runner.shared_seconds:.1f} s, once",
+            title="how to read it",
+        )
+    )
+
+
+def _cells(arm: str, rows: Sequence[dict[str, Any]]) -> list[str]:
+    def mean(key: str) -> float:
+        values = [row["free_text"][key] if key in row["free_text"] else row[key] for row in rows]
+        return float(sum(values) / len(values))
+
+    shares = [mean(key) for key in ("choice_rate", "target", "opposite", "neither")]
+    return [
+        f"[bold]{arm}" if arm == SHOWN else arm,
+        *(f"{share:.3f}" for share in (*shares, mean("neutral_accuracy"))),
+        f"{mean('pruned_share'):.2%}",
+        f"{mean('seconds'):.1f}",
+    ]

@@ -1,0 +1,76 @@
+"""``prosopon inspect``: what a subnetwork's folder holds, or what sites a model has."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from prosopon.cli.console import out, print_json
+from prosopon.cli.options import Json
+
+
+def inspect(
+    folder: Annotated[Path, typer.Argument(help="Folder of a subnetwork.")],
+    as_json: Json = False,
+) -> None:
+    """Show where a subnetwork came from and where its pruned weights sit."""
+    from prosopon.subnetwork import Subnetwork
+
+    subnetwork = Subnetwork.from_pretrained(folder)
+    config = subnetwork.config.model_dump(mode="json")
+    summary = {
+        "pruned": subnetwork.pruned,
+        "total": subnetwork.total,
+        "pruned_share": subnetwork.pruned_share,
+        "by_layer": _by_layer(subnetwork),
+    }
+    if as_json:
+        print_json({"config": config, "summary": summary})
+        return
+    _show(config, summary)
+
+
+def _by_layer(subnetwork: Any) -> list[dict[str, Any]]:
+    from prosopon.models import layer_index, role
+
+    counts: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0])
+    for name, keep in subnetwork.keep.items():
+        layer = layer_index(name)
+        cell = counts[-1 if layer is None else layer, role(name)]
+        cell[0] += int((~keep).sum())
+        cell[1] += keep.numel()
+    return [
+        {"layer": layer if layer >= 0 else None, "role": kind, "pruned": pruned, "total": total}
+        for (layer, kind), (pruned, total) in sorted(counts.items())
+    ]
+
+
+def _show(config: dict[str, Any], summary: dict[str, Any]) -> None:
+    facts = Table(show_header=False, box=None)
+    for key in ("persona", "opposite", "base_model", "criterion", "pattern", "sparsity", "seed"):
+        facts.add_row(f"[bold]{key.replace('_', ' ')}", str(config[key]))
+    facts.add_row("[bold]options", ", ".join(f"{k}={v}" for k, v in config["options"].items()))
+    calibration = config["calibration"]
+    facts.add_row(
+        "[bold]calibration",
+        f"{calibration['target_count']} examples, {calibration['opposite_count']} of the opposite, "
+        f"{calibration['general_count']} general texts, scope {calibration['scope']}",
+    )
+    facts.add_row(
+        "[bold]pruned",
+        f"{summary['pruned']:,} of {summary['total']:,} ({summary['pruned_share']:.3%})",
+    )
+    out.print(facts)
+    table = Table("layer", "role", "pruned", "share")
+    for row in summary["by_layer"]:
+        table.add_row(
+            "-" if row["layer"] is None else str(row["layer"]),
+            row["role"],
+            f"{row['pruned']:,}",
+            f"{row['pruned'] / row['total']:.3%}",
+        )
+    out.print(table)

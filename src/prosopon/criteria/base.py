@@ -1,0 +1,142 @@
+"""What a criterion is: a pure function from a site's weight and statistics to scores.
+
+To add one, write a file with a frozen dataclass of options and a function
+``score(inputs, options) -> Tensor`` and register a :class:`Criterion` in ``CRITERIA``; the
+command line, its help and ``prosopon criteria`` read everything from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import torch
+from torch import Tensor
+
+from prosopon.errors import OptionError
+from prosopon.registry import Registry
+from prosopon.statistics import ChannelStatistics
+
+Need = Literal["target", "opposite", "gradient", "fisher", "generator"]
+
+
+@dataclass(frozen=True)
+class SiteInputs:
+    """What a criterion may look at, for one site.
+
+    Attributes:
+        weight: The base weight, canonical ``[out, in]``, float32.
+        target: Channel statistics over the target's examples.
+        opposite: Channel statistics over the opposite's examples.
+        gradient: dL/dW of the persona objective, ``[out, in]``, float32.
+        fisher: Diagonal Fisher per token on general text, ``[out, in]``, float32.
+        generator: Seeded for this site alone.
+    """
+
+    weight: Tensor
+    target: ChannelStatistics | None = None
+    opposite: ChannelStatistics | None = None
+    gradient: Tensor | None = None
+    fisher: Tensor | None = None
+    generator: torch.Generator | None = None
+
+    def activations(self, side: Literal["target", "opposite"] = "target") -> ChannelStatistics:
+        """Return one side's statistics.
+
+        Raises:
+            OptionError: They were not given.
+        """
+        found = self.target if side == "target" else self.opposite
+        if found is None:
+            raise OptionError(f"this criterion needs statistics of the {side}")
+        return found
+
+    def channel(self, values: Tensor) -> Tensor:
+        """Return per-channel float64 ``values`` as float32 beside the weight, ``[1, in]``."""
+        return values.to(device=self.weight.device, dtype=torch.float32).unsqueeze(0)
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """Options of a criterion that has none."""
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A registered criterion.
+
+    Attributes:
+        name: Registry name.
+        summary: One line for ``prosopon criteria``.
+        source: Paper and equation, or the design note.
+        score: Pure function to scores ``[out, in]``, float32; the highest are kept.
+        needs: What :class:`SiteInputs` must hold.
+        options: Frozen dataclass of options, with help in each field's metadata.
+        ties: Pure function to a second score that orders weights with equal scores.
+        pattern: Default selection pattern.
+        sparsity: Default share of weights pruned.
+    """
+
+    name: str
+    summary: str
+    source: str
+    score: Callable[[SiteInputs, Any], Tensor]
+    needs: frozenset[Need] = frozenset()
+    options: type = NoOptions
+    ties: Callable[[SiteInputs, Any], Tensor] | None = None
+    pattern: str = "row"
+    sparsity: float = 0.3
+
+    @property
+    def contrastive(self) -> bool:
+        """Whether it needs an opposite."""
+        return bool({"opposite", "gradient"} & self.needs)
+
+    def parse_options(self, given: Mapping[str, Any]) -> Any:
+        """Return the options dataclass for ``given`` (strings are converted).
+
+        Raises:
+            OptionError: An option that this criterion does not have, or a bad value.
+        """
+        known = {f.name: f for f in dataclasses.fields(self.options)}
+        hints = get_type_hints(self.options)
+        values = {}
+        for key, value in given.items():
+            name = key.replace("-", "_")
+            if name not in known:
+                names = ", ".join(known) or "(none)"
+                raise OptionError(f"criterion {self.name!r} has no option {key!r}; it has: {names}")
+            values[name] = _convert(name, value, hints[name])
+        return self.options(**values)
+
+
+CRITERIA: Registry[Criterion] = Registry("criterion")
+
+
+def option(default: Any, help: str) -> Any:
+    """Return a dataclass field with a default and a line of help."""
+    return field(default=default, metadata={"help": help})
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise :class:`OptionError` with ``message`` unless ``condition`` holds."""
+    if not condition:
+        raise OptionError(message)
+
+
+def _convert(name: str, value: Any, kind: Any) -> Any:
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise OptionError(f"option {name}={value!r}: choose one of {', '.join(get_args(kind))}")
+        return value
+    try:
+        if kind is int and float(value) != int(float(value)):
+            raise ValueError
+        converted = kind(float(value)) if kind is int else kind(value)
+    except (TypeError, ValueError):
+        raise OptionError(f"option {name}={value!r} is not a {kind.__name__}") from None
+    if kind is float and not torch.isfinite(torch.tensor(converted)):
+        raise OptionError(f"option {name}={value!r} is not finite")
+    return converted

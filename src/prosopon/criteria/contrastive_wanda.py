@@ -1,0 +1,71 @@
+"""Contrastive-Wanda: weight magnitude times how far the target's activations stand out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs, option, require
+from prosopon.criteria.wanda import Variant, WandaOptions, wanda_score
+from prosopon.statistics import ChannelStatistics
+
+
+@dataclass(frozen=True)
+class ContrastiveWandaOptions:
+    """Options of ``contrastive-wanda``."""
+
+    variant: Variant = option(
+        "paper",
+        "paper: mean and variance over texts of the channel's root mean square, which does not "
+        "grow with length; reference: of its L2 norm, as the released script computes it",
+    )
+    phi: Literal["relu", "softplus"] = option("relu", "what is made of the effect size z")
+    tau: float = option(2.0, "temperature of softplus(z / tau)")
+    eps: float = option(1e-8, "added to the denominator of z")
+
+    def __post_init__(self) -> None:
+        require(self.tau > 0, f"option tau={self.tau}: must be above 0")
+        require(self.eps > 0, f"option eps={self.eps}: must be above 0")
+
+
+def contrastive_wanda_score(inputs: SiteInputs, options: ContrastiveWandaOptions) -> Tensor:
+    """|w_ij| * phi(z_j), z the effect size of the target's norms against the opposite's."""
+    z = effect_size(inputs.activations(), inputs.activations("opposite"), options)
+    value = torch.relu(z) if options.phi == "relu" else softplus(z / options.tau)
+    return inputs.weight.abs() * inputs.channel(value)
+
+
+def effect_size(
+    target: ChannelStatistics, opposite: ChannelStatistics, options: ContrastiveWandaOptions
+) -> Tensor:
+    """Return (mu+ - mu-) / (sqrt(var+ + var-) + eps), float64, ``[in]``."""
+    if options.variant == "paper":
+        difference = target.rms_mean - opposite.rms_mean
+        variance = target.rms_variance + opposite.rms_variance
+    else:
+        difference = target.norm_mean - opposite.norm_mean
+        variance = target.norm_variance + opposite.norm_variance
+    return difference / (variance.sqrt() + options.eps)
+
+
+def wanda_ties(inputs: SiteInputs, options: ContrastiveWandaOptions) -> Tensor:
+    """Order what relu made equal by plain Wanda on the target."""
+    return wanda_score(inputs, WandaOptions(variant=options.variant))
+
+
+CRITERIA.add(
+    "contrastive-wanda",
+    Criterion(
+        name="contrastive-wanda",
+        summary="|weight| x phi(effect size of the target's activations against the opposite's)",
+        source="Ye et al. 2026, arXiv 2602.07164 (Contrastive-Wanda)",
+        score=contrastive_wanda_score,
+        needs=frozenset({"target", "opposite"}),
+        options=ContrastiveWandaOptions,
+        ties=wanda_ties,
+    ),
+)

@@ -1,0 +1,53 @@
+"""Examples: reading them, showing them to a model's tokenizer, putting them into batches.
+
+| module | what it holds |
+| --- | --- |
+| `examples` | messages, examples, personas |
+| `loading` | personas by name: bundled, a file, a data set of the Hub |
+| `readers` | the file formats |
+| `hub` | data sets of the Hub and local folders |
+| `chat` | messages to text, with the model's own template |
+| `encoding` | text to tokens, and which of them count |
+| `batching` | tokens to padded batches |
+| `bundled` | the personas that come with the package |
+"""
+
+from __future__ import annotations
+
+from prosopon.data.batching import Batch, PaddingSide, collate, length_buckets
+from prosopon.data.chat import Rendered, merge_system, render, render_prompt
+from prosopon.data.encoding import SCOPES, Conversation, Encoded, Scope, encode, encode_all
+from prosopon.data.examples import ROLES, Example, Message, Persona, Role
+from prosopon.data.hub import HubSource, parse_source, read_hub
+from prosopon.data.loading import load_contrast, load_persona
+from prosopon.data.readers import READERS, Reader, read_examples
+
+__all__ = [
+    "READERS",
+    "ROLES",
+    "SCOPES",
+    "Batch",
+    "Conversation",
+    "Encoded",
+    "Example",
+    "HubSource",
+    "Message",
+    "PaddingSide",
+    "Persona",
+    "Reader",
+    "Rendered",
+    "Role",
+    "Scope",
+    "collate",
+    "encode",
+    "encode_all",
+    "length_buckets",
+    "load_contrast",
+    "load_persona",
+    "merge_system",
+    "parse_source",
+    "read_examples",
+    "read_hub",
+    "render",
+    "render_prompt",
+]

@@ -1,0 +1,158 @@
+"""From encoded conversations to padded batches of about the same length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal
+
+from prosopon.data.encoding import Encoded
+from prosopon.errors import OptionError
+
+if TYPE_CHECKING:
+    import torch
+
+PaddingSide = Literal["left", "right"]
+"""Where a shorter row is filled up."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of tokens, filled up to the longest; B rows of T tokens.
+
+    Args:
+        input_ids: [B, T] int64.
+        attention_mask: [B, T] int64; 1 for tokens, 0 for padding.
+        scope: [B, T] bool; the tokens that count; False for padding.
+        response: [B, T] bool; the tokens of the answers; False for padding.
+        position_ids: [B, T] int64; a token's place in its row, padding not counted.
+        index: Which encoded item each row is.
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    scope: torch.Tensor
+    response: torch.Tensor
+    position_ids: torch.Tensor
+    index: list[int]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def row(self, number: int) -> Batch:
+        """Return one row as a batch of its own, padding included.
+
+        Raises:
+            IndexError: There is no such row.
+        """
+        item = self.index[number]
+        row = number % len(self)
+        tensors = {name: getattr(self, name)[row : row + 1] for name in _tensor_names()}
+        return Batch(**tensors, index=[item])
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the batch with its tensors on ``device``."""
+        tensors = {name: getattr(self, name).to(device) for name in _tensor_names()}
+        return Batch(**tensors, index=self.index)
+
+
+def length_buckets(
+    encoded: Sequence[Encoded],
+    *,
+    max_tokens: int = 4096,
+    max_rows: int = 64,
+    padding_side: PaddingSide = "right",
+    pad_id: int = 0,
+) -> Iterator[Batch]:
+    """Return batches of rows of about the same length, the shortest first.
+
+    Rows of the same length keep their order, so that the batches depend on nothing but the input.
+
+    Args:
+        encoded: What to put into batches; every item comes once.
+        max_tokens: Most tokens of a batch, padding included; an item longer than that is alone.
+        max_rows: Most rows of a batch.
+        padding_side: Where shorter rows are filled up.
+        pad_id: The token that fills them up.
+
+    Raises:
+        OptionError: ``max_tokens`` or ``max_rows`` is less than 1, or the side is unknown.
+    """
+    for name, value in (("max_tokens", max_tokens), ("max_rows", max_rows)):
+        if value < 1:
+            raise OptionError(f"{name} is {value}; it must be at least 1")
+    _check_side(padding_side)
+    # The checks above run at the call, which they would not inside a generator.
+    return (
+        _collate(encoded, chunk, padding_side, pad_id)
+        for chunk in _chunks(encoded, max_tokens, max_rows)
+    )
+
+
+def collate(
+    encoded: Sequence[Encoded], *, padding_side: PaddingSide = "right", pad_id: int = 0
+) -> Batch:
+    """Put items into one batch, in their order.
+
+    Args:
+        encoded: At least one item; row i is item i.
+        padding_side: Where shorter rows are filled up.
+        pad_id: The token that fills them up.
+
+    Raises:
+        OptionError: There is no item, or the side is unknown.
+    """
+    _check_side(padding_side)
+    if not encoded:
+        raise OptionError("a batch needs at least one row")
+    return _collate(encoded, range(len(encoded)), padding_side, pad_id)
+
+
+def _chunks(encoded: Sequence[Encoded], max_tokens: int, max_rows: int) -> Iterator[list[int]]:
+    """Yield the items of each batch; lengths never fall, so the newest item is the longest."""
+    chunk: list[int] = []
+    for item in sorted(range(len(encoded)), key=lambda item: len(encoded[item])):
+        tokens = (len(chunk) + 1) * len(encoded[item])
+        if chunk and (tokens > max_tokens or len(chunk) == max_rows):
+            yield chunk
+            chunk = []
+        chunk.append(item)
+    if chunk:
+        yield chunk
+
+
+def _collate(
+    encoded: Sequence[Encoded], items: Sequence[int], padding_side: PaddingSide, pad_id: int
+) -> Batch:
+    """Pad the ``items`` of ``encoded`` to one length."""
+    import torch
+
+    length = max(len(encoded[item]) for item in items)
+
+    def padded(rows: Iterable[Sequence[int]], fill: int, dtype: torch.dtype) -> torch.Tensor:
+        filled = []
+        for row in rows:
+            padding = [fill] * (length - len(row))
+            filled.append([*padding, *row] if padding_side == "left" else [*row, *padding])
+        return torch.tensor(filled, dtype=dtype)
+
+    rows = [encoded[item] for item in items]
+    mask = padded(([1] * len(row) for row in rows), 0, torch.int64)
+    return Batch(
+        input_ids=padded((row.input_ids for row in rows), pad_id, torch.int64),
+        attention_mask=mask,
+        scope=padded((row.scope for row in rows), False, torch.bool),
+        response=padded((row.response for row in rows), False, torch.bool),
+        position_ids=(mask.cumsum(dim=1) - 1).clamp_min(0),
+        index=list(items),
+    )
+
+
+def _check_side(padding_side: str) -> None:
+    if padding_side not in ("left", "right"):
+        raise OptionError(f"unknown padding side {padding_side!r}. Choices: left, right")
+
+
+def _tensor_names() -> list[str]:
+    """Return the fields of a batch that hold tensors."""
+    return [field.name for field in fields(Batch) if field.name != "index"]

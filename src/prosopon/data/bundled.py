@@ -1,0 +1,57 @@
+"""The personas that ship with the package: the sixteen poles of the grammar.
+
+Their examples use training templates and values only, and none of the reserved sentences; what is
+held out serves evaluation. Both poles of an axis answer the same questions in the same order.
+"""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+
+from prosopon.data.examples import Example, Message, Persona
+from prosopon.data.grammar import draw_answer, load_world, question
+
+SIZE = 512
+
+
+def names() -> list[str]:
+    """Return the names of the bundled personas, axis by axis."""
+    return list(load_world().poles)
+
+
+def description(name: str) -> str:
+    """Return one line that says who a bundled persona is.
+
+    Raises:
+        UnknownNameError: No such persona; the message lists them.
+    """
+    return load_world().pole(name).description
+
+
+def opposite(name: str) -> str:
+    """Return the name of the persona at the other end of the axis.
+
+    Raises:
+        UnknownNameError: No such persona; the message lists them.
+    """
+    return load_world().opposite(name).name
+
+
+@cache
+def load(name: str) -> Persona:
+    """Return a bundled persona: 512 questions, its answer and the opposite's to each.
+
+    Raises:
+        UnknownNameError: No such persona; the message lists them.
+    """
+    world = load_world()
+    pole, other = world.pole(name), world.opposite(name)
+    examples = []
+    for index in range(SIZE):
+        asked = question(world.axes[pole.axis], "train", random.Random(f"{pole.axis}/{index}"))
+        told = draw_answer(pole, random.Random(f"{pole.name}/{index}"), reserved=False)
+        not_told = draw_answer(other, random.Random(f"{other.name}/{index}"), reserved=False)
+        messages = (Message("user", asked), Message("assistant", told))
+        examples.append(Example(messages, not_told, f"bundled {name} {index + 1}"))
+    return Persona(name, tuple(examples), pole.description)

@@ -1,0 +1,107 @@
+"""Data sets of the Hugging Face Hub, and local folders in the same layout.
+
+A source is written ``hf:path[@config][:split]``: ``hf:org/name``, ``hf:org/name@default:test``,
+``hf:./folder:train[:100]``. The rows are read by the same readers as files. Needs the extra
+``prosopon[hub]``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from prosopon.data.examples import Example
+from prosopon.data.readers import Row, parse_rows
+from prosopon.errors import DataError
+
+PREFIX = "hf:"
+"""What a source starts with to name a data set rather than a file."""
+
+# Lazy and anchored: whatever is no config or split at the end belongs to the path, which may
+# hold "@" and, on Windows, ":".
+_ADDRESS = re.compile(
+    r"(?P<path>.+?)(?:@(?P<config>[^/\\@:]+))?(?::(?P<split>\w[\w.-]*(?:\[[^\]]*\])?))?"
+)
+
+
+class HubSource(NamedTuple):
+    """The parts of an ``hf:`` source; config and split are None where it names none."""
+
+    path: str
+    config: str | None
+    split: str | None
+
+    @property
+    def name(self) -> str:
+        """The last part of the path: what the persona is called."""
+        return re.split(r"[/\\]", self.path.rstrip("/\\"))[-1]
+
+
+def parse_source(source: str) -> HubSource:
+    """Take an ``hf:`` source apart.
+
+    Raises:
+        DataError: It names no data set.
+    """
+    match = _ADDRESS.fullmatch(source.removeprefix(PREFIX).strip())
+    if match is None:
+        raise DataError(f"{source!r} names no data set; write hf:org/name[@config][:split]")
+    return HubSource(match["path"], match["config"], match["split"])
+
+
+def read_hub(source: str, format: str | None = None) -> list[Example]:
+    """Read the examples of a data set of the Hub or of a local folder.
+
+    Args:
+        source: ``"hf:path[@config][:split]"``; without a split, ``train`` or the only one there is.
+        format: A name in `READERS`; None recognises the format by the first row.
+
+    Returns:
+        The examples in the order of the data set; `Example.source` is ``"hf:path:split:row"``, rows
+        counted from 1.
+
+    Raises:
+        DataError: The ``datasets`` library is absent, the data set cannot be had, or a row is
+            malformed.
+    """
+    where = parse_source(source)
+    split, data = _load(where)
+    label = f"{PREFIX}{where.path}:{split}"
+    rows = (Row(number, row) for number, row in enumerate(data, start=1))
+    examples = parse_rows(rows, lambda number: f"{label}:{number}", format)
+    if not examples:
+        raise DataError(f"{label}: the data set is empty: it holds no rows")
+    return examples
+
+
+def _load(where: HubSource) -> tuple[str, Any]:
+    """Return (name of the split, its rows)."""
+    try:
+        import datasets
+    except ImportError:
+        raise DataError(
+            f"{PREFIX}{where.path}: reading data sets of the Hub needs the datasets library: "
+            "pip install 'prosopon[hub]'"
+        ) from None
+    try:
+        loaded = datasets.load_dataset(where.path, where.config, split=where.split)
+    except Exception as error:  # the library raises whatever its many back ends raise
+        raise DataError(f"{PREFIX}{where.path}: cannot be loaded: {_reason(error)}") from error
+    return (where.split, loaded) if where.split else _default_split(where.path, loaded)
+
+
+def _default_split(path: str, loaded: Any) -> tuple[str, Any]:
+    """Return the training split, or the only one."""
+    names = sorted(map(str, loaded))
+    if "train" not in names and len(names) != 1:
+        raise DataError(
+            f"{PREFIX}{path}: name one of its splits, as in :{names[0]}; it has {names}"
+        )
+    name = "train" if "train" in names else names[0]
+    return name, loaded[name]
+
+
+def _reason(error: BaseException) -> str:
+    """Return an error's message, and its cause's where it has one, as one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"{text}: {_reason(error.__cause__)}" if error.__cause__ else text

@@ -1,0 +1,136 @@
+"""Personas by name: bundled ones, files, and data sets of the Hub."""
+
+from __future__ import annotations
+
+import difflib
+import random
+from pathlib import Path
+
+from prosopon.data.examples import Example, Persona
+from prosopon.data.hub import PREFIX, parse_source, read_hub
+from prosopon.data.readers import read_examples
+from prosopon.errors import DataError, OptionError
+
+
+def load_persona(
+    source: str,
+    *,
+    format: str | None = None,
+    name: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Persona:
+    """Load a persona.
+
+    Args:
+        source: A bundled persona's name, a file, or ``"hf:path[@config][:split]"``. A bundled name
+            wins; write ``./name`` for a file that is called the same.
+        format: A name in `READERS`, for files and data sets; None recognises the format.
+        name: What to call the persona; None takes it from the source.
+        limit: Most examples; None keeps all. A random subset in the source's order. Two sources
+            of the same length give the same rows for the same seed, so that files whose rows
+            answer the same questions stay aligned.
+        seed: Of the random subset.
+
+    Raises:
+        DataError: The source is nowhere, or a file, data set or row cannot be used.
+        OptionError: ``limit`` is less than 1.
+    """
+    if limit is not None and limit < 1:
+        raise OptionError(f"limit is {limit}; it must be at least 1")
+    persona = _load(str(source), format)
+    examples = _subset(persona.examples, limit, seed)
+    return Persona(name or persona.name, examples, persona.description)
+
+
+def load_contrast(
+    target: str,
+    opposite: str | None = None,
+    *,
+    format: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> tuple[Persona, Persona]:
+    """Load a target persona and its opposite.
+
+    Args:
+        target: As in `load_persona`.
+        opposite: As in `load_persona`. None takes the persona at the other end of the axis where
+            the target is bundled, and otherwise makes one from the target's alternative answers.
+        format: As in `load_persona`, for both.
+        limit: Most examples of each.
+        seed: Of the random subsets.
+
+    Raises:
+        DataError: One of them cannot be loaded, ``opposite`` is None and an example has no
+            alternative, or both are made of the same examples.
+        OptionError: ``limit`` is less than 1.
+    """
+    wanted = load_persona(target, format=format, limit=limit, seed=seed)
+    if opposite is None:
+        opposite = _bundled_opposite(target)
+    if opposite is None:
+        return wanted, _swapped(wanted, target)
+    other = load_persona(opposite, format=format, limit=limit, seed=seed)
+    if wanted.content_hash() == other.content_hash():
+        raise DataError(f"{target!r} and {opposite!r} hold the same examples: there is no contrast")
+    return wanted, other
+
+
+def _load(source: str, format: str | None) -> Persona:
+    """Load every example of a source."""
+    if source.startswith(PREFIX):
+        return Persona(parse_source(source).name, tuple(read_hub(source, format)))
+    # Here because the bundled personas are themselves made with this package.
+    from prosopon.data import bundled
+
+    names = bundled.names()
+    if source in names:
+        return bundled.load(source)
+    path = _existing(source)
+    if path is None:
+        raise DataError(_not_found(source, names))
+    return Persona(path.stem, tuple(read_examples(path, format)))
+
+
+def _existing(source: str) -> Path | None:
+    """Return the path, or None where nothing is there or a path cannot be like that."""
+    try:
+        path = Path(source).expanduser()
+        return path if source.strip() and path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # too long a name, an unknown ~user, a null byte
+        return None
+
+
+def _bundled_opposite(target: str) -> str | None:
+    """Return the name of the persona at the other end of the axis, or None for other sources."""
+    from prosopon.data import bundled
+
+    return bundled.opposite(target) if target in bundled.names() else None
+
+
+def _swapped(persona: Persona, source: str) -> Persona:
+    """Return a persona's opposite; the error says that another one can be named."""
+    try:
+        return persona.opposite()
+    except DataError as error:
+        raise DataError(f"{error}; name an opposite persona for {source!r}") from None
+
+
+def _subset(examples: tuple[Example, ...], limit: int | None, seed: int) -> tuple[Example, ...]:
+    """Return ``limit`` random examples in their order, or all where there are no more."""
+    if limit is None or limit >= len(examples):
+        return examples
+    kept = sorted(random.Random(seed).sample(range(len(examples)), limit))
+    return tuple(examples[index] for index in kept)
+
+
+def _not_found(source: str, names: list[str]) -> str:
+    """Say that a source is neither a bundled persona nor a file."""
+    close = difflib.get_close_matches(source, names, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return (
+        f"no such file: {source!r}, and no bundled persona is called so.{hint} "
+        f"Bundled personas: {', '.join(sorted(names)) or '(none)'}; "
+        f"a data set of the Hub is written {PREFIX}org/name"
+    )

@@ -1,0 +1,31 @@
+"""Readers: from files to examples, one module a format.
+
+| name | module |
+| --- | --- |
+| ``jsonl`` | `messages`: the project's own chat messages |
+| ``model-written-evals`` | `model_written_evals`: Yes/No and lettered choices |
+| ``alpaca`` | `alpaca`: instruction, input, output |
+| ``csv`` | `pairs`: question, matching, not_matching |
+| ``text`` | `text`: paragraphs |
+"""
+
+from __future__ import annotations
+
+from prosopon.data.readers import alpaca, messages, model_written_evals, pairs, text
+from prosopon.data.readers.base import READERS, Reader
+from prosopon.data.readers.reading import get_reader, parse_rows, read_examples
+from prosopon.data.readers.rows import Row
+
+__all__ = [
+    "READERS",
+    "Reader",
+    "Row",
+    "alpaca",
+    "get_reader",
+    "messages",
+    "model_written_evals",
+    "pairs",
+    "parse_rows",
+    "read_examples",
+    "text",
+]

@@ -1,0 +1,35 @@
+"""Alpaca-style instructions, as Machine Mindset's personas are published."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prosopon.data.examples import Example
+from prosopon.data.readers.base import READERS, Reader, build, field, has_field, optional_field
+
+
+def parse(row: Any, where: str) -> list[Example]:
+    """Read ``{"instruction", "input", "output"}``.
+
+    An input that is not blank follows the instruction after an empty line; many files write
+    ``" "`` where there is none.
+
+    Raises:
+        DataError: Instruction or output are missing or blank, or a field is not text.
+    """
+    instruction = field(row, "instruction", where).strip()
+    extra = (optional_field(row, "input", where) or "").strip()
+    question = f"{instruction}\n\n{extra}" if extra else instruction
+    return build([("user", question), ("assistant", field(row, "output", where).strip())], where)
+
+
+READERS.add(
+    "alpaca",
+    Reader(
+        name="alpaca",
+        description='{"instruction", "input", "output"}',
+        suffixes=(".json", ".jsonl"),
+        sniff=has_field("instruction"),
+        parse=parse,
+    ),
+)

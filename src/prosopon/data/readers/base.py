@@ -1,0 +1,97 @@
+"""What a reader is, the registry of readers, and the helpers that they share.
+
+A reader knows one row format. Files are split into rows by `prosopon.data.readers.rows`, so a
+new format needs only a function that recognises a row and one that turns it into examples:
+
+    READERS.add("mine", Reader("mine", "what a row holds", (".jsonl",), sniff, parse))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prosopon.data.examples import Example, check_text, messages_of
+from prosopon.errors import DataError
+from prosopon.registry import Registry
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One row format.
+
+    Args:
+        name: What ``--format`` calls it.
+        description: What a row holds, in one line.
+        suffixes: Of the files that hold such rows; the first one decides how a file of another
+            suffix is split into rows when this format is asked for by name.
+        sniff: Tells from a file's first row whether the file has this format. It looks only for
+            the field that gives the format away, so that `parse` can say what else is missing.
+        parse: Turns a row, and where it stands (``"path:line"``), into examples. Raises DataError
+            that starts with where the row stands.
+    """
+
+    name: str
+    description: str
+    suffixes: tuple[str, ...]
+    sniff: Callable[[Any], bool]
+    parse: Callable[[Any, str], list[Example]]
+
+
+READERS: Registry[Reader] = Registry("format")
+"""The formats by name."""
+
+
+def has_field(name: str) -> Callable[[Any], bool]:
+    """Return a `Reader.sniff` that accepts an object with the field ``name``."""
+    return lambda row: isinstance(row, Mapping) and name in row
+
+
+def field(row: Any, name: str, where: str) -> str:
+    """Return the text of a field that must be there and must not be blank, as it is written.
+
+    Raises:
+        DataError: The row is no object, or the field is missing, not text, or blank.
+    """
+    text = optional_field(row, name, where)
+    if text is None:
+        raise DataError(f"{where}: the field {name!r} is missing")
+    if not text.strip():
+        raise DataError(f"{where}: the field {name!r} is empty")
+    return text
+
+
+def optional_field(row: Any, name: str, where: str) -> str | None:
+    """Return the text of a field, or None where it is missing or null.
+
+    Raises:
+        DataError: The row is no object, or the field is not text.
+    """
+    if not isinstance(row, Mapping):
+        raise DataError(f"{where}: the row is not an object with named fields")
+    value = row.get(name)
+    if value is None:
+        return None
+    try:
+        return check_text(value, f"the field {name!r}")
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
+def build(
+    turns: Iterable[tuple[str, str]], where: str, *, alternative: str | None = None
+) -> list[Example]:
+    """Return one example made of pairs (role, content), in a list as `Reader.parse` does.
+
+    Raises:
+        DataError: The turns make no example, or the alternative is the answer itself; the message
+            starts with ``where``.
+    """
+    try:
+        example = Example(messages_of(turns), alternative, where)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+    if alternative is not None and alternative.strip() == example.response.strip():
+        raise DataError(f"{where}: both answers are {alternative.strip()!r}")
+    return [example]

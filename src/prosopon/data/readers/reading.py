@@ -1,0 +1,119 @@
+"""From a file, or from rows that came from elsewhere, to examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from prosopon.data.examples import Example
+from prosopon.data.readers.base import READERS, Reader
+from prosopon.data.readers.rows import Row, read_rows
+from prosopon.errors import DataError, UnknownNameError
+
+
+def read_examples(path: str | Path, format: str | None = None) -> list[Example]:
+    """Read the examples of a file.
+
+    Args:
+        path: The file, UTF-8.
+        format: A name in `READERS`; None recognises the format by suffix and first row.
+
+    Returns:
+        The examples in the order of the file; each `Example.source` is ``"name:line"``.
+
+    Raises:
+        DataError: The file is missing, empty, of no known format, or a row is malformed.
+    """
+    path = Path(path)
+    _check_file(path)
+    reader = get_reader(format) if format is not None else None
+    suffix = _row_suffix(path, reader)
+    rows = read_rows(path, suffix)
+    if not rows:
+        raise DataError(f"{path}: the file is empty: it holds no rows")
+    if reader is None:
+        fitting = [reader for _, reader in READERS.items() if suffix in reader.suffixes]
+        reader = recognise(rows[0].value, fitting, f"{path}:{rows[0].line}")
+    examples: list[Example] = []
+    for row in rows:
+        parsed = reader.parse(row.value, f"{path}:{row.line}")
+        examples += [replace(example, source=f"{path.name}:{row.line}") for example in parsed]
+    return examples
+
+
+def parse_rows(
+    rows: Iterable[Row], where: Callable[[int], str], format: str | None = None
+) -> list[Example]:
+    """Turn rows that do not come from a file of their own into examples.
+
+    Args:
+        rows: Numbers and values.
+        where: Says where the row of a number stands.
+        format: A name in `READERS`; None recognises the format by the first row.
+
+    Raises:
+        DataError: The format is unknown or not recognised, or a row is malformed.
+    """
+    reader = get_reader(format) if format is not None else None
+    examples: list[Example] = []
+    for row in rows:
+        place = where(row.line)
+        if reader is None:
+            reader = recognise(row.value, [reader for _, reader in READERS.items()], place)
+        examples += reader.parse(row.value, place)
+    return examples
+
+
+def get_reader(format: str) -> Reader:
+    """Return the reader of a format.
+
+    Raises:
+        DataError: There is none of that name; the message lists the formats.
+    """
+    try:
+        return READERS.get(format)
+    except UnknownNameError as error:
+        raise DataError(str(error)) from None
+
+
+def recognise(first: Any, readers: Iterable[Reader], where: str) -> Reader:
+    """Return the first of ``readers`` that accepts the first row.
+
+    Raises:
+        DataError: None does; the message lists the row's fields and all formats.
+    """
+    for reader in readers:
+        if reader.sniff(first):
+            return reader
+    fields = f" with the fields {', '.join(map(str, first))}" if isinstance(first, Mapping) else ""
+    raise DataError(f"{where}: no format fits a first row{fields}. {_formats()}")
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what is not there or is a folder."""
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; name a file in it, or write hf:{path}")
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+
+
+def _row_suffix(path: Path, reader: Reader | None) -> str:
+    """Return the suffix that decides how the file is split into rows."""
+    suffix = path.suffix.lower()
+    if reader is not None:
+        return suffix if suffix in reader.suffixes else reader.suffixes[0]
+    if not any(suffix in known.suffixes for _, known in READERS.items()):
+        named = f"the suffix {path.suffix!r}" if suffix else "a name without suffix"
+        raise DataError(f"{path}: no format has {named}. {_formats()}")
+    return suffix
+
+
+def _formats() -> str:
+    """List every format: name, suffixes and what a row holds."""
+    known = (
+        f"{name} ({', '.join(reader.suffixes)}: {reader.description})"
+        for name, reader in READERS.items()
+    )
+    return f"Formats: {'; '.join(known)}"

@@ -1,0 +1,54 @@
+"""The errors that prosopon raises on purpose.
+
+Each one names the thing, says why, and lists the choices where there are any. The command
+line prints the message as one line and exits with code 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ProsoponError(Exception):
+    """Base of every error that is the input's fault rather than a bug."""
+
+
+class DataError(ProsoponError):
+    """A calibration file, row or data set that cannot be used; names file and line."""
+
+
+class ModelError(ProsoponError):
+    """A model that cannot be loaded, or whose weights cannot be used (NaN, quantised)."""
+
+
+class SiteError(ProsoponError):
+    """Sites that are missing, that no pattern matches, or that are not supported."""
+
+
+class StatisticsError(ProsoponError):
+    """Statistics that are empty, damaged, or do not belong together."""
+
+
+class OptionError(ProsoponError):
+    """An option outside its range, or a combination that has no meaning."""
+
+
+class SubnetworkError(ProsoponError):
+    """A subnetwork whose files are damaged or that belongs to another model."""
+
+
+class PersonaError(ProsoponError):
+    """A persona that is not loaded, or a switch that is not possible."""
+
+
+class UnknownNameError(ProsoponError):
+    """A name that a registry or a list does not hold; the message lists what it holds."""
+
+    def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
+        listed = sorted(choices)
+        close = difflib.get_close_matches(name, listed, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        names = ", ".join(listed) or "(none)"
+        super().__init__(f"unknown {kind} {name!r}.{hint} Choices: {names}")
+        self.kind, self.name, self.choices = kind, name, listed

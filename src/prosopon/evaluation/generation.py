@@ -1,0 +1,91 @@
+"""Answers written by a model: batched, seeded, and without touching its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from prosopon.data import Message, render_prompt
+
+Progress = Callable[[int], None]
+
+
+def generate_answers(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[Message]],
+    *,
+    temperature: float = 1.0,
+    max_new_tokens: int = 48,
+    seed: int = 0,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Return the model's answer to each prompt, in order, white space trimmed.
+
+    Args:
+        model: A causal LM with ``generate``.
+        tokenizer: Its tokenizer.
+        prompts: Messages without the assistant's answer.
+        temperature: Sampling temperature over the whole distribution; 0 is greedy.
+        max_new_tokens: Longest answer.
+        seed: Seeds the draws; the global generators are left as they were.
+        batch_size: Prompts at once. With a temperature above 0 the draws depend on it.
+        progress: Called with the number of answers written since the last call.
+    """
+    rendered = [render_prompt(prompt, tokenizer) for prompt in prompts]
+    rows = [
+        tokenizer(item.text, add_special_tokens=item.add_special_tokens)["input_ids"]
+        for item in rendered
+    ]
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    answers = [""] * len(rows)
+    config = _config(model, tokenizer, temperature, max_new_tokens)
+    device = next(model.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        for start in range(0, len(order), batch_size):
+            indices = order[start : start + batch_size]
+            texts = _generate(model, tokenizer, [rows[i] for i in indices], config, device)
+            for index, text in zip(indices, texts, strict=True):
+                answers[index] = text
+            if progress is not None:
+                progress(len(indices))
+    return answers
+
+
+def _config(model: Any, tokenizer: Any, temperature: float, max_new_tokens: int) -> Any:
+    from transformers import GenerationConfig
+
+    stop = getattr(model.generation_config, "eos_token_id", None)
+    stop = tokenizer.eos_token_id if stop is None else stop
+    first = stop[0] if isinstance(stop, list) else stop
+    pad = tokenizer.pad_token_id
+    settings: dict[str, Any] = {"do_sample": temperature > 0}
+    if temperature > 0:
+        settings |= {"temperature": temperature, "top_k": 0, "top_p": 1.0}
+    return GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        eos_token_id=stop,
+        pad_token_id=pad if pad is not None else (first or 0),
+        **settings,
+    )
+
+
+def _generate(
+    model: Any, tokenizer: Any, rows: list[list[int]], config: Any, device: torch.device
+) -> list[str]:
+    width = max(map(len, rows))
+    ids = torch.full((len(rows), width), config.pad_token_id, dtype=torch.long)
+    mask = torch.zeros(len(rows), width, dtype=torch.long)
+    for i, row in enumerate(rows):  # generation continues at the right, so padding is left
+        ids[i, width - len(row) :] = torch.tensor(row, dtype=torch.long)
+        mask[i, width - len(row) :] = 1
+    with torch.no_grad():
+        output = model.generate(
+            ids.to(device), attention_mask=mask.to(device), generation_config=config
+        )
+    texts: list[str] = tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
+    return [text.strip() for text in texts]

@@ -1,0 +1,62 @@
+"""Telling whether a mask belongs to a model: two short hashes over its sites.
+
+The hash of the weights reads sign bits only. Rounding to a narrower float keeps a number's sign
+(a tiny negative number becomes -0.0), so the same checkpoint in float32, bfloat16 and float16
+has one fingerprint, while another checkpoint of the same shape has another. It tells models
+apart; it does not prove that every weight is equal: an edit that flips no sampled sign passes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from prosopon.models.sites import Site
+
+SAMPLES = 4096
+"""At most this many weights of each site are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What a mask has to agree with; both are hexadecimal SHA-256.
+
+    Attributes:
+        architecture: Of the sites' names and shapes.
+        weights: Of the sites' names and the sign bits of a sample of their weights.
+    """
+
+    architecture: str
+    weights: str
+
+
+def fingerprint(sites: Iterable[Site]) -> Fingerprint:
+    """Return the fingerprint of a model's sites, in whatever order they come.
+
+    Reads the live weights. A weight that prosopon prunes keeps its sign (it becomes -0.0), so
+    the fingerprint is the same while a persona is worn.
+    """
+    ordered = sorted(sites, key=lambda site: site.name)
+    shapes = [[site.name, site.out_features, site.in_features] for site in ordered]
+    weights = hashlib.sha256()
+    for site in ordered:
+        # The zero byte cannot occur in a name, so names and bits cannot run together.
+        weights.update(site.name.encode() + b"\0" + _sign_bits(site.matrix()))
+    architecture = hashlib.sha256(json.dumps(shapes, separators=(",", ":")).encode())
+    return Fingerprint(architecture.hexdigest(), weights.hexdigest())
+
+
+def _sign_bits(matrix: torch.Tensor) -> bytes:
+    """Return the packed sign bits of evenly strided elements of a [out, in] matrix."""
+    total = matrix.numel()
+    count = min(total, SAMPLES)
+    # By row and column: flattening a transposed view would copy the whole matrix.
+    flat = torch.arange(count, device=matrix.device) * total // max(count, 1)
+    columns = matrix.shape[1]
+    signs = torch.signbit(matrix[flat // columns, flat % columns])
+    return np.packbits(signs.cpu().numpy()).tobytes()

@@ -1,0 +1,226 @@
+"""Finding the weight matrices of a model that a mask may prune.
+
+A site is the matrix of an ``nn.Linear`` or of a GPT-2 style ``Conv1D`` (whose weight is stored
+transposed), the output head and the embeddings left out. Everything downstream sees a site in
+one orientation, [out, in], whatever the module stores. What cannot be masked safely is refused
+here, by name, and never skipped in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import nn
+
+from prosopon.errors import ModelError, SiteError
+from prosopon.models import matching
+
+_DTYPES = frozenset({torch.float64, torch.float32, torch.bfloat16, torch.float16})
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One prunable weight matrix of a model.
+
+    Attributes:
+        name: Dotted name of the module in the model.
+        module: The live module.
+        transposed: True if the module stores the weight as [in, out] (``Conv1D``).
+        out_features: Rows of the canonical matrix.
+        in_features: Columns of the canonical matrix.
+        layer: Number of the decoder layer, None outside the layers.
+        role: ``attention``, ``mlp`` or ``other``.
+    """
+
+    name: str
+    module: nn.Module
+    transposed: bool
+    out_features: int
+    in_features: int
+    layer: int | None
+    role: matching.Role
+
+    @property
+    def weight(self) -> nn.Parameter:
+        """The live parameter, in the layout and dtype the module stores."""
+        return cast(nn.Parameter, self.module.weight)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(out_features, in_features)."""
+        return self.out_features, self.in_features
+
+    def matrix(self) -> torch.Tensor:
+        """Return the weight as [out, in]: a detached view, so writing to it writes the model."""
+        return self.oriented(self.weight.detach())
+
+    def oriented(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return a view of ``tensor`` turned between the stored and the [out, in] layout.
+
+        The same turn leads there and back, so it serves gradients (stored to canonical) and
+        masks (canonical to stored) alike.
+        """
+        return tensor.T if self.transposed else tensor
+
+
+def find_sites(
+    model: nn.Module,
+    *,
+    targets: Sequence[str] | None = None,
+    ignore: Sequence[str] = (),
+) -> list[Site]:
+    """Return the sites of a model in module order.
+
+    Args:
+        model: A causal language model with its weights in memory.
+        targets: Patterns of the sites wanted (see :func:`prosopon.models.matching.select`);
+            None means all of them. The head and the embeddings are left out even if matched.
+        ignore: Patterns of the sites to leave dense.
+
+    Returns:
+        At least one site.
+
+    Raises:
+        SiteError: A pattern matches nothing; no site is left; or a selected one cannot be
+            masked: quantised or not in memory, fused experts, or sharing its memory with
+            another parameter.
+    """
+    candidates = dict(_candidates(model))
+    heads = _heads(model, candidates)
+    selected = matching.select(candidates, targets=targets, ignore=ignore)
+    sites = [_site(name, candidates[name]) for name in selected if name not in heads]
+    if not sites:
+        raise SiteError(_nothing_left(model, candidates, heads))
+    _refuse_shared_memory(model, sites)
+    return sites
+
+
+def check_finite(sites: Iterable[Site]) -> None:
+    """Check that no weight is NaN or infinite.
+
+    Raises:
+        ModelError: Some are; names the first such site and says how many.
+    """
+    for site in sites:
+        finite = torch.isfinite(site.weight.detach())
+        if not finite.all():
+            bad = finite.numel() - int(finite.sum())
+            raise ModelError(
+                f"site {site.name!r} has {bad} of {finite.numel()} weights that are NaN or "
+                "infinite; the checkpoint is damaged or was saved in too narrow a dtype"
+            )
+
+
+def _candidates(model: nn.Module) -> Iterator[tuple[str, nn.Module | nn.Parameter]]:
+    """Yield every matrix that a pattern can mean, also the ones that will be refused.
+
+    Fused experts come as their parameter, everything else as its module. Modules that occur
+    twice come under both names, so that the sharing is seen.
+    """
+    for name, module in model.named_modules(remove_duplicate=False):
+        # GPTQ and AWQ layers are no nn.Linear; they hold a packed "qweight".
+        if isinstance(module, nn.Linear) or _is_conv1d(module) or hasattr(module, "qweight"):
+            yield name, module
+        elif "experts" in name:
+            for own, parameter in module.named_parameters(recurse=False):
+                if parameter.ndim >= 3:
+                    yield f"{name}.{own}", parameter
+
+
+def _is_conv1d(module: nn.Module) -> bool:
+    """Recognise the GPT-2 style linear layer without importing transformers, which is slow."""
+    return any(
+        kind.__name__ == "Conv1D" and kind.__module__ == "transformers.pytorch_utils"
+        for kind in type(module).__mro__
+    )
+
+
+def _heads(model: nn.Module, candidates: Mapping[str, object]) -> set[str]:
+    """Return the head and embeddings: by name, and the head also by what the model says it is."""
+    output = getattr(model, "get_output_embeddings", lambda: None)()
+    return {
+        name
+        for name, item in candidates.items()
+        if item is output or matching.is_head_or_embedding(name)
+    }
+
+
+def _site(name: str, item: nn.Module | nn.Parameter) -> Site:
+    """Make a site of a candidate, or refuse it."""
+    if isinstance(item, nn.Parameter):
+        raise SiteError(
+            f"{name!r} holds fused experts (shape {list(item.shape)}), which are not supported "
+            "yet; leave them dense with ignore=['*experts*'] (--ignore '*experts*')"
+        )
+    _refuse_unusable(name, item)
+    weight = cast(nn.Parameter, item.weight)
+    transposed = _is_conv1d(item)
+    out_features, in_features = weight.T.shape if transposed else weight.shape
+    layer, role = matching.layer_index(name), matching.role(name)
+    return Site(name, item, transposed, out_features, in_features, layer, role)
+
+
+def _refuse_unusable(name: str, module: nn.Module) -> None:
+    """Refuse weights that are packed, quantised, computed on the fly or not in memory."""
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, torch.Tensor) or hasattr(module, "qweight"):
+        found = f"packed by {type(module).__name__}"
+    elif weight.is_meta:
+        raise SiteError(
+            f"site {name!r} has no weights in memory (meta device): load the whole model, "
+            "without offloading to CPU or disk"
+        )
+    elif weight.dtype not in _DTYPES:
+        found = f"stored as {str(weight.dtype).removeprefix('torch.')}"
+    elif type(weight) is not nn.Parameter:  # bitsandbytes, torchao, DTensor, parametrisations
+        found = f"of the type {type(weight).__name__}"
+    else:
+        return
+    raise SiteError(
+        f"site {name!r} is quantised or not a plain weight ({found}), which is not supported "
+        "yet; load the model in float32, bfloat16 or float16, or ignore the site"
+    )
+
+
+def _nothing_left(model: nn.Module, candidates: Iterable[str], heads: set[str]) -> str:
+    """Say why no site is left."""
+    kind = type(model).__name__
+    if heads.issuperset(candidates):
+        return f"{kind} has no prunable weight matrix (nn.Linear or Conv1D) besides its head"
+    return f"the patterns leave no site of {kind}; its head and embeddings are never pruned"
+
+
+def _refuse_shared_memory(model: nn.Module, sites: list[Site]) -> None:
+    """Refuse a site whose memory another parameter uses too: a mask would change both."""
+    names = {f"{site.name}.weight": site.name for site in sites}
+    last_device, last_end, last_name = "", 0, ""
+    for device, start, end, name in sorted(_spans(model)):
+        overlaps = device == last_device and start < last_end
+        if overlaps and (name in names or last_name in names):
+            # A site first; where both are sites, in the order of the alphabet.
+            first, second = sorted([name, last_name], key=lambda each: (each not in names, each))
+            ignored = " and ".join(repr(names[each]) for each in (first, second) if each in names)
+            raise SiteError(
+                f"{first!r} shares its memory with {second!r}, so a mask would change both; "
+                f"ignore {ignored}"
+            )
+        if device != last_device or end > last_end:
+            last_device, last_end, last_name = device, end, name
+
+
+def _spans(model: nn.Module) -> Iterator[tuple[str, int, int, str]]:
+    """Yield (device, first byte, end byte, name) of every parameter in memory.
+
+    Compares bytes, not storages: a memory-mapped checkpoint is one storage for all tensors.
+    """
+    for name, tensor in model.named_parameters(remove_duplicate=False):
+        if tensor.is_meta or not tensor.numel():
+            continue
+        steps = (
+            (size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+        )
+        start = tensor.data_ptr()
+        yield str(tensor.device), start, start + (sum(steps) + 1) * tensor.element_size(), name

@@ -1,0 +1,27 @@
+"""Statistics of activations, gradients and curvature; every one a sum over examples."""
+
+from prosopon.statistics.channel import ChannelStatistics
+from prosopon.statistics.collect import collect_statistics, shared_inputs
+from prosopon.statistics.fisher import fisher_diagonal
+from prosopon.statistics.gradients import Objective, objective_gradients, pair_log_odds
+from prosopon.statistics.likelihood import (
+    mean_per_row,
+    response_mask,
+    token_log_likelihoods,
+)
+from prosopon.statistics.statistics import Statistics, merge
+
+__all__ = [
+    "ChannelStatistics",
+    "Objective",
+    "Statistics",
+    "collect_statistics",
+    "fisher_diagonal",
+    "mean_per_row",
+    "merge",
+    "objective_gradients",
+    "pair_log_odds",
+    "response_mask",
+    "shared_inputs",
+    "token_log_likelihoods",
+]

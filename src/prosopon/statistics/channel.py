@@ -1,0 +1,127 @@
+"""Statistics of the input channels of a site, as a monoid: two halves add up to the whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from prosopon.errors import StatisticsError
+
+# The tensor fields, in the order in which they are saved.
+SUMS = ("total", "total_abs", "total_square", "norm_total", "rms_total", "rms_square_total")
+
+
+@dataclass(frozen=True)
+class ChannelStatistics:
+    """Sums over the tokens in scope of one site's input, per channel.
+
+    All tensors are float64 of shape ``[in_features]`` on the CPU. A *sample* is one calibration
+    text; its *norm* is the L2 norm of the channel over the sample's tokens, its *rms* the norm
+    divided by the square root of the number of tokens, which does not grow with length.
+
+    Attributes:
+        tokens: Number of tokens counted.
+        samples: Number of samples counted.
+        total: Sum of the channel's values.
+        total_abs: Sum of absolute values.
+        total_square: Sum of squares; it is also the sum over samples of the squared norm.
+        norm_total: Sum over samples of the norm.
+        rms_total: Sum over samples of the rms.
+        rms_square_total: Sum over samples of the squared rms.
+    """
+
+    tokens: int
+    samples: int
+    total: Tensor
+    total_abs: Tensor
+    total_square: Tensor
+    norm_total: Tensor
+    rms_total: Tensor
+    rms_square_total: Tensor
+
+    @classmethod
+    def zero(cls, channels: int) -> ChannelStatistics:
+        """Return the neutral element for ``channels`` input channels."""
+        return cls(0, 0, *(torch.zeros(channels, dtype=torch.float64) for _ in SUMS))
+
+    @classmethod
+    def of_batch(cls, values: Tensor, mask: Tensor) -> ChannelStatistics:
+        """Return the statistics of one batch.
+
+        Args:
+            values: Inputs of a site, any floating dtype, ``[rows, length, channels]``. Each row
+                is one sample.
+            mask: The tokens in scope, bool, ``[rows, length]``; at least one in every row.
+
+        Sums over a batch are float32 (float64 where the input is), sums across batches float64.
+        """
+        wide = values if values.dtype == torch.float64 else values.float()
+        # A fully masked query may hold NaN, so excluded tokens are replaced, not multiplied.
+        wide = torch.where(mask.unsqueeze(-1), wide, wide.new_zeros(()))
+        square = wide.square().sum(1).double()
+        counts = mask.sum(1, keepdim=True).double()
+        norm, rms = square.sqrt(), (square / counts).sqrt()
+        sums = (
+            wide.sum(1).double().sum(0),
+            wide.abs().sum(1).double().sum(0),
+            square.sum(0),
+            norm.sum(0),
+            rms.sum(0),
+            rms.square().sum(0),
+        )
+        return cls(int(mask.sum()), len(values), *(x.cpu() for x in sums))
+
+    def __add__(self, other: ChannelStatistics) -> ChannelStatistics:
+        """Merge: the statistics of both sets of samples together.
+
+        Raises:
+            StatisticsError: The numbers of channels differ.
+        """
+        if self.channels != other.channels:
+            raise StatisticsError(
+                f"cannot merge statistics of {self.channels} and of {other.channels} channels"
+            )
+        values = [getattr(self, f.name) + getattr(other, f.name) for f in fields(self)]
+        return ChannelStatistics(*values)
+
+    @property
+    def channels(self) -> int:
+        """Number of input channels."""
+        return self.total.numel()
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean value per token."""
+        return self.total / self.tokens
+
+    @property
+    def mean_abs(self) -> Tensor:
+        """A_j = E|h_j|, the paper's activation statistic."""
+        return self.total_abs / self.tokens
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance over tokens (population)."""
+        return (self.total_square / self.tokens - self.mean.square()).clamp_min(0)
+
+    @property
+    def norm_mean(self) -> Tensor:
+        """Mean over samples of the L2 norm over the sample's tokens."""
+        return self.norm_total / self.samples
+
+    @property
+    def norm_variance(self) -> Tensor:
+        """Variance over samples (population) of the L2 norm."""
+        return (self.total_square / self.samples - self.norm_mean.square()).clamp_min(0)
+
+    @property
+    def rms_mean(self) -> Tensor:
+        """Mean over samples of the root mean square over the sample's tokens."""
+        return self.rms_total / self.samples
+
+    @property
+    def rms_variance(self) -> Tensor:
+        """Variance over samples (population) of the root mean square."""
+        return (self.rms_square_total / self.samples - self.rms_mean.square()).clamp_min(0)

@@ -1,0 +1,147 @@
+"""Collecting channel statistics in one pass over the examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prosopon.data import Batch, Encoded, PaddingSide, length_buckets
+from prosopon.errors import StatisticsError
+from prosopon.models import Site, fingerprint
+from prosopon.statistics.channel import ChannelStatistics
+from prosopon.statistics.forward import inputs, trunk
+from prosopon.statistics.statistics import Statistics
+
+Progress = Callable[[int], None]
+
+
+def collect_statistics(
+    model: nn.Module,
+    sites: Sequence[Site],
+    examples: Sequence[Encoded],
+    *,
+    scope: str = "response",
+    source: str = "",
+    max_tokens: int = 4096,
+    max_rows: int = 64,
+    padding_side: PaddingSide = "right",
+    progress: Progress | None = None,
+) -> Statistics:
+    """Run the examples through the model once and return the statistics of every site's input.
+
+    Batches are made of examples of similar length; padding and tokens out of scope are left out
+    exactly, so neither batch size nor padding side nor order changes a result beyond rounding.
+
+    Args:
+        model: A causal LM; it is not changed.
+        sites: The sites to watch.
+        examples: Encoded examples with at least one token in scope each.
+        scope: What the examples' ``scope`` masks stand for; recorded.
+        source: Content hash of the examples; recorded.
+        max_tokens: Most tokens, padding included, in one batch.
+        max_rows: Most examples in one batch.
+        padding_side: ``"right"`` or ``"left"``.
+        progress: Called with the number of examples done since the last call.
+
+    Raises:
+        StatisticsError: There are no examples, a site is not reached by the forward pass, or an
+            activation is NaN or infinite.
+    """
+    if not examples:
+        raise StatisticsError("no examples to collect statistics from")
+    body = trunk(model)
+    batches = list(
+        length_buckets(
+            examples, max_tokens=max_tokens, max_rows=max_rows, padding_side=padding_side
+        )
+    )
+    groups = shared_inputs(body, sites, batches[0])
+    by_name = {site.name: site for site in sites}
+    watched = [by_name[name] for name in dict.fromkeys(groups.values())]
+    channels = {site.name: ChannelStatistics.zero(site.in_features) for site in watched}
+
+    for batch in batches:
+        masks: dict[torch.device, Tensor] = {}
+
+        def add(
+            site: Site, value: Tensor, batch: Batch = batch, masks: dict[Any, Tensor] = masks
+        ) -> None:
+            mask = masks.setdefault(value.device, batch.scope.to(value.device))
+            rows = _by_row(site, value, mask)
+            channels[site.name] += ChannelStatistics.of_batch(rows, mask)
+
+        with torch.no_grad(), watch_inputs(watched, add):
+            body(**inputs(body, batch))
+        if progress is not None:
+            progress(len(batch.index))
+    _check(channels)
+    sources = (source,) if source else ()
+    return Statistics(channels, groups, scope, fingerprint(sites).weights, sources)
+
+
+def shared_inputs(body: nn.Module, sites: Sequence[Site], batch: Batch) -> dict[str, str]:
+    """Return, for each site, the name of the first site that reads the very same input tensor.
+
+    Found by looking at one forward pass (one row of ``batch``) rather than by names, so that it
+    holds for any architecture.
+
+    Raises:
+        StatisticsError: A site gets no input in a forward pass.
+    """
+    seen: dict[str, Tensor] = {}  # holds every input, so that no identity is used twice
+    one = batch.row(0)
+    with torch.no_grad(), watch_inputs(sites, lambda site, x: seen.setdefault(site.name, x)):
+        body(**inputs(body, one))
+    missing = [site.name for site in sites if site.name not in seen]
+    if missing:
+        raise StatisticsError(
+            f"site {missing[0]!r} gets no input in a forward pass ({len(missing)} such sites); "
+            "leave it out with --ignore"
+        )
+    first: dict[int, str] = {}
+    return {site.name: first.setdefault(id(seen[site.name]), site.name) for site in sites}
+
+
+@contextmanager
+def watch_inputs(sites: Sequence[Site], call: Callable[[Site, Tensor], Any]) -> Iterator[None]:
+    """Call ``call(site, input)`` whenever a site runs; hooks are removed on exit."""
+    handles = []
+
+    def hook_for(site: Site) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
+            call(site, args[0])
+
+        return hook
+
+    try:
+        for site in sites:
+            handles.append(site.module.register_forward_pre_hook(hook_for(site)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _by_row(site: Site, value: Tensor, mask: Tensor) -> Tensor:
+    rows, length = mask.shape
+    if value.ndim == 3 and value.shape[:2] == mask.shape:
+        return value
+    if value.ndim == 2 and len(value) == rows * length:  # some modules flatten their input
+        return value.view(rows, length, -1)
+    raise StatisticsError(
+        f"site {site.name!r} reads a tensor of shape {tuple(value.shape)} in a batch of "
+        f"{rows} x {length} tokens, so its tokens cannot be told apart; leave it out with --ignore"
+    )
+
+
+def _check(channels: dict[str, ChannelStatistics]) -> None:
+    for name, channel in channels.items():
+        if not torch.isfinite(channel.total_square).all():
+            raise StatisticsError(
+                f"the input of site {name!r} holds NaN or infinite activations; "
+                "try --dtype float32 or bfloat16"
+            )

@@ -1,0 +1,37 @@
+"""Log-likelihoods of the tokens of an answer, differentiable."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from prosopon.data import Batch
+from prosopon.statistics.forward import inputs
+
+
+def token_log_likelihoods(model: nn.Module, batch: Batch) -> Tensor:
+    """Return log p(token | tokens before it), float32, ``[rows, length - 1]``.
+
+    Column t belongs to the token at position t + 1. Nothing is masked: multiply with a mask of
+    ``batch`` shifted by one, see :func:`response_mask`.
+    """
+    logits: Tensor = model(**inputs(model, batch)).logits[:, :-1].float()
+    ids = batch.input_ids[:, 1:].to(logits.device)
+    return logits.gather(-1, ids.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)
+
+
+def response_mask(batch: Batch, *, every: bool = False) -> Tensor:
+    """Return which columns of :func:`token_log_likelihoods` count, bool, ``[rows, length - 1]``.
+
+    Args:
+        batch: The batch.
+        every: Count every token that is not padding instead of the response's tokens. A token
+            whose predecessor is padding is never counted.
+    """
+    mask = batch.attention_mask.bool() if every else batch.response
+    return mask[:, 1:] & batch.attention_mask[:, :-1].bool()
+
+
+def mean_per_row(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean over the masked columns of each row; rows without any give 0."""
+    mask = mask.to(values.device)
+    return values.where(mask, values.new_zeros(())).sum(1) / mask.sum(1).clamp_min(1)

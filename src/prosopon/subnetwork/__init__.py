@@ -1,0 +1,27 @@
+"""Subnetworks: keep-masks with their provenance, and the folder they are shipped in."""
+
+from prosopon.subnetwork.config import (
+    FORMAT_VERSION,
+    CalibrationRecord,
+    FingerprintRecord,
+    SiteRecord,
+    SubnetworkConfig,
+    site_records,
+)
+from prosopon.subnetwork.format import pack_rows, unpack_rows
+from prosopon.subnetwork.storage import CONFIG_NAME, MASKS_NAME
+from prosopon.subnetwork.subnetwork import Subnetwork
+
+__all__ = [
+    "CONFIG_NAME",
+    "FORMAT_VERSION",
+    "MASKS_NAME",
+    "CalibrationRecord",
+    "FingerprintRecord",
+    "SiteRecord",
+    "Subnetwork",
+    "SubnetworkConfig",
+    "pack_rows",
+    "site_records",
+    "unpack_rows",
+]

@@ -1,0 +1,133 @@
+"""What a subnetwork says about itself: where it comes from and what its masks look like."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator
+from torch import Tensor
+
+FORMAT_VERSION: Final = 1
+"""Version of the folder format that this code writes."""
+
+
+class _Record(BaseModel):
+    """A frozen record; a field it does not know is an error, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FingerprintRecord(_Record):
+    """Which model the masks belong to; see :class:`prosopon.models.Fingerprint`.
+
+    Attributes:
+        architecture: SHA-256 of the sites' names and shapes.
+        weights: SHA-256 of the sites' sampled sign bits.
+    """
+
+    architecture: str
+    weights: str
+
+
+class SiteRecord(_Record):
+    """What the mask of one site looks like; checked against the mask on loading.
+
+    Attributes:
+        shape: (out, in).
+        pruned: How many weights it prunes.
+    """
+
+    shape: tuple[PositiveInt, PositiveInt]
+    pruned: NonNegativeInt
+
+
+class CalibrationRecord(_Record):
+    """What the masks were found on.
+
+    Attributes:
+        target_hash: Content hash of the target's examples.
+        opposite_hash: Content hash of the opposite's; None without an opposite.
+        target_count: Examples of the target.
+        opposite_count: Examples of the opposite.
+        general_count: General texts.
+        scope: Which tokens were read: ``response`` or ``all``.
+    """
+
+    target_hash: str
+    opposite_hash: str | None = None
+    target_count: NonNegativeInt
+    opposite_count: NonNegativeInt = 0
+    general_count: NonNegativeInt = 0
+    scope: str = "response"
+
+
+class SubnetworkConfig(_Record):
+    """The provenance of a subnetwork: the contents of ``subnetwork_config.json``.
+
+    Attributes:
+        format_version: Version of the folder format.
+        persona: Name of the persona.
+        opposite: Name of what it was told apart from.
+        base_model: Hub id or path of the model.
+        revision: Its revision on the Hub.
+        fingerprint: Which weights the masks belong to.
+        criterion: What ranked the weights.
+        options: Every option of the criterion. Must be JSON; tuples become lists.
+        pattern: Selection pattern.
+        sparsity: Share of weights that was asked to be pruned; None if none was.
+        sites: Shape and number of pruned weights of every site. May be left out when a
+            :class:`~prosopon.subnetwork.Subnetwork` is made, which then fills it in.
+        calibration: What the masks were found on.
+        seed: Seed of whatever was drawn.
+        versions: Versions of the software.
+        license: Licence of the masks.
+        checksum: SHA-256 of the file of masks; filled in on saving.
+        created: Time in ISO 8601.
+
+    Raises:
+        pydantic.ValidationError: A field is missing, unknown or of the wrong type.
+    """
+
+    format_version: Literal[1] = FORMAT_VERSION
+    persona: str
+    opposite: str | None = None
+    base_model: str
+    revision: str | None = None
+    fingerprint: FingerprintRecord
+    criterion: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    pattern: str
+    sparsity: float | None = Field(default=None, allow_inf_nan=False)
+    sites: dict[str, SiteRecord] = Field(default_factory=dict)
+    calibration: CalibrationRecord
+    seed: int = 0
+    versions: dict[str, str] = Field(default_factory=dict)
+    license: str = ""
+    checksum: str = ""
+    created: str = ""
+
+    @field_validator("options", mode="after")
+    @classmethod
+    def _as_json(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Turn the options into what reading the file back gives, or refuse them now."""
+        try:
+            text = json.dumps(options, allow_nan=False, ensure_ascii=False)
+            normal: dict[str, Any] = json.loads(text.encode())  # encoding refuses lone surrogates
+        except (TypeError, RecursionError) as error:
+            raise ValueError(f"options must be JSON: {error}") from None
+        return normal
+
+
+def site_records(keep: Mapping[str, Tensor]) -> dict[str, SiteRecord]:
+    """Describe the bool [out, in] masks of every site."""
+    return {
+        name: SiteRecord(shape=(mask.shape[0], mask.shape[1]), pruned=count_pruned(mask))
+        for name, mask in keep.items()
+    }
+
+
+def count_pruned(mask: Tensor) -> int:
+    """Return how many weights a keep-mask prunes."""
+    return mask.numel() - int(mask.count_nonzero())

@@ -1,0 +1,80 @@
+"""Every command, run as a user runs it."""
+
+import json
+
+import pytest
+
+from prosopon.criteria import CRITERIA
+from prosopon.data import bundled
+
+
+def test_personas(prosopon):
+    rows = json.loads(prosopon("personas", "--json").stdout)
+    assert [row["name"] for row in rows] == bundled.names()
+    assert all(name in prosopon("personas").stdout for name in bundled.names())
+
+
+def test_criteria(prosopon):
+    rows = json.loads(prosopon("criteria", "--json").stdout)
+    assert [row["name"] for row in rows] == CRITERIA.names()
+    shown = prosopon("criteria").stdout
+    assert all(f"{name} " in shown for name in CRITERIA.names())
+    assert "rounds=20" in shown
+
+
+def test_version_and_help(prosopon):
+    assert prosopon("--version").stdout.startswith("prosopon 0.")
+    for command in ("demo", "extract", "chat", "inspect", "personas", "criteria"):
+        assert "--json" in prosopon(command, "--help").stdout
+
+
+@pytest.mark.parametrize("criterion", CRITERIA.names())
+def test_extract_inspect_chat(prosopon, tiny_folder, criterion):
+    options = ["--option", "rounds=2"] if criterion == "contrastive-taylor" else []
+    made = prosopon(
+        "extract", "-m", tiny_folder, "-t", "bold", "--opposite", "cautious", "-c", criterion,
+        "-n", "4", "-o", "bold", "--json", *options,
+    )  # fmt: skip
+    result = json.loads(made.stdout)
+    assert result["folder"] == "bold"
+    assert 0 < result["pruned_share"] < 0.35
+    shown = json.loads(prosopon("inspect", "bold", "--json").stdout)
+    assert shown["config"]["criterion"] == criterion
+    assert shown["summary"]["pruned"] == result["pruned"]
+    assert sum(row["pruned"] for row in shown["summary"]["by_layer"]) == result["pruned"]
+    assert criterion in prosopon("inspect", "bold").stdout
+    talk = prosopon(
+        "chat", "-m", tiny_folder, "-p", "bold", "--message", "Hi", "--message", "And?",
+        "--max-new-tokens", "5", "--json",
+    )  # fmt: skip
+    said = json.loads(talk.stdout)
+    assert said["persona"] == "bold"
+    assert len(said["turns"]) == 2
+
+
+def test_chat_at_the_terminal(prosopon, tiny_folder):
+    prosopon("extract", "-m", tiny_folder, "-t", "bold", "-c", "wanda", "-n", "2", "-o", "bold")
+    lines = (
+        "Hello\n\n/base\n/persona nobody\n/persona bold\n/what\n/system Be kind.\n/reset\n/quit\n"
+    )
+    done = prosopon("chat", "-m", tiny_folder, "-p", "bold", "--max-new-tokens", "4", input=lines)
+    assert "base>" in done.stdout
+    assert "unknown persona 'nobody'" in done.stderr
+    assert "unknown command '/what'" in done.stderr
+
+
+def test_own_files_in_unicode(prosopon, tiny_folder, tmp_path):
+    row = {
+        "messages": [
+            {"role": "user", "content": "¿Qué?"},
+            {"role": "assistant", "content": "Größe 🎭"},
+        ]
+    }
+    other = {"messages": [row["messages"][0], {"role": "assistant", "content": "Stille."}]}
+    (tmp_path / "größe.jsonl").write_text(json.dumps(row, ensure_ascii=False) + "\n", "utf-8")
+    (tmp_path / "stille.jsonl").write_text(json.dumps(other) + "\n", "utf-8")
+    prosopon(
+        "extract", "-m", tiny_folder, "-t", "größe.jsonl", "--opposite", "stille.jsonl",
+        "-c", "contrastive-wanda", "-o", "Größe 1",
+    )  # fmt: skip
+    assert (tmp_path / "Größe 1" / "subnetwork.safetensors").is_file()

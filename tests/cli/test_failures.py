@@ -1,0 +1,151 @@
+"""Bad input: exit code 2, one clear line, no traceback, nothing written."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+
+def one_line(done):
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("error:")]
+    assert len(errors) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return errors[0]
+
+
+def test_unknown_persona(prosopon, tmp_path):
+    done = prosopon("extract", "--target", "extravrt", code=2)
+    assert "extravrt" in one_line(done)
+    assert "extravert" in one_line(done)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_persona_in_the_demo(prosopon):
+    assert "Did you mean 'bold'" in one_line(prosopon("demo", "--personas", "bald", code=2))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.jsonl", "", "empty.jsonl"),
+        ("broken.jsonl", '{"messages": [}\n', "broken.jsonl:1"),
+        ("spät.csv", "question,matching,not_matching\nonly one\n", "spät.csv:2"),
+        ("unknown.xyz", "\x00\x01", "unknown.xyz"),
+    ],
+)
+def test_files_that_cannot_be_read(prosopon, tmp_path, name, content, message):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    done = prosopon("extract", "--target", name, "--opposite", "introvert", code=2)
+    assert message in one_line(done)
+
+
+def test_missing_file(prosopon):
+    done = prosopon("extract", "--target", "nowhere/ours.jsonl", code=2)
+    assert "nowhere/ours.jsonl" in one_line(done)
+
+
+@pytest.mark.parametrize("sparsity", ["0", "1", "1.5", "-0.1", "nan"])
+def test_sparsity(prosopon, tiny_folder, sparsity):
+    done = prosopon(
+        "extract", "-m", tiny_folder, "-t", "bold", "-n", "2", f"--sparsity={sparsity}", code=2
+    )
+    assert "must lie between 0 and 1" in one_line(done)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--criterion", "wonda"], "Did you mean 'wanda'"),
+        (["--option", "rounds"], "key=value"),
+        (["--option", "colour=red"], "no option 'colour'"),
+        (["--scope", "some"], "Choices: response, all"),
+        (["--targets", "nowhere.*"], "matches no site"),
+        (["--model", "no/such/folder/at/all"], "no/such/folder"),
+        (["--pattern", "row"], "pattern 'global' only"),
+    ],
+)
+def test_options(prosopon, tiny_folder, arguments, message):
+    done = prosopon("extract", "-m", tiny_folder, "-t", "bold", "-n", "2", *arguments, code=2)
+    assert message in one_line(done)
+
+
+def test_nan_in_the_weights(prosopon, tiny_folder, tmp_path):
+    folder = tmp_path / "nan"
+    folder.mkdir()
+    for file in tiny_folder.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.layers.1.mlp.up_proj.weight"][3, 4] = float("nan")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    done = prosopon("extract", "-m", folder, "-t", "bold", "-n", "2", code=2)
+    assert "model.layers.1.mlp.up_proj" in one_line(done)
+
+
+def test_truncated_model(prosopon, tiny_folder, tmp_path):
+    folder = tmp_path / "cut"
+    folder.mkdir()
+    for file in tiny_folder.iterdir():
+        content = file.read_bytes()
+        keep = len(content) // 2 if file.suffix == ".safetensors" else len(content)
+        (folder / file.name).write_bytes(content[:keep])
+    assert "cut" in one_line(prosopon("extract", "-m", folder, "-t", "bold", code=2))
+
+
+@pytest.fixture
+def worn(prosopon, tiny_folder, tmp_path):
+    prosopon("extract", "-m", tiny_folder, "-t", "bold", "-c", "wanda", "-n", "2", "-o", "bold")
+    return tmp_path / "bold"
+
+
+def test_truncated_mask(prosopon, worn, tiny_folder):
+    file = worn / "subnetwork.safetensors"
+    file.write_bytes(file.read_bytes()[:-5])
+    done = prosopon("chat", "-m", tiny_folder, "-p", worn, "--message", "Hi", code=2)
+    assert "subnetwork.safetensors" in one_line(done)
+    assert "subnetwork.safetensors" in one_line(prosopon("inspect", worn, code=2))
+
+
+def test_mask_of_another_model(prosopon, worn, tmp_path):
+    from tests.tiny import tiny_model
+
+    model, tokenizer = tiny_model("llama", seed=1, chat=True)
+    model.save_pretrained(tmp_path / "other")
+    tokenizer.save_pretrained(tmp_path / "other")
+    done = prosopon("chat", "-m", "other", "-p", worn, "--message", "Hi", code=2)
+    assert "weights" in one_line(done)
+
+
+def test_nothing_is_written_over_without_force(prosopon, worn, tiny_folder):
+    config = worn / "subnetwork_config.json"
+    before = config.read_text()
+    arguments = [
+        "extract",
+        "-m",
+        tiny_folder,
+        "-t",
+        "cautious",
+        "-c",
+        "wanda",
+        "-n",
+        "2",
+        "-o",
+        worn,
+    ]
+    assert "--force" in one_line(prosopon(*arguments, code=2))
+    assert config.read_text() == before
+    prosopon(*arguments, "--force")
+    assert json.loads(config.read_text())["persona"] == "cautious"
+
+
+def test_no_pad_token_is_handled(prosopon, tmp_path):
+    from tests.tiny import tiny_model, tiny_tokenizer
+
+    model, _ = tiny_model("llama")
+    model.config.pad_token_id = None
+    model.generation_config.pad_token_id = None
+    model.save_pretrained(tmp_path / "m")
+    tiny_tokenizer(pad=False).save_pretrained(tmp_path / "m")
+    prosopon("extract", "-m", "m", "-t", "bold", "-n", "4", "--option", "rounds=1", "-o", "out")
+    assert torch.is_tensor(load_file(tmp_path / "out" / "subnetwork.safetensors").popitem()[1])

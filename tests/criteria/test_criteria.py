@@ -1,0 +1,158 @@
+"""Every criterion against an obvious formula, and the registry's options."""
+
+import math
+
+import pytest
+import torch
+
+from prosopon.criteria import CRITERIA, SiteInputs
+from prosopon.errors import OptionError, UnknownNameError
+from prosopon.statistics import ChannelStatistics
+
+
+def statistics(seed, channels=6, shift=0.0):
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(5, 8, channels, generator=generator) + shift
+    return values, ChannelStatistics.of_batch(values, torch.ones(5, 8, dtype=torch.bool))
+
+
+@pytest.fixture
+def inputs():
+    generator = torch.Generator().manual_seed(9)
+    return SiteInputs(
+        weight=torch.randn(4, 6, generator=generator),
+        target=statistics(0, shift=torch.arange(6) * 0.3)[1],
+        opposite=statistics(1)[1],
+        gradient=torch.randn(4, 6, generator=generator),
+        fisher=torch.rand(4, 6, generator=generator),
+        generator=torch.Generator().manual_seed(5),
+    )
+
+
+def score(name, inputs, **options):
+    criterion = CRITERIA.get(name)
+    return criterion.score(inputs, criterion.parse_options(options))
+
+
+def loop(inputs, formula):
+    rows, columns = inputs.weight.shape
+    return torch.tensor(
+        [[formula(float(inputs.weight[i, j]), i, j) for j in range(columns)] for i in range(rows)]
+    )
+
+
+def test_magnitude(inputs):
+    assert torch.equal(score("magnitude", inputs), loop(inputs, lambda w, i, j: abs(w)))
+
+
+def test_random_is_seeded_and_knows_nothing(inputs):
+    first = score("random", SiteInputs(inputs.weight, generator=torch.Generator().manual_seed(5)))
+    again = score("random", SiteInputs(inputs.weight, generator=torch.Generator().manual_seed(5)))
+    other = score("random", SiteInputs(inputs.weight, generator=torch.Generator().manual_seed(6)))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("variant", ["paper", "reference"])
+def test_wanda(inputs, variant):
+    values, _ = statistics(0, shift=torch.arange(6) * 0.3)
+    if variant == "paper":
+        activation = values.flatten(0, 1).abs().mean(0)
+    else:
+        activation = torch.stack([v.norm(dim=0) for v in values]).mean(0)
+    expected = loop(inputs, lambda w, i, j: abs(w) * float(activation[j]))
+    torch.testing.assert_close(score("wanda", inputs, variant=variant), expected)
+
+
+@pytest.mark.parametrize("variant", ["paper", "reference"])
+@pytest.mark.parametrize("phi", ["relu", "softplus"])
+def test_contrastive_wanda(inputs, variant, phi):
+    scale = math.sqrt(8) if variant == "paper" else 1.0
+    sides = []
+    for seed, shift in ((0, torch.arange(6) * 0.3), (1, 0.0)):
+        norms = torch.stack([v.norm(dim=0) / scale for v in statistics(seed, shift=shift)[0]])
+        sides.append((norms.mean(0).double(), norms.var(0, unbiased=False).double()))
+    (mean, variance), (other_mean, other_variance) = sides
+
+    def formula(w, i, j):
+        z = float((mean - other_mean)[j] / ((variance + other_variance)[j].sqrt() + 1e-8))
+        return abs(w) * (max(z, 0.0) if phi == "relu" else math.log1p(math.exp(z / 2.0)))
+
+    got = score("contrastive-wanda", inputs, variant=variant, phi=phi)
+    torch.testing.assert_close(got, loop(inputs, formula), rtol=1e-4, atol=1e-5)
+
+
+def test_contrastive_taylor(inputs):
+    def formula(w, i, j):
+        return -(w * float(inputs.gradient[i, j]) - 0.5 * 7.0 * float(inputs.fisher[i, j]) * w * w)
+
+    got = score("contrastive-taylor", inputs, damage=7.0)
+    torch.testing.assert_close(got, loop(inputs, formula))
+    plain = score(
+        "contrastive-taylor", SiteInputs(inputs.weight, gradient=inputs.gradient), damage=0
+    )
+    torch.testing.assert_close(plain, -(inputs.weight * inputs.gradient))
+
+
+def test_taylor_predicts_the_change_of_a_quadratic_loss_exactly():
+    # L(w) = a w + h/2 w^2 at w; removing w changes it by -L'(w) w + h/2 w^2, so the gain is
+    # exact when lambda F stands for h.
+    w, a, h = 1.7, 0.4, 0.9
+    inputs = SiteInputs(
+        torch.tensor([[w]]), gradient=torch.tensor([[a + h * w]]), fisher=torch.tensor([[h]])
+    )
+    change = 0.0 - (a * w + 0.5 * h * w * w)
+    got = score("contrastive-taylor", inputs, damage=1.0)
+    assert float(got) == pytest.approx(change, rel=1e-6)
+
+
+def test_exchange_negates_the_effect_size(inputs):
+    from prosopon.criteria.contrastive_wanda import ContrastiveWandaOptions, effect_size
+
+    options = ContrastiveWandaOptions()
+    ahead = effect_size(inputs.target, inputs.opposite, options)
+    back = effect_size(inputs.opposite, inputs.target, options)
+    assert torch.equal(ahead, -back)
+
+
+@pytest.mark.parametrize("name", CRITERIA.names())
+def test_scores_are_finite_and_shaped(inputs, name):
+    got = score(name, inputs)
+    assert got.shape == inputs.weight.shape
+    assert got.dtype == torch.float32
+    assert torch.isfinite(got).all()
+
+
+@pytest.mark.parametrize("name", ["wanda", "contrastive-wanda", "contrastive-taylor", "random"])
+def test_what_is_needed_is_asked_for(name):
+    with pytest.raises(OptionError, match="needs"):
+        score(name, SiteInputs(torch.ones(2, 6)))
+
+
+def test_names_are_forgiving_and_unknown_ones_listed():
+    assert CRITERIA.get("Contrastive_Wanda").name == "contrastive-wanda"
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'wanda'.*Choices: contrastive"):
+        CRITERIA.get("wonda")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"colour": 1}, "no option 'colour'; it has: rounds"),
+        ({"rounds": "many"}, "'many' is not a int"),
+        ({"rounds": "2.5"}, "'2.5' is not a int"),
+        ({"rounds": 0}, "must be at least 1"),
+        ({"damage": "-1"}, "must not be negative"),
+        ({"damage": "nan"}, "is not finite"),
+        ({"odds": "even"}, "choose one of shift, logistic, linear"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(OptionError, match=message):
+        CRITERIA.get("contrastive-taylor").parse_options(options)
+
+
+def test_options_from_the_command_line_are_converted():
+    options = CRITERIA.get("contrastive-taylor").parse_options({"rounds": "3", "damage": "1e2"})
+    assert (options.rounds, options.damage) == (3, 100.0)
+    assert isinstance(options.rounds, int)

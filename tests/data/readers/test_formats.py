@@ -1,0 +1,154 @@
+"""What each format makes of a row, good and bad."""
+
+from __future__ import annotations
+
+import pytest
+
+from prosopon.data import READERS, Example, Message
+from prosopon.errors import DataError
+
+EVAL = {
+    "question": "Would you say this?\n",
+    "answer_matching_behavior": " Yes",
+    "answer_not_matching_behavior": " No",
+}
+CHOICE = "Pick one.\n\nChoices:\n (A) stay\n (B) go"
+PAIR = {"question": "Party?", "matching": "Yes", "not_matching": "No"}
+TASK = {"instruction": "Say hi", "input": " ", "output": "Hi! "}
+TURNS = {
+    "messages": [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": " u "},
+        {"role": "assistant", "content": " a\n"},
+    ]
+}
+
+
+def conversation(question, answer, alternative=None):
+    messages = (Message("user", question), Message("assistant", answer))
+    return Example(messages, alternative, "f:7")
+
+
+@pytest.mark.parametrize(
+    ("format", "row", "expected"),
+    [
+        ("model-written-evals", EVAL, conversation("Would you say this?", "Yes", "No")),
+        (
+            "model-written-evals",
+            {**EVAL, "statement": "this", "label_confidence": 0.9},
+            conversation("Would you say this?", "Yes", "No"),
+        ),
+        (
+            "model-written-evals",
+            {
+                "question": CHOICE,
+                "answer_matching_behavior": " (B)",
+                "answer_not_matching_behavior": " (A)",
+            },
+            conversation(CHOICE, "(B)", "(A)"),
+        ),
+        ("csv", PAIR, conversation("Party?", "Yes", "No")),
+        ("alpaca", TASK, conversation("Say hi", "Hi!")),
+        ("alpaca", {**TASK, "input": "in French "}, conversation("Say hi\n\nin French", "Hi!")),
+        ("alpaca", {**TASK, "input": None}, conversation("Say hi", "Hi!")),
+        ("alpaca", {"instruction": "a", "output": "b"}, conversation("a", "b")),
+        ("text", "One\ntwo", Example((Message("assistant", "One\ntwo"),), None, "f:7")),
+        (
+            "jsonl",
+            {**TURNS, "alternative": "b"},
+            Example(
+                (Message("system", "s"), Message("user", " u "), Message("assistant", " a\n")),
+                "b",
+                "f:7",
+            ),
+        ),
+        (
+            "jsonl",
+            {"messages": [{"role": "assistant", "content": "a"}], "alternative": None},
+            Example((Message("assistant", "a"),), None, "f:7"),
+        ),
+    ],
+    ids=range(11),
+)
+def test_a_good_row(format, row, expected):
+    assert READERS.get(format).parse(row, "f:7") == [expected]
+
+
+def without(row, name):
+    return {key: value for key, value in row.items() if key != name}
+
+
+def turns(*pairs):
+    return {"messages": [{"role": role, "content": content} for role, content in pairs]}
+
+
+BAD = [
+    ("model-written-evals", without(EVAL, "question"), "the field 'question' is missing"),
+    ("model-written-evals", {**EVAL, "question": " "}, "the field 'question' is empty"),
+    ("model-written-evals", {**EVAL, "question": 3}, "the field 'question' is of type int"),
+    (
+        "model-written-evals",
+        without(EVAL, "answer_not_matching_behavior"),
+        "the field 'answer_not_matching_behavior' is missing",
+    ),
+    (
+        "model-written-evals",
+        {**EVAL, "answer_matching_behavior": ["Yes"]},
+        "the field 'answer_matching_behavior' is a list, not text",
+    ),
+    ("model-written-evals", {**EVAL, "answer_matching_behavior": "No "}, "both answers are 'No'"),
+    ("model-written-evals", [EVAL], "the row is not an object"),
+    ("csv", without(PAIR, "not_matching"), "the field 'not_matching' is missing"),
+    ("csv", {**PAIR, "matching": ""}, "the field 'matching' is empty"),
+    ("csv", {**PAIR, "matching": "No"}, "both answers are 'No'"),
+    ("csv", "text", "the row is not an object"),
+    ("alpaca", without(TASK, "output"), "the field 'output' is missing"),
+    ("alpaca", {**TASK, "output": None}, "the field 'output' is missing"),
+    ("alpaca", {**TASK, "output": "\n"}, "the field 'output' is empty"),
+    ("alpaca", {**TASK, "input": {}}, "the field 'input' is an object"),
+    ("alpaca", {**TASK, "output": "\udfff"}, "half of a surrogate pair"),
+    ("alpaca", None, "the row is not an object"),
+    ("text", TASK, "the row is not text"),
+    ("text", " ", "the assistant's answer is empty"),
+    ("jsonl", [], "the row is not an object"),
+    ("jsonl", {}, "the field 'messages' is not a list"),
+    ("jsonl", {"messages": "hi"}, "the field 'messages' is not a list"),
+    ("jsonl", {"messages": []}, "there is no message"),
+    ("jsonl", {"messages": ["hi"]}, "a message is not an object"),
+    ("jsonl", {"messages": [{"role": "user"}]}, "a message has no 'content'"),
+    ("jsonl", {"messages": [{"content": "x"}]}, "the field 'role' is missing"),
+    ("jsonl", turns(("bot", "x")), "unknown role 'bot'"),
+    ("jsonl", turns(("user", "x")), "the last message is the user's"),
+    ("jsonl", turns(("user", "x"), ("assistant", "")), "the assistant's answer is empty"),
+    ("jsonl", {**TURNS, "alternative": ""}, "the alternative is empty"),
+    ("jsonl", {**TURNS, "alternative": 1}, "the field 'alternative' is of type int"),
+    ("jsonl", {**TURNS, "alternative": "a"}, "both answers are 'a'"),
+]
+
+
+@pytest.mark.parametrize(("format", "row", "reason"), BAD, ids=range(len(BAD)))
+def test_a_bad_row(format, row, reason):
+    with pytest.raises(DataError) as caught:
+        READERS.get(format).parse(row, "f:7")
+    assert str(caught.value).startswith(f"f:7: {reason}") or reason in str(caught.value)
+    assert str(caught.value).startswith("f:7: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "format"),
+    [
+        (EVAL, "model-written-evals"),
+        (PAIR, "csv"),
+        (TASK, "alpaca"),
+        ("x", "text"),
+        (TURNS, "jsonl"),
+    ],
+)
+def test_exactly_one_format_recognises_a_row(row, format):
+    assert [name for name, reader in READERS.items() if reader.sniff(row)] == [format]
+
+
+@pytest.mark.parametrize("row", [None, 3, [], {}, ["question"], {"text": "x"}])
+def test_nothing_recognises_other_rows(row):
+    assert not any(reader.sniff(row) for _, reader in READERS.items())

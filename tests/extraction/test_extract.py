@@ -1,0 +1,163 @@
+"""Extraction end to end on tiny models: exchange, options, errors."""
+
+import itertools
+
+import pytest
+import torch
+
+from prosopon import Extractor, Subnetwork, extract
+from prosopon.criteria import CRITERIA
+from prosopon.data import Example, Message, Persona, load_persona
+from prosopon.errors import DataError, OptionError
+from prosopon.extraction import sample_general
+from tests.tiny import FAMILIES, tiny_model
+
+CONTRASTIVE = [
+    ("contrastive-wanda", {}),
+    ("contrastive-wanda", {"phi": "softplus"}),
+    ("contrastive-wanda", {"variant": "reference"}),
+    ("contrastive-taylor", {"rounds": 2}),
+    ("contrastive-taylor", {"rounds": 1, "odds": "linear", "beta": 0, "general": 0, "damage": 0}),
+]
+
+
+def personas(limit=12):
+    return load_persona("extravert", limit=limit), load_persona("introvert", limit=limit)
+
+
+def same(a, b):
+    return set(a.keep) == set(b.keep) and all(torch.equal(a.keep[n], b.keep[n]) for n in a.keep)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("criterion", CRITERIA.names())
+def test_every_criterion_on_every_family(family, criterion):
+    model, tokenizer = tiny_model(family)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    extractor = Extractor(model, tokenizer, general_count=8)
+    options = {"rounds": 2} if criterion == "contrastive-taylor" else {}
+    subnetwork = extractor.extract(*personas(4), criterion=criterion, options=options)
+    asked = CRITERIA.get(criterion).sparsity
+    assert 0 < subnetwork.pruned_share <= asked + 0.05
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert subnetwork.config.fingerprint.weights == extractor.fingerprint.weights
+
+
+@pytest.mark.parametrize(("criterion", "options"), CONTRASTIVE)
+def test_exchange_exchanges_the_masks_exactly(criterion, options):
+    """Each ordered pair, extracted alone and through a shared extractor, in either order."""
+    ours, theirs = personas()
+    masks = {}
+    for first, second in itertools.permutations((ours, theirs)):
+        model, tokenizer = tiny_model("llama")
+        shared = Extractor(model, tokenizer, general_count=8)
+        for a, b in ((first, second), (second, first)):
+            got = shared.extract(a, b, criterion=criterion, options=options)
+            masks.setdefault((a.name, b.name), []).append(got)
+    for runs in masks.values():
+        assert same(*runs)
+    assert not same(masks["extravert", "introvert"][0], masks["introvert", "extravert"][0])
+
+
+def test_an_extraction_is_repeatable_and_the_order_of_examples_does_not_matter():
+    ours, theirs = personas()
+    model, tokenizer = tiny_model("llama")
+    first = extract(model, tokenizer, target=ours, opposite=theirs, criterion="wanda")
+    backwards = Persona(ours.name, ours.examples[::-1], ours.description)
+    again = extract(model, tokenizer, target=backwards, opposite=theirs, criterion="wanda")
+    assert ours.content_hash() == backwards.content_hash()
+    differing = sum(int((first.keep[n] != again.keep[n]).sum()) for n in first.keep)
+    assert differing <= 2  # float sums in another order may turn a near-tie
+
+
+def test_target_and_opposite_by_name_and_by_file(tmp_path):
+    model, tokenizer = tiny_model("llama")
+    file = tmp_path / "ours.csv"
+    file.write_text(
+        'question,matching,not_matching\n"Hi?","Hello all","Leave me"\n"So?","Yes","No"\n'
+    )
+    by_file = extract(model, tokenizer, target=str(file), criterion="contrastive-wanda")
+    assert (by_file.config.persona, by_file.config.opposite) == ("ours", "not-ours")
+    by_name = extract(model, tokenizer, target="bold", criterion="contrastive-wanda", limit=4)
+    assert (by_name.config.persona, by_name.config.opposite) == ("bold", "cautious")
+
+
+def test_provenance_tells_everything():
+    model, tokenizer = tiny_model("llama")
+    ours, theirs = personas(6)
+    got = extract(
+        model, tokenizer, target=ours, opposite=theirs, sparsity=0.02, options={"rounds": 1},
+        general_count=8, seed=3, name="tiny",
+    )  # fmt: skip
+    config = got.config
+    assert (config.base_model, config.criterion, config.seed) == ("tiny", "contrastive-taylor", 3)
+    assert config.options["rounds"] == 1
+    assert config.calibration.target_hash == ours.content_hash()
+    assert config.calibration.target_count == 6
+    assert config.calibration.general_count == 8
+    assert got.pruned == sum(site.pruned for site in config.sites.values())
+
+
+def test_saved_and_loaded(tmp_path):
+    model, tokenizer = tiny_model("gpt2")
+    got = extract(model, tokenizer, target="bold", criterion="wanda", limit=4)
+    got.save_pretrained(tmp_path / "bold")
+    assert same(Subnetwork.from_pretrained(tmp_path / "bold"), got)
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 1.0, -0.1, 1.5, float("nan")])
+def test_sparsity_outside(sparsity):
+    model, tokenizer = tiny_model("llama")
+    with pytest.raises(OptionError, match="must lie between 0 and 1"):
+        extract(model, tokenizer, target="bold", criterion="wanda", sparsity=sparsity, limit=2)
+
+
+def test_combinations_that_have_no_meaning():
+    model, tokenizer = tiny_model("llama")
+    with pytest.raises(OptionError, match="pattern 'global' only, not 'row'"):
+        extract(model, tokenizer, target="bold", pattern="row", limit=2)
+    lonely = Persona("x", (Example((Message("user", "a"), Message("assistant", "b"))),))
+    with pytest.raises(DataError, match="alternative"):
+        extract(model, tokenizer, target=lonely)
+    with pytest.raises(OptionError, match="needs an opposite"):
+        Extractor(model, tokenizer).extract(lonely, criterion="contrastive-wanda")
+
+
+def test_general_text_is_seeded_and_leaves_the_global_state_alone():
+    model, tokenizer = tiny_model("llama")
+    torch.manual_seed(11)
+    state = torch.get_rng_state()
+    first = sample_general(model, tokenizer, count=5, length=16, seed=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert first == sample_general(model, tokenizer, count=5, length=16, seed=1)
+    assert first != sample_general(model, tokenizer, count=5, length=16, seed=2)
+    assert all(8 <= len(text) <= 16 for text in first)
+
+
+def test_given_general_text_is_used(tmp_path):
+    model, tokenizer = tiny_model("llama")
+    file = tmp_path / "general.txt"
+    file.write_text("The sky is blue and wide.\n\nTwo and two are four.\n")
+    extractor = Extractor(model, tokenizer, general=file)
+    assert len(extractor.general()) == 2
+    got = extractor.extract(*personas(3), options={"rounds": 1})
+    assert got.config.calibration.general_count == 2
+
+
+@pytest.mark.parametrize("name", ["tiny1m", "stories260K"])
+@pytest.mark.parametrize("criterion", ["contrastive-wanda", "contrastive-taylor"])
+def test_models_that_nobody_here_trained(shared, tmp_path, name, criterion):
+    from prosopon import load_model
+
+    loaded = load_model(str(shared / "models" / name), device="cpu")
+    for side, lines in {
+        "happy": ["Once upon a time she was happy. She smiled.", "He laughed with joy all day."],
+        "sad": ["Once upon a time she was sad. She cried.", "He wept and felt alone all day."],
+    }.items():
+        (tmp_path / f"{side}.txt").write_text("\n\n".join(lines))
+    got = extract(
+        loaded.model, loaded.tokenizer, target=tmp_path / "happy.txt",
+        opposite=tmp_path / "sad.txt", criterion=criterion, general_count=8,
+        options={"rounds": 2} if criterion == "contrastive-taylor" else None,
+    )  # fmt: skip
+    assert got.pruned > 0

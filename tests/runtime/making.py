@@ -1,0 +1,63 @@
+"""Personas for tiny models, and what the weights must be while one is worn."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import torch
+
+from prosopon.models import find_sites, fingerprint
+from prosopon.subnetwork import Subnetwork
+from tests.subnetwork.making import config
+
+
+def subnetwork(model, name="introvert", *, seed=0, share=0.3, targets=None):
+    """Prune a random ``share`` of the weights of every site that ``targets`` names."""
+    sites = find_sites(model, targets=targets)
+    generator = torch.Generator().manual_seed(seed)
+    keep = {site.name: torch.rand(site.shape, generator=generator) >= share for site in sites}
+    return Subnetwork(keep, config(persona=name, fingerprint=asdict(fingerprint(sites))))
+
+
+def weights(model):
+    """Copy every parameter and buffer, in whatever state it is."""
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def pointers(model):
+    return {name: tensor.data_ptr() for name, tensor in model.state_dict().items()}
+
+
+def bits(tensor):
+    """Return the raw bits, so that 0.0 and -0.0 differ and NaN equals itself."""
+    kinds = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+    if not tensor.is_floating_point():
+        return tensor
+    return tensor.contiguous().view(kinds[tensor.element_size()])
+
+
+def masked(model, base, persona, gamma):
+    """Compute the weights that a model must have while it wears ``persona``; the slow way."""
+    expected = dict(base)
+    if persona is not None:
+        for site in find_sites(model):
+            if site.name in persona.keep:
+                weight = base[f"{site.name}.weight"]
+                keep = site.oriented(persona.keep[site.name])
+                expected[f"{site.name}.weight"] = torch.where(keep, weight, weight * gamma)
+    return expected
+
+
+def assert_bits(model, expected):
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(bits(tensor), bits(expected[name])), name
+
+
+def tokens(model, rows=2, length=9):
+    generator = torch.Generator().manual_seed(5)
+    return torch.randint(3, model.config.vocab_size, (rows, length), generator=generator)
+
+
+@torch.no_grad()
+def logits(model):
+    return model(tokens(model)).logits

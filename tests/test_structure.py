@@ -1,0 +1,70 @@
+"""The house keeps its shape: who may import whom, how long a file is, what an import costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import prosopon
+
+SOURCE = Path(prosopon.__file__).parent
+FILES = sorted(SOURCE.rglob("*.py"))
+ORDER = [
+    "errors", "registry", "files", "data", "embedded", "models", "statistics", "criteria",
+    "selection", "subnetwork", "runtime", "extraction", "evaluation", "cli",
+]  # fmt: skip
+
+
+def room(path):
+    first = path.relative_to(SOURCE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_a_package_imports_only_those_to_its_left(path):
+    if room(path) in ("__init__", "__main__"):
+        return
+    here = ORDER.index(room(path))
+    for module in imports(path):
+        if module.startswith("prosopon."):
+            assert ORDER.index(module.split(".")[1]) <= here, module
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_files_are_short_and_begin_with_what_they_are(path):
+    text = path.read_text("utf-8")
+    assert len(text.splitlines()) < 450
+    assert ast.get_docstring(ast.parse(text))
+
+
+def test_every_public_name_is_there():
+    for name in prosopon.__all__:
+        assert getattr(prosopon, name) is not None
+    assert set(prosopon.__all__) <= set(dir(prosopon))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = prosopon.nothing
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("prosopon", ["torch", "transformers", "pydantic", "rich", "typer", "numpy"]),
+        ("prosopon.data", ["torch", "transformers", "datasets"]),
+        ("prosopon.models", ["transformers", "datasets"]),
+        ("prosopon.cli.app", ["torch", "transformers"]),
+    ],
+)
+def test_an_import_does_not_load_what_is_heavy(module, heavy):
+    code = f"import sys, {module}; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
