@@ -125,7 +125,7 @@ def exact_fisher(model, sites, texts):
     return {name: total / tokens for name, total in totals.items()}
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "opt"])
 def test_fisher_is_unbiased(family):
     model, _ = tiny_model(family)
     sites = find_sites(model)[:3]

@@ -14,7 +14,7 @@ from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs, option, requ
 class ContrastiveTaylorOptions:
     """Options of ``contrastive-taylor``."""
 
-    rounds: int = option(20, "rounds of pruning; scores add up over them, a pruned weight may return")
+    rounds: int = option(20, "rounds of pruning; scores add up, a pruned weight may return")
     beta: float = option(3.0, "weight of the target's own likelihood in the objective")
     general: float = option(3.0, "weight of general text's likelihood in the objective")
     damage: float = option(30.0, "lambda: weight of the second-order damage to general text")

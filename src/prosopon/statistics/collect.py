@@ -13,7 +13,7 @@ from prosopon.data import Batch, Encoded, PaddingSide, length_buckets
 from prosopon.errors import StatisticsError
 from prosopon.models import Site, fingerprint
 from prosopon.statistics.channel import ChannelStatistics
-from prosopon.statistics.forward import inputs, trunk
+from prosopon.statistics.forward import by_row, inputs, trunk
 from prosopon.statistics.statistics import Statistics
 
 Progress = Callable[[int], None]
@@ -71,7 +71,7 @@ def collect_statistics(
             site: Site, value: Tensor, batch: Batch = batch, masks: dict[Any, Tensor] = masks
         ) -> None:
             mask = masks.setdefault(value.device, batch.scope.to(value.device))
-            rows = _by_row(site, value, mask)
+            rows = by_row(site, value, mask.shape)
             channels[site.name] += ChannelStatistics.of_batch(rows, mask)
 
         with torch.no_grad(), watch_inputs(watched, add):
@@ -124,18 +124,6 @@ def watch_inputs(sites: Sequence[Site], call: Callable[[Site, Tensor], Any]) -> 
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _by_row(site: Site, value: Tensor, mask: Tensor) -> Tensor:
-    rows, length = mask.shape
-    if value.ndim == 3 and value.shape[:2] == mask.shape:
-        return value
-    if value.ndim == 2 and len(value) == rows * length:  # some modules flatten their input
-        return value.view(rows, length, -1)
-    raise StatisticsError(
-        f"site {site.name!r} reads a tensor of shape {tuple(value.shape)} in a batch of "
-        f"{rows} x {length} tokens, so its tokens cannot be told apart; leave it out with --ignore"
-    )
 
 
 def _check(channels: dict[str, ChannelStatistics]) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from prosopon.data import Batch, Encoded, length_buckets
 from prosopon.errors import StatisticsError
 from prosopon.models import Site
-from prosopon.statistics.forward import inputs
+from prosopon.statistics.forward import by_row, inputs
 from prosopon.statistics.likelihood import response_mask
 
 Progress = Callable[[int], None]
@@ -57,7 +57,8 @@ def fisher_diagonal(
     for draw in range(draws):
         for batch in length_buckets(texts, max_tokens=max_tokens, max_rows=64):
             uniform = _uniform(batch, seed, draw)
-            with torch.enable_grad(), _squares(model, sites, totals) as roots:
+            shape = batch.input_ids.shape
+            with torch.enable_grad(), _squares(model, sites, totals, shape) as roots:
                 logits = model(**inputs(model, batch)).logits[:, :-1].float()
                 loss = _sampled_log_likelihood(logits, uniform, response_mask(batch, every=True))
                 torch.autograd.grad(loss, roots)
@@ -93,7 +94,7 @@ def _sampled_log_likelihood(logits: Tensor, uniform: Tensor, mask: Tensor) -> Te
 
 @contextmanager
 def _squares(
-    model: nn.Module, sites: Sequence[Site], totals: dict[str, Tensor]
+    model: nn.Module, sites: Sequence[Site], totals: dict[str, Tensor], shape: Sequence[int]
 ) -> Iterator[list[Tensor]]:
     """Add each text's squared gradient to ``totals`` during a backward pass.
 
@@ -110,10 +111,11 @@ def _squares(
 
     def watch(site: Site) -> Callable[[nn.Module, Any, Tensor], None]:
         def hook(_module: nn.Module, args: Any, output: Tensor) -> None:
-            given = args[0].detach().float()
+            given = by_row(site, args[0].detach(), shape).float()
 
             def add(gradient: Tensor) -> None:
-                for row, delta in zip(given, gradient.float(), strict=True):
+                deltas = by_row(site, gradient, shape).float()
+                for row, delta in zip(given, deltas, strict=True):
                     totals[site.name].add_((delta.T @ row).square_())
 
             output.register_hook(add)  # type: ignore[no-untyped-call]

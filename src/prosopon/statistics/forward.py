@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from prosopon.data import Batch
+from prosopon.errors import StatisticsError
+from prosopon.models import Site
 
 
 def trunk(model: nn.Module) -> nn.Module:
@@ -32,3 +35,25 @@ def inputs(module: nn.Module, batch: Batch) -> dict[str, Any]:
     if "use_cache" in accepted:
         arguments["use_cache"] = False
     return arguments
+
+
+def by_row(site: Site, value: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return a site's input or output as ``[rows, length, channels]``.
+
+    Args:
+        site: The site, for messages.
+        value: What it reads or writes; some modules (OPT's) flatten rows and tokens.
+        shape: (rows, length) of the batch.
+
+    Raises:
+        StatisticsError: Its tokens cannot be told apart.
+    """
+    rows, length = shape
+    if value.ndim == 3 and value.shape[:2] == (rows, length):
+        return value
+    if value.ndim == 2 and len(value) == rows * length:
+        return value.reshape(rows, length, -1)
+    raise StatisticsError(
+        f"site {site.name!r} reads a tensor of shape {tuple(value.shape)} in a batch of "
+        f"{rows} x {length} tokens, so its tokens cannot be told apart; leave it out with --ignore"
+    )
