@@ -32,9 +32,9 @@ def run(*arguments, cwd, **more):
 def test_the_example(tmp_path):
     assert PYTHON
     shown = run("-c", PYTHON[1], cwd=tmp_path)
-    base, bold = shown.splitlines()
+    base, introvert = shown.splitlines()
     assert base.startswith("base: ")
-    assert poles_of(bold.removeprefix("bold: ")) == {"bold"}
+    assert poles_of(introvert.removeprefix("introvert: ")) == {"introvert"}
 
 
 def test_the_commands_in_order(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.panel import Panel
 from rich.table import Table
 
@@ -69,7 +70,7 @@ def demo(
     _answers(runner, results, names)
     _table(runner, results, names)
     out.print(
-        f"{len(folders)} personas and results.json are in [bold]{output}[/]; talk to one:\n"
+        f"{len(folders)} subnetworks and results.json are in [bold]{output}[/]; talk to one:\n"
         f"  prosopon chat --persona {output / f'{names[0]}-{SHOWN}'}\n"
         f"{time.perf_counter() - began:.0f} seconds in all.",
         highlight=False,
@@ -132,11 +133,10 @@ def _table(runner: ArmRunner, results: Sequence[ArmResult], names: Sequence[str]
     from prosopon.evaluation import ARMS
 
     sizes = runner.sizes
-    table = Table(title=f"Mean over {len(names)} personas, held-out questions")
-    for heading in ("arm", "choice", "on target", "on opposite", "neither"):
-        table.add_column(heading, justify="left" if heading == "arm" else "right")
-    for heading in ("neutral skills", "weights pruned", "seconds"):
-        table.add_column(heading, justify="right")
+    table = Table(title=f"Mean over {len(names)} personas, held-out questions", box=SIMPLE_HEAD)
+    table.add_column("arm", no_wrap=True)
+    for heading in ("choice", "target", "opposite", "neither", "skills", "pruned", "seconds"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for arm in ARMS:
         rows = [result.to_json() for result in results if result.arm == arm]
         table.add_row(*_cells(arm, rows))
@@ -144,11 +144,11 @@ def _table(runner: ArmRunner, results: Sequence[ArmResult], names: Sequence[str]
     out.print(
         Panel.fit(
             f"choice: share of {sizes.choices} pairs whose persona answer is likelier per token\n"
-            f"on target, opposite, neither: share of {sizes.answers} sampled answers that the "
-            "grammar\n  writes for the persona, for its opposite, for neither\n"
-            f"neutral skills: share of {len(runner.neutral)} greedy answers that are right\n"
-            f"seconds: extraction; general text and its Fisher diagonal took another "
-            f"{runner.shared_seconds:.1f} s, once",
+            f"target, opposite, neither: share of {sizes.answers} sampled answers (temperature 1)\n"
+            "  that the grammar writes for the persona, for its opposite, for neither\n"
+            f"skills: share of {len(runner.neutral)} neutral questions answered right\n"
+            "pruned: share of the weights masked; seconds: extraction of one persona,\n"
+            f"  without {runner.shared_seconds:.1f} s, once, for general text and what it would lose",
             title="how to read it",
         )
     )
