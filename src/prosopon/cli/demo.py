@@ -133,7 +133,8 @@ def _table(runner: ArmRunner, results: Sequence[ArmResult], names: Sequence[str]
     from prosopon.evaluation import ARMS
 
     sizes = runner.sizes
-    table = Table(title=f"Mean over {len(names)} personas, held-out questions", box=SIMPLE_HEAD)
+    title = f"Mean over {len(names)} personas, held-out questions"
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("arm", no_wrap=True)
     for heading in ("choice", "target", "opposite", "neither", "skills", "pruned", "seconds"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -148,7 +149,7 @@ def _table(runner: ArmRunner, results: Sequence[ArmResult], names: Sequence[str]
             "  that the grammar writes for the persona, for its opposite, for neither\n"
             f"skills: share of {len(runner.neutral)} neutral questions answered right\n"
             "pruned: share of the weights masked; seconds: extraction of one persona,\n"
-            f"  without {runner.shared_seconds:.1f} s, once, for general text and what it would lose",
+            f"  without {runner.shared_seconds:.1f} s, once, for general text and its damage",
             title="how to read it",
         )
     )
