@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/prosopon demo
 
 test: $(STAMP) lint
-	$(BIN)/pytest -n 2 -q
+	$(BIN)/pytest -n 2 --dist loadscope -q
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
