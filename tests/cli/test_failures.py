@@ -1,6 +1,10 @@
 """Bad input: exit code 2, one clear line, no traceback, nothing written."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -137,6 +141,20 @@ def test_nothing_is_written_over_without_force(prosopon, worn, tiny_folder):
     assert config.read_text() == before
     prosopon(*arguments, "--force")
     assert json.loads(config.read_text())["persona"] == "cautious"
+
+
+def test_ctrl_c(tmp_path):
+    command = [sys.executable, "-m", "prosopon", "extract", "-t", "bold", "-o", "out"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        time.sleep(12)  # well inside the work, which takes half a minute
+        running.send_signal(signal.SIGINT)
+        _, shown = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "interrupted" in shown
+    assert "Traceback" not in shown
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_pad_token_is_handled(prosopon, tmp_path):

@@ -116,6 +116,8 @@ def test_combinations_that_have_no_meaning():
     model, tokenizer = tiny_model("llama")
     with pytest.raises(OptionError, match="pattern 'global' only, not 'row'"):
         extract(model, tokenizer, target="bold", pattern="row", limit=2)
+    with pytest.raises(OptionError, match="reads answers only"):
+        extract(model, tokenizer, target="bold", scope="all", limit=2)
     lonely = Persona("x", (Example((Message("user", "a"), Message("assistant", "b"))),))
     with pytest.raises(DataError, match="alternative"):
         extract(model, tokenizer, target=lonely)

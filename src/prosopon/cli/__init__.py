@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+INTERRUPTED = 130
+
 
 def main() -> None:
     """Run the ``prosopon`` command.
@@ -19,9 +21,10 @@ def main() -> None:
     except ProsoponError as problem:
         error(str(problem))
         sys.exit(2)
-    except KeyboardInterrupt:
-        error("interrupted; nothing was left half-written")
-        sys.exit(130)
+    except SystemExit as stop:  # what Typer makes of Ctrl-C
+        if stop.code == INTERRUPTED:
+            error("interrupted; nothing was left half-written")
+        raise
 
 
 __all__ = ["main"]

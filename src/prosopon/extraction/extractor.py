@@ -133,6 +133,10 @@ class Extractor:
                     f"criterion {criterion!r} ranks all weights together: pattern 'global' only, "
                     f"not {kind!r}"
                 )
+            if self.scope == "all":
+                raise OptionError(
+                    f"criterion {criterion!r} reads answers only: scope 'response', not 'all'"
+                )
             assert opposite is not None
             keep = self._light_mask(chosen, parsed, target, opposite, share)
         else:
