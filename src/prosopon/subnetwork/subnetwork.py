@@ -23,17 +23,26 @@ class Subnetwork:
         keep: Bool [out, in] of every site, True where the weight is kept. Moved to the CPU;
             not copied if there already.
         config: The provenance. An empty ``sites`` is filled in.
+        levels: The ranking of the pruned weights, where there is one: for every site uint8
+            [pruned], in row-major order of its pruned weights. A weight of level l is pruned at
+            every strength above l / 256, so the masks of all strengths are nested.
 
     Attributes:
         keep: The masks, on the CPU.
         config: The provenance.
+        levels: The ranking, on the CPU; None if there is none.
 
     Raises:
-        SubnetworkError: There is no site, a mask is not a bool matrix, or ``config.sites``
-            describes other masks.
+        SubnetworkError: There is no site, a mask is not a bool matrix, ``config.sites``
+            describes other masks, or the levels do not fit the masks.
     """
 
-    def __init__(self, keep: Mapping[str, Tensor], config: SubnetworkConfig) -> None:
+    def __init__(
+        self,
+        keep: Mapping[str, Tensor],
+        config: SubnetworkConfig,
+        levels: Mapping[str, Tensor] | None = None,
+    ) -> None:
         if not keep:
             raise SubnetworkError(f"subnetwork {config.persona!r} has no site")
         for name, mask in keep.items():
@@ -54,6 +63,7 @@ class Subnetwork:
                 f"subnetwork {config.persona!r}: its config describes another mask of {odd!r}"
             )
         self.config = config.model_copy(update={"sites": records})
+        self.levels = None if levels is None else self._checked(levels)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -96,6 +106,17 @@ class Subnetwork:
         """
         keep, config = read_folder(Path(folder))
         return cls(keep, config)
+
+    def _checked(self, levels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the levels in the order of the masks, or say what is wrong with them."""
+        for name, record in self.config.sites.items():
+            found = levels.get(name)
+            if found is None or found.dtype != torch.uint8 or found.shape != (record.pruned,):
+                raise SubnetworkError(
+                    f"subnetwork {self.config.persona!r}: site {name!r} needs levels uint8 "
+                    f"[{record.pruned}], one for every pruned weight"
+                )
+        return {name: levels[name].cpu() for name in self.keep}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Subnetwork):
