@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -46,8 +46,13 @@ def extract(
         str, typer.Option("--criterion", "-c", help="See prosopon criteria.")
     ] = "contrastive-taylor",
     sparsity: Annotated[
-        float | None,
-        typer.Option("--sparsity", "-s", help="Share of weights to prune, between 0 and 1."),
+        str | None,
+        typer.Option(
+            "--sparsity",
+            "-s",
+            help="Share of weights to prune, between 0 and 1, or auto: chosen on examples held "
+            "out (contrastive-taylor).",
+        ),
     ] = None,
     pattern: Annotated[
         str | None, typer.Option("--pattern", help="row, site or global; default the criterion's.")
@@ -68,6 +73,12 @@ def extract(
             "--general", help="Text that must not suffer; default sampled from the model."
         ),
     ] = None,
+    protect: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--protect", help=f"Another persona that the mask should leave alone. {_PERSONA}"
+        ),
+    ] = None,
     max_length: Annotated[
         int | None, typer.Option("--max-length", min=8, help="Longest example in tokens.")
     ] = None,
@@ -84,14 +95,17 @@ def extract(
 ) -> None:
     """Find a persona in a model and write its subnetwork."""
     from prosopon.criteria import CRITERIA
+    from prosopon.data import load_contrast
     from prosopon.extraction import Extractor, resolve_contrast
 
     began = time.perf_counter()
     check_scope(scope)
     CRITERIA.get(criterion).parse_options(key_values(option))
+    share = parse_sparsity(sparsity)
     ours, theirs = resolve_contrast(
         target, opposite, criterion=criterion, limit=examples, seed=seed
     )
+    protected = [load_contrast(p, None, limit=examples, seed=seed) for p in protect or ()]
     folder = output or Path("personas") / f"{ours.name}-{criterion}"
     check_output(folder, force)
     loaded = load(model, device=device, dtype=dtype, device_map=device_map, revision=revision)
@@ -113,9 +127,10 @@ def extract(
             ours,
             theirs,
             criterion=criterion,
-            sparsity=sparsity,
+            sparsity=share,
             pattern=pattern,
             options=key_values(option),
+            protect=protected,
         )
     subnetwork.save_pretrained(folder)
     result = {
@@ -128,6 +143,7 @@ def extract(
         "total": subnetwork.total,
         "pruned_share": subnetwork.pruned_share,
         "bytes": sum(file.stat().st_size for file in folder.iterdir()),
+        "auto": subnetwork.config.options.get("auto"),
         "seconds": round(time.perf_counter() - began, 2),
     }
     print_json(result) if as_json else _show(result)
@@ -139,6 +155,20 @@ def check_scope(scope: str | None) -> None:
 
     if scope is not None and scope not in SCOPES:
         raise OptionError(f"unknown scope {scope!r}. Choices: {', '.join(SCOPES)}")
+
+
+def parse_sparsity(given: str | None) -> float | Literal["auto"] | None:
+    """Return what ``--sparsity`` says.
+
+    Raises:
+        OptionError: Neither a number nor ``auto``.
+    """
+    if given is None or given == "auto":
+        return cast('Literal["auto"] | None', given)
+    try:
+        return float(given)
+    except ValueError:
+        raise OptionError(f"--sparsity {given!r}: give a number or 'auto'") from None
 
 
 def check_output(folder: Path, force: bool) -> None:
@@ -159,4 +189,19 @@ def _show(result: dict[str, Any]) -> None:
         soft_wrap=True,
         highlight=False,
     )
+    if auto := result["auto"]:
+        out.print(_chosen(auto), soft_wrap=True, highlight=False)
     out.print(f"written to {result['folder']}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _chosen(auto: dict[str, Any]) -> str:
+    """Say in a line what ``--sparsity auto`` chose, and on what grounds."""
+    ratio = auto["chosen"]["perplexity_ratio"]
+    line = f"chose lambda {auto['damage']:g} after {auto['rounds']} rounds: "
+    if auto["share"] is not None:
+        line += f"{auto['share']:.0%} of held-out answers are the persona's "
+        line += f"(base {auto['base_share']:.0%}), "
+    line += f"general perplexity x {ratio:.3f}"
+    if not auto["within_tolerance"]:
+        line += f" [bold yellow]above the tolerance of {1 + auto['tolerance']:g}[/]"
+    return line

@@ -8,7 +8,6 @@ from prosopon.evaluation.choice import (
     choice_rates,
     score_answers,
 )
-from prosopon.evaluation.generation import generate_answers
 from prosopon.evaluation.grammar_tasks import (
     CHOICE_KINDS,
     ChoiceKind,
@@ -19,6 +18,7 @@ from prosopon.evaluation.grammar_tasks import (
     neutral_accuracy,
     neutral_items,
 )
+from prosopon.runtime import generate_answers
 
 __all__ = [
     "ARMS",

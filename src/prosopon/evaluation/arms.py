@@ -12,7 +12,6 @@ from prosopon.data import load_persona
 from prosopon.data.bundled import opposite
 from prosopon.data.grammar import load_world, prompt_line
 from prosopon.evaluation.choice import ChoiceRates, choice_rates
-from prosopon.evaluation.generation import generate_answers
 from prosopon.evaluation.grammar_tasks import (
     CHOICE_KINDS,
     ChoiceKind,
@@ -24,7 +23,7 @@ from prosopon.evaluation.grammar_tasks import (
     neutral_items,
 )
 from prosopon.extraction import Extractor
-from prosopon.runtime import PersonaModel
+from prosopon.runtime import PersonaModel, generate_answers
 from prosopon.subnetwork import Subnetwork
 
 ARMS = ("base", "prompt", "random", "wanda", "contrastive-wanda", "contrastive-taylor")

@@ -2,17 +2,15 @@
 
 from prosopon.extraction.extractor import Extractor, extract, resolve_contrast
 from prosopon.extraction.general import sample_general
+from prosopon.extraction.light import temporary_pruning
+from prosopon.extraction.light.mask import Report
 from prosopon.extraction.pairs import pair_examples
-from prosopon.extraction.rounds import Report, Rounds, lowest, prune_in_rounds, temporary_pruning
 
 __all__ = [
     "Extractor",
     "Report",
-    "Rounds",
     "extract",
-    "lowest",
     "pair_examples",
-    "prune_in_rounds",
     "resolve_contrast",
     "sample_general",
     "temporary_pruning",

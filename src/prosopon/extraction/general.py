@@ -60,7 +60,8 @@ def _sample(model: Any, start: int, stop: int | None, tokens: int) -> list[list[
         top_k=0,
         top_p=1.0,
         max_new_tokens=tokens,
-        eos_token_id=stop,
+        # Without one, transformers would take the model's own: this one is never drawn.
+        eos_token_id=model.config.vocab_size if stop is None else stop,
         pad_token_id=start if stop is None else stop,
     )
     ids = torch.full((BATCH, 1), start, device=model.device)

@@ -2,7 +2,15 @@
 
 from prosopon.runtime.backends import BACKENDS, Backend
 from prosopon.runtime.functional import FunctionalBackend
+from prosopon.runtime.generation import generate_answers
 from prosopon.runtime.inplace import InplaceBackend
 from prosopon.runtime.persona_model import PersonaModel
 
-__all__ = ["BACKENDS", "Backend", "FunctionalBackend", "InplaceBackend", "PersonaModel"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "FunctionalBackend",
+    "InplaceBackend",
+    "PersonaModel",
+    "generate_answers",
+]
