@@ -14,7 +14,7 @@ from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs, option, requ
 class ContrastiveTaylorOptions:
     """Options of ``contrastive-taylor``."""
 
-    rounds: int = option(80, "rounds of pruning; gains add up, a pruned weight may return")
+    rounds: int = option(48, "rounds of pruning; gains add up, a pruned weight may return")
     batch: int = option(16, "pairs and general texts whose gradients a round takes")
     beta: float = option(3.0, "weight of the target's own likelihood in the objective")
     general: float = option(3.0, "weight of general text's likelihood in the objective")
