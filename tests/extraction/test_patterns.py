@@ -91,9 +91,9 @@ def test_combinations_that_have_no_meaning():
     settings = {"target": "bold", "criterion": "wanda", "limit": 2}
     with pytest.raises(OptionError, match="disagrees with pattern '2:4'"):
         extract(model, tokenizer, pattern="2:4", sparsity=0.3, **settings)
-    with pytest.raises(OptionError, match="divisible by 5; site 'model.layers.0.self_attn.q_proj'"):
+    with pytest.raises(OptionError, match=r"by 5; site 'model.layers.0.self_attn.q_proj'"):
         extract(model, tokenizer, pattern="2:5", **settings)
-    with pytest.raises(OptionError, match="none of the 2 heads of .*: at most 0.5"):
+    with pytest.raises(OptionError, match=r"none of the 2 heads of .*: at most 0.5"):
         extract(model, tokenizer, pattern="heads", sparsity=0.6, **settings)
     with pytest.raises(SiteError, match=r"need the site 'model.layers.0.mlp.gate_proj'"):
         extract(model, tokenizer, pattern="channels", ignore=["gate_proj"], **settings)

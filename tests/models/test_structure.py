@@ -164,7 +164,7 @@ def test_half_a_unit_is_refused_by_name():
 def test_what_is_not_known_is_refused():
     model = tiny.tiny_model("llama")[0]
     model.model.layers[1].self_attn.gate_proj = torch.nn.Linear(32, 4, bias=False)
-    with pytest.raises(SiteError, match="heads of 'model.layers.1.self_attn'.* not known"):
+    with pytest.raises(SiteError, match=r"heads of 'model.layers.1.self_attn'.* not known"):
         find_groups(model, find_sites(model), "heads")
     sites = find_sites(model, ignore=["self_attn.gate_proj"])
     with pytest.raises(SiteError, match=r"holds 'gate_proj.weight' \(\[4, 32\]\)"):
@@ -193,8 +193,8 @@ def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(SiteError, match="has 40 outputs where 48 would belong to the 48 inputs"):
         find_groups(model, find_sites(model), "channels")
     model.model.layers[0].self_attn.k_proj = torch.nn.Linear(32, 24, bias=False)
-    with pytest.raises(SiteError, match=r"4 query heads of 8 and 3 key-value heads"):
-        model.model.layers[0].self_attn.v_proj = torch.nn.Linear(32, 24, bias=False)
+    model.model.layers[0].self_attn.v_proj = torch.nn.Linear(32, 24, bias=False)
+    with pytest.raises(SiteError, match="4 query heads of 8 and 3 key-value heads"):
         find_groups(model, find_sites(model), "heads")
     model.config.num_attention_heads = 2
     with pytest.raises(SiteError, match="config says 2 heads"):

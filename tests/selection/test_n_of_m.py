@@ -57,7 +57,7 @@ def test_the_pattern_fixes_the_sparsity():
     assert torch.equal(select(score, 0.5, pattern="2:4")["a"], select(score, pattern="2:4")["a"])
     assert find_pattern("1:3").share(2 / 3) == pytest.approx(2 / 3)
     assert find_pattern("2:4").share(None, default=0.3) == 0.5
-    with pytest.raises(OptionError, match="sparsity 0.3 disagrees with pattern '2:4'.* 0.5 of"):
+    with pytest.raises(OptionError, match=r"sparsity 0.3 disagrees with pattern '2:4'.* 0.5 of"):
         select(score, 0.3, pattern="2:4")
     with pytest.raises(OptionError, match="between 0 and 1"):
         select(score, 1.0, pattern="2:4")

@@ -78,7 +78,7 @@ def test_refuses_what_it_cannot_choose_from():
         select(scores, 0.5, pattern="heads")
     with pytest.raises(OptionError, match="'channels' cannot choose from groups of heads"):
         select(scores, 0.5, pattern="channels", groups=[group()])
-    with pytest.raises(OptionError, match="none of the 3 heads of 'layer.0': at most 0.6667"):
+    with pytest.raises(OptionError, match=r"none of the 3 heads of 'layer.0': at most 0.6667"):
         select(scores, 0.7, pattern="heads", groups=[group()])
     with pytest.raises(OptionError, match="needs scores of site 'down'"):
         select({k: v for k, v in scores.items() if k != "down"}, 0.5, pattern="heads",
