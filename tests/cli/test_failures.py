@@ -68,6 +68,9 @@ def test_sparsity(prosopon, tiny_folder, sparsity):
         (["--targets", "nowhere.*"], "matches no site"),
         (["--model", "no/such/folder/at/all"], "no/such/folder"),
         (["--pattern", "row"], "pattern 'global' only"),
+        (["-c", "wanda", "--pattern", "rows"], "Did you mean 'row'"),
+        (["-c", "wanda", "--pattern", "2:4", "-s", "0.3"], "disagrees with pattern '2:4'"),
+        (["-c", "wanda", "--pattern", "2:5"], "needs in_features divisible by 5"),
     ],
 )
 def test_options(prosopon, tiny_folder, arguments, message):

@@ -55,7 +55,11 @@ def extract(
         ),
     ] = None,
     pattern: Annotated[
-        str | None, typer.Option("--pattern", help="row, site or global; default the criterion's.")
+        str | None,
+        typer.Option(
+            "--pattern",
+            help="row, site, global, n:m (2:4, 4:8), channels or heads; default the criterion's.",
+        ),
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -97,11 +101,14 @@ def extract(
     from prosopon.criteria import CRITERIA
     from prosopon.data import load_contrast
     from prosopon.extraction import Extractor, resolve_contrast
+    from prosopon.selection import find_pattern
 
     began = time.perf_counter()
     check_scope(scope)
     CRITERIA.get(criterion).parse_options(key_values(option))
     share = parse_sparsity(sparsity)
+    if share != "auto":
+        find_pattern(pattern or CRITERIA.get(criterion).pattern).share(share, default=0.5)
     ours, theirs = resolve_contrast(
         target, opposite, criterion=criterion, limit=examples, seed=seed
     )
