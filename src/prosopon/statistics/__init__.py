@@ -9,12 +9,14 @@ from prosopon.statistics.likelihood import (
     response_mask,
     token_log_likelihoods,
 )
+from prosopon.statistics.sequential import collect_sequential
 from prosopon.statistics.statistics import Statistics, merge
 
 __all__ = [
     "ChannelStatistics",
     "Objective",
     "Statistics",
+    "collect_sequential",
     "collect_statistics",
     "fisher_diagonal",
     "mean_per_row",
