@@ -82,14 +82,20 @@ class Skeleton:
             return None
         return int(site.name.removeprefix(self._stack_prefix).partition(".")[0])
 
-    def matrix(self, site: Site) -> Tensor:
-        """Return a site's weight from disk, ``[out, in]``, in the model's dtype, on the device.
+    @contextmanager
+    def loaded(self, site: Site) -> Iterator[Site]:
+        """Hold one site's weight in memory, on the device, for the time of a ``with`` block.
 
         Raises:
             ModelError: The checkpoint lacks it, or holds another shape or type.
         """
-        name = f"{site.name}.weight"
-        return site.oriented(self._read({name: site.weight})[name])
+        name, empty = f"{site.name}.weight", site.weight
+        value = self._read({name: empty})[name]
+        site.module.weight = nn.Parameter(value, requires_grad=False)
+        try:
+            yield site
+        finally:
+            site.module.weight = empty
 
     def load_outside(self, tokens: Tensor) -> None:
         """Load what the body has outside its layers; of the embedding only some rows.
