@@ -288,7 +288,21 @@ def _without_weights(name: str, source: str, config: Any, dtype: torch.dtype) ->
         # Buffers that no checkpoint stores (rotary frequencies) are computed by the constructor.
         with init_empty_weights(include_buffers=False):
             model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
+    _refuse_mixed(name, model, dtype)
     return model.eval().requires_grad_(False)
+
+
+def _refuse_mixed(name: str, model: nn.Module, dtype: torch.dtype) -> None:
+    """Refuse 16 bits where transformers would keep some parameters in 32 of its own accord."""
+    if dtype not in (torch.bfloat16, torch.float16):
+        return
+    for attribute in ("_keep_in_fp32_modules", "_keep_in_fp32_modules_strict"):
+        for part in getattr(model, attribute, None) or ():
+            if any(part in parameter for parameter, _ in model.named_parameters()):
+                raise ModelError(
+                    f"model {name!r} keeps {part!r} in float32, which is not supported layer by "
+                    "layer yet; give --dtype float32"
+                )
 
 
 def _tied_names(model: nn.Module) -> dict[str, tuple[str, ...]]:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prosopon import __version__
 from prosopon.data import Batch, Encoded, PaddingSide, length_buckets
 from prosopon.errors import StatisticsError
 from prosopon.models import Sample, Site, Skeleton, check_finite, fingerprint_of, sample_signs
@@ -254,11 +254,15 @@ def _manifest(
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return everything the statistics depend on."""
-    config = skeleton.model.config.to_json_string(use_diff=False)
+    import transformers
+
+    config = skeleton.model.config.to_dict()
+    for elsewhere in ("_name_or_path", "_commit_hash", "dtype", "transformers_version"):
+        config.pop(elsewhere, None)  # told elsewhere, or the same
     dtype = str(next(skeleton.model.parameters()).dtype).removeprefix("torch.")
     return {
         "format_version": FORMAT_VERSION,
-        "model": hashlib.sha256(config.encode()).hexdigest(),
+        "model": _digest(config),
         "files": skeleton.checkpoint.identity(),
         "dtype": dtype,
         "device": skeleton.device.type,
@@ -270,10 +274,14 @@ def _manifest(
         },
         "sources": dict(sources),
         **settings,
-        "versions": {name: version(name) for name in ("prosopon", "torch", "transformers")},
+        "versions": {
+            "prosopon": __version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
     }
 
 
 def _digest(value: Any) -> str:
-    text = json.dumps(value, separators=(",", ":"))
+    text = json.dumps(value, separators=(",", ":"), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
