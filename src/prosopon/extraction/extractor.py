@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from prosopon.criteria import CRITERIA, Criterion, SiteInputs
@@ -27,6 +25,7 @@ from prosopon.extraction.grouping import groups_for
 from prosopon.extraction.light import LightMaker, LightMask, gather
 from prosopon.extraction.light.mask import Report
 from prosopon.extraction.provenance import Calibration, describe
+from prosopon.extraction.seeding import site_generator
 from prosopon.models import Site, check_finite, find_sites, fingerprint
 from prosopon.selection import Scored, find_pattern, select_each
 from prosopon.statistics import Statistics, collect_statistics, fisher_diagonal
@@ -266,7 +265,7 @@ class Extractor:
                 weight=site.matrix().float(),
                 target=ours[site.name] if ours else None,
                 opposite=theirs[site.name] if theirs else None,
-                generator=_generator(self.seed, site.name),
+                generator=site_generator(self.seed, site.name),
             )
             ties = criterion.ties(inputs, options) if criterion.ties is not None else None
             return Scored(site.name, criterion.score(inputs, options), ties)
@@ -407,8 +406,3 @@ def _load(source: Source | None, limit: int | None, seed: int) -> Persona | None
 
 def _gradient_criteria() -> list[str]:
     return [name for name, criterion in CRITERIA.items() if "gradient" in criterion.needs]
-
-
-def _generator(seed: int, site: str) -> torch.Generator:
-    digest = hashlib.sha256(f"{seed}/{site}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))

@@ -10,6 +10,7 @@ from prosopon.statistics.likelihood import (
     token_log_likelihoods,
 )
 from prosopon.statistics.objective import Material, Objective, objective_terms, pair_log_odds
+from prosopon.statistics.sequential import collect_sequential
 from prosopon.statistics.statistics import Statistics, merge
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Objective",
     "Statistics",
     "check_gradient",
+    "collect_sequential",
     "collect_statistics",
     "fisher_diagonal",
     "mean_per_row",

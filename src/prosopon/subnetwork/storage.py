@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ MASKS_NAME = "subnetwork.safetensors"
 _AGAIN = "copy or download the folder again"
 
 
-def write_folder(folder: Path, keep: dict[str, Tensor], config: SubnetworkConfig) -> str:
+def write_folder(folder: Path, keep: Mapping[str, Tensor], config: SubnetworkConfig) -> str:
     """Write masks and provenance into ``folder`` and return the checksum of the masks.
 
     The masks are written first: after an interruption in between the checksum does not fit,
