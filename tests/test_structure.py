@@ -13,7 +13,7 @@ SOURCE = Path(prosopon.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 ORDER = [
     "errors", "registry", "files", "data", "embedded", "models", "statistics", "criteria",
-    "selection", "subnetwork", "runtime", "extraction", "evaluation", "cli",
+    "selection", "subnetwork", "runtime", "export", "extraction", "evaluation", "cli",
 ]  # fmt: skip
 
 

@@ -24,7 +24,7 @@ def test_criteria(prosopon):
 
 def test_version_and_help(prosopon):
     assert prosopon("--version").stdout.startswith("prosopon 0.")
-    for command in ("demo", "extract", "chat", "inspect", "personas", "criteria"):
+    for command in ("demo", "extract", "chat", "export", "inspect", "personas", "criteria"):
         assert "--json" in prosopon(command, "--help").stdout
 
 
