@@ -12,7 +12,7 @@ import prosopon
 SOURCE = Path(prosopon.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 ORDER = [
-    "errors", "registry", "files", "data", "embedded", "models", "statistics", "criteria",
+    "errors", "registry", "files", "groups", "data", "embedded", "models", "statistics", "criteria",
     "selection", "subnetwork", "runtime", "export", "extraction", "evaluation", "cli",
 ]  # fmt: skip
 

@@ -68,6 +68,9 @@ def test_sparsity(prosopon, tiny_folder, sparsity):
         (["--targets", "nowhere.*"], "matches no site"),
         (["--model", "no/such/folder/at/all"], "no/such/folder"),
         (["--pattern", "row"], "pattern 'global' only"),
+        (["-c", "wanda", "--pattern", "rows"], "Did you mean 'row'"),
+        (["-c", "wanda", "--pattern", "2:4", "-s", "0.3"], "disagrees with pattern '2:4'"),
+        (["-c", "wanda", "--pattern", "2:5"], "needs in_features divisible by 5"),
     ],
 )
 def test_options(prosopon, tiny_folder, arguments, message):
@@ -167,3 +170,27 @@ def test_no_pad_token_is_handled(prosopon, tmp_path):
     tiny_tokenizer(pad=False).save_pretrained(tmp_path / "m")
     prosopon("extract", "-m", "m", "-t", "bold", "-n", "4", "--option", "rounds=1", "-o", "out")
     assert torch.is_tensor(load_file(tmp_path / "out" / "subnetwork.safetensors").popitem()[1])
+
+
+def test_exports_that_cannot_be(prosopon, tiny_folder, tmp_path):
+    prosopon("extract", "-m", tiny_folder, "-t", "bold", "-c", "wanda", "-n", "2", "-o", "bold")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/notes.txt").write_text("mine")
+    base = ("export", "bold", "-m", tiny_folder)
+    for arguments, message in (
+        (("-f", "onnx", "-o", "out"), "checkpoint, gguf, lora, shira, structured"),
+        (("-f", "shira", "-o", "out", "--option", "rank=2"), "has no option 'rank'"),
+        (("-f", "lora", "-o", "out", "--option", "rank=0"), "rank=0"),
+        (("-f", "checkpoint", "-o", "full"), "is not empty"),
+        (("-f", "checkpoint", "-o", "full", "--force"), "no export wrote it"),
+        (("-f", "structured", "-o", "out"), "--pattern channels or heads"),
+        (("-f", "checkpoint", "-o", "out", "--strength", "0.5"), "no ranking"),
+        (("-f", "checkpoint", "-o", "out", "--strength", "1.5"), "at most 1"),
+    ):
+        done = prosopon(*base, *arguments, code=2)
+        assert message in one_line(done)
+    missing = prosopon("export", "nobody", "-f", "checkpoint", "-o", "out", code=2)
+    assert "no such folder" in one_line(missing)
+    stranger = prosopon("export", "bold", "-f", "checkpoint", "-o", "out", code=2)
+    assert "does not belong to this model" in one_line(stranger)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bold", "full"]

@@ -11,7 +11,7 @@ from prosopon.errors import ExportError
 from prosopon.export import export_persona, structured
 from tests.export.making import loaded_logits, structured_keep, subnetwork_of, worn_logits
 from tests.runtime.making import assert_bits, weights
-from tests.tiny import FAMILIES, tiny_model
+from tests.tiny import FAMILIES, tiny_config, tiny_model, tiny_tokenizer
 
 HEADED = ("llama", "mistral", "qwen2", "qwen3", "gemma", "phi")
 WIDTHS = {"gpt2": "n_inner", "opt": "ffn_dim"}
@@ -79,10 +79,47 @@ def test_heads_are_gone(family, tmp_path):
     report, settings = exported(model, tokenizer, keep, tmp_path / "out")
     assert settings["num_attention_heads"] == 2
     assert settings["head_dim"] == 8
-    assert report["heads"]["kept"] in (1, 2)
-    if family != "phi":
-        assert settings["num_key_value_heads"] == 1
+    assert report["heads"]["kept"] == settings["num_key_value_heads"] == 1
+    assert report["heads"]["query_heads_each"] == 2
     model_class_shapes(tmp_path / "out")
+
+
+def ungrouped():
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = tiny_tokenizer()
+    settings = tiny_config("llama", len(tokenizer))
+    settings.num_key_value_heads = settings.num_attention_heads
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(settings)
+    return model.eval().requires_grad_(False), tokenizer
+
+
+@pytest.mark.parametrize(
+    ("heads", "kept", "padding"),
+    [([[0, 2], [1, 3]], 2, 0), ([[0, 2], [0, 1, 3]], 2, 1), ([[0, 1, 2], [0, 1, 2]], 1, 0)],
+)
+def test_heads_that_share_nothing(heads, kept, padding, tmp_path):
+    model, tokenizer = ungrouped()
+    keep = structured_keep(model, heads=heads)
+    for layer, gone in enumerate(heads):  # keys and values, which no other head reads
+        for head in gone:
+            for leaf in ("k_proj", "v_proj"):
+                keep[f"model.layers.{layer}.self_attn.{leaf}"][head * 8 : head * 8 + 8] = False
+    report, settings = exported(model, tokenizer, keep, tmp_path / "out")
+    assert settings["num_attention_heads"] == settings["num_key_value_heads"] == kept
+    assert (report["heads"]["kept"], report["heads"]["padding"]) == (kept, padding)
+
+
+def test_a_number_of_heads_that_the_family_refuses_is_not_written(tmp_path):
+    # Llama's hidden size, 32, must be a multiple of the heads, so four stay four.
+    model, tokenizer = ungrouped()
+    keep = structured_keep(model, channels=[[1], [2]], heads=[[0], [1]])
+    report, settings = exported(model, tokenizer, keep, tmp_path / "out")
+    assert settings["num_attention_heads"] == 4
+    assert "heads" not in report
+    assert any("cannot say that there are fewer" in note for note in report["notes"])
 
 
 def model_class_shapes(folder):
@@ -175,3 +212,18 @@ def test_generation_runs_with_a_cache(tmp_path):
     ]
     assert torch.equal(*written)
     assert written[0].shape[1] > given.input_ids.shape[1]
+
+
+@pytest.mark.parametrize("pattern", ["channels", "heads"])
+def test_what_extraction_selects_is_removed(pattern, tmp_path):
+    from prosopon.extraction import extract
+
+    model, tokenizer = tiny_model(chat=True)
+    targets = ["*mlp*"] if pattern == "channels" else ["*self_attn*"]
+    persona = extract(
+        model, tokenizer, target="bold", criterion="wanda", sparsity=0.5, pattern=pattern,
+        targets=targets,
+    )  # fmt: skip
+    report, _ = exported(model, tokenizer, persona.keep, tmp_path / "out")
+    assert report[pattern]["removed_share"] == 0.5
+    assert report["zeros_left"] == 0

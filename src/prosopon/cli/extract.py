@@ -50,7 +50,11 @@ def extract(
         typer.Option("--sparsity", "-s", help="Share of weights to prune, between 0 and 1."),
     ] = None,
     pattern: Annotated[
-        str | None, typer.Option("--pattern", help="row, site or global; default the criterion's.")
+        str | None,
+        typer.Option(
+            "--pattern",
+            help="row, site, global, n:m (2:4, 4:8), channels or heads; default the criterion's.",
+        ),
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -85,10 +89,12 @@ def extract(
     """Find a persona in a model and write its subnetwork."""
     from prosopon.criteria import CRITERIA
     from prosopon.extraction import Extractor, resolve_contrast
+    from prosopon.selection import find_pattern
 
     began = time.perf_counter()
     check_scope(scope)
     CRITERIA.get(criterion).parse_options(key_values(option))
+    find_pattern(pattern or CRITERIA.get(criterion).pattern).share(sparsity, default=0.5)
     ours, theirs = resolve_contrast(
         target, opposite, criterion=criterion, limit=examples, seed=seed
     )

@@ -4,7 +4,7 @@
 - ``base``: what a format is, and the registry of formats.
 - ``checkpoint``, ``structured``, ``shira``, ``lora``, ``gguf``: one file a format.
 - ``strength``: the mask of a weaker persona.
-- ``structure``, ``surgery``: which channels and heads are dead, and cutting them out.
+- ``surgery``: which channels and heads are dead, and cutting them out.
 - ``lowrank``, ``fidelity``: the approximation of a mask by a low rank, and what it costs.
 - ``gguf_tensors``, ``gguf_vocabulary``: names and layouts of llama.cpp.
 - ``staging``, ``card``, ``saving``: whole-or-nothing folders, the model card, plain checkpoints.

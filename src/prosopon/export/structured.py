@@ -105,13 +105,17 @@ def _described(plan: Plan, left: int, pruned: int) -> list[str]:
             if part["padding"]
             else ""
         )
-        name = "MLP channels" if kind == "channels" else "attention heads"
+        name = "MLP channels" if kind == "channels" else _heads_name(part["query_heads_each"])
         notes.append(f"{part['kept']} of {part['before']} {name} a layer are kept{padded}.")
     if left:
         notes.append(
             f"{left:,} of the {pruned:,} pruned weights lie in what is kept and stay as zeros."
         )
     return notes
+
+
+def _heads_name(queries: int) -> str:
+    return "attention heads" if queries == 1 else f"key-value heads (each with {queries} queries)"
 
 
 FORMATS.add(

@@ -23,11 +23,12 @@ from prosopon.data import (
 )
 from prosopon.errors import OptionError
 from prosopon.extraction.general import sample_general
+from prosopon.extraction.grouping import groups_for
 from prosopon.extraction.pairs import pair_examples
 from prosopon.extraction.provenance import Calibration, describe
 from prosopon.extraction.rounds import Report, prune_in_rounds
-from prosopon.models import check_finite, find_sites, fingerprint
-from prosopon.selection import select
+from prosopon.models import Site, check_finite, find_sites, fingerprint
+from prosopon.selection import Scored, find_pattern, select_each
 from prosopon.statistics import Statistics, collect_statistics, fisher_diagonal
 from prosopon.subnetwork import Subnetwork
 
@@ -108,25 +109,27 @@ class Extractor:
             target: The persona to find.
             opposite: What it is told apart from; contrastive criteria need one.
             criterion: A name from ``prosopon criteria``.
-            sparsity: Share of weights to prune, in (0, 1); default the criterion's own. For
+            sparsity: Share of weights (for ``channels`` and ``heads``: of those) to prune, in
+                (0, 1); default the criterion's own, or what the pattern fixes. For
                 ``contrastive-taylor`` the most that may be pruned.
-            pattern: Selection pattern; default the criterion's own.
+            pattern: Selection pattern: ``row``, ``site``, ``global``, n:m such as ``2:4``,
+                ``channels`` or ``heads``; default the criterion's own.
             options: Options of the criterion.
 
         Raises:
             UnknownNameError: No such criterion or pattern.
-            OptionError: A bad option or sparsity, or an opposite is missing.
+            OptionError: A bad option or sparsity, a pattern that does not suit the criterion or
+                the model's shapes, or an opposite is missing.
+            SiteError: ``channels`` or ``heads`` in a model where they cannot be found.
         """
         chosen = CRITERIA.get(criterion)
         parsed = chosen.parse_options(options or {})
-        share = chosen.sparsity if sparsity is None else sparsity
-        if not 0 < share < 1:
-            raise OptionError(f"sparsity {share}: must lie between 0 and 1, both excluded")
+        kind = pattern or chosen.pattern
+        share = find_pattern(kind).share(sparsity, chosen.sparsity)
         if chosen.contrastive and opposite is None:
             raise OptionError(f"criterion {criterion!r} needs an opposite: give --opposite")
         reference = getattr(parsed, "variant", "") == "reference"
         scope: Scope = self.scope or ("all" if reference else "response")
-        kind = pattern or chosen.pattern
         if "gradient" in chosen.needs:
             if kind != "global":
                 raise OptionError(
@@ -203,22 +206,24 @@ class Extractor:
         pattern: str,
         scope: Scope,
     ) -> dict[str, Tensor]:
+        groups = groups_for(pattern, sparsity, self.model, self.sites)
         ours = self.statistics(target, scope) if "target" in criterion.needs else None
         theirs = None
         if "opposite" in criterion.needs and opposite is not None:
             theirs = self.statistics(opposite, scope)
-        scores, ties = {}, {}
-        for site in self.sites:
+
+        def score(site: Site) -> Scored:
             inputs = SiteInputs(
                 weight=site.matrix().float(),
                 target=ours[site.name] if ours else None,
                 opposite=theirs[site.name] if theirs else None,
                 generator=_generator(self.seed, site.name),
             )
-            scores[site.name] = criterion.score(inputs, options)
-            if criterion.ties is not None:
-                ties[site.name] = criterion.ties(inputs, options)
-        kept = select(scores, sparsity, pattern=pattern, ties=ties or None)
+            ties = criterion.ties(inputs, options) if criterion.ties is not None else None
+            return Scored(site.name, criterion.score(inputs, options), ties)
+
+        # One site's scores at a time: they are as large as the model.
+        kept = select_each(map(score, self.sites), sparsity, pattern=pattern, groups=groups)
         return {name: mask.cpu() for name, mask in kept.items()}
 
     def _light_mask(
@@ -286,7 +291,7 @@ def extract(
             say which answer does not match, and those answers are the opposite.
         criterion: A name from ``prosopon criteria``.
         sparsity: Share of weights to prune; default the criterion's own.
-        pattern: Selection pattern; default the criterion's own.
+        pattern: Selection pattern; see :meth:`Extractor.extract`.
         options: Options of the criterion.
         limit: Most examples of each side, drawn with the seed.
         settings: Further settings of :class:`Extractor`.

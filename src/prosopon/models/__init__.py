@@ -3,6 +3,7 @@
 - ``loading``: a model and its tokenizer from the package, a folder or the Hub.
 - ``matching``: which weights a name or a pattern means (strings only).
 - ``sites``: the prunable matrices of a model, in one orientation.
+- ``structure``: MLP channels and attention heads, as groups of rows and columns.
 - ``fingerprint``: two hashes that say whether a mask belongs to a model.
 """
 
@@ -12,6 +13,7 @@ from prosopon.models.fingerprint import Fingerprint, fingerprint
 from prosopon.models.loading import DTYPES, EMBEDDED, LoadedModel, load_model, resolve_device
 from prosopon.models.matching import Role, is_head_or_embedding, layer_index, role, select
 from prosopon.models.sites import Site, check_finite, find_sites
+from prosopon.models.structure import find_groups
 
 __all__ = [
     "DTYPES",
@@ -21,6 +23,7 @@ __all__ = [
     "Role",
     "Site",
     "check_finite",
+    "find_groups",
     "find_sites",
     "fingerprint",
     "is_head_or_embedding",
