@@ -13,8 +13,8 @@ SOURCE = Path(prosopon.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 ORDER = [
     "errors", "registry", "files", "intervals", "groups", "data", "embedded", "models",
-    "statistics", "criteria", "selection", "subnetwork", "runtime", "judges", "extraction",
-    "evaluation", "cli",
+    "statistics", "criteria", "selection", "subnetwork", "runtime", "export", "judges",
+    "extraction", "evaluation", "cli",
 ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import typer
 
 from prosopon.cli.chat import chat
 from prosopon.cli.demo import demo
+from prosopon.cli.export import export
 from prosopon.cli.extract import extract
 from prosopon.cli.inspect import inspect
 from prosopon.cli.listing import criteria, personas
@@ -19,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, extract, chat, inspect, personas, criteria):
+for command in (demo, extract, chat, export, inspect, personas, criteria):
     app.command()(command)
 
 
