@@ -109,7 +109,7 @@ def structured_decode(repeats: int, tokens: int = 24) -> dict[str, Any]:
     ours, theirs = ours[1:], theirs[1:]
     ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
     return {
-        "name": f"structured export, 25 percent of MLP channels, one token",
+        "name": "structured export, 25 percent of MLP channels, one token",
         "baseline": "dense decode",
         "seconds": statistics.median(ours),
         "baseline_seconds": statistics.median(theirs),
