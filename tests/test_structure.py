@@ -12,8 +12,8 @@ import prosopon
 SOURCE = Path(prosopon.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 ORDER = [
-    "errors", "registry", "files", "data", "embedded", "models", "statistics", "criteria",
-    "selection", "subnetwork", "runtime", "extraction", "evaluation", "cli",
+    "errors", "registry", "files", "intervals", "data", "embedded", "models", "statistics",
+    "criteria", "selection", "subnetwork", "runtime", "judges", "extraction", "evaluation", "cli",
 ]  # fmt: skip
 
 
