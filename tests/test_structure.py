@@ -13,7 +13,8 @@ SOURCE = Path(prosopon.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 ORDER = [
     "errors", "registry", "files", "intervals", "data", "embedded", "models", "statistics",
-    "criteria", "selection", "subnetwork", "runtime", "judges", "extraction", "evaluation", "cli",
+    "criteria", "selection", "subnetwork", "runtime", "judges", "extraction", "evaluation", "sweep",
+    "cli",
 ]  # fmt: skip
 
 

@@ -42,6 +42,10 @@ class PersonaError(ProsoponError):
     """A persona that is not loaded, or a switch that is not possible."""
 
 
+class SweepError(ProsoponError):
+    """A folder of sweep results that is damaged or belongs to another sweep."""
+
+
 class UnknownNameError(ProsoponError):
     """A name that a registry or a list does not hold; the message lists what it holds."""
 

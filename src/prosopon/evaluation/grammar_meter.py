@@ -9,7 +9,6 @@ from prosopon.data import Encoded
 from prosopon.data.bundled import opposite
 from prosopon.data.grammar import load_world
 from prosopon.evaluation.choice import choice_rates
-from prosopon.evaluation.generation import generate_answers
 from prosopon.evaluation.grammar_tasks import (
     choice_items,
     free_prompts,
@@ -18,6 +17,7 @@ from prosopon.evaluation.grammar_tasks import (
     neutral_items,
 )
 from prosopon.evaluation.measures import Effort, Measures, perplexity, text_measures, worn
+from prosopon.runtime.generation import generate_answers
 from prosopon.subnetwork import Subnetwork
 
 

@@ -18,6 +18,8 @@ from prosopon.runtime import PersonaModel
 from prosopon.statistics import response_mask, token_log_likelihoods
 from prosopon.subnetwork import Subnetwork
 
+WORST = 300.0  # nats a token; squares of exp(300) still fit a float
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -88,11 +90,8 @@ class Measures:
     judge_accuracy: float | None
 
     def to_json(self) -> dict[str, float | None]:
-        """Return a flat JSON object; an infinite perplexity becomes None."""
-        return {
-            name: None if value is None or not math.isfinite(value) else value
-            for name, value in dataclasses.asdict(self).items()
-        }
+        """Return a flat JSON object."""
+        return dataclasses.asdict(self)
 
 
 MEASURES = tuple(field.name for field in dataclasses.fields(Measures))
@@ -141,8 +140,8 @@ def worn(model: Any, tokenizer: Any, subnetwork: Subnetwork | None) -> Iterator[
 def perplexity(model: Any, texts: Sequence[Encoded]) -> float:
     """Return exp of minus the mean log-likelihood of every token but each text's first.
 
-    All tokens of all texts weigh alike. A model that gives a token no probability at all has an
-    infinite perplexity.
+    All tokens of all texts weigh alike. Stops at exp(300): a model that is beyond that, or says
+    NaN, is broken, and an infinite figure would drop out of every table.
 
     Raises:
         DataError: There is no token to predict.
@@ -157,7 +156,7 @@ def perplexity(model: Any, texts: Sequence[Encoded]) -> float:
     if not count:
         raise DataError("no general text with at least two tokens to measure a perplexity on")
     mean = -total / count
-    return math.exp(mean) if mean < 700 else math.inf  # exp(710) does not fit a float
+    return math.exp(mean if mean < WORST else WORST)  # NaN is not less than anything
 
 
 def text_measures(answers: Sequence[str]) -> dict[str, float]:

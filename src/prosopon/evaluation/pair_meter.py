@@ -8,11 +8,11 @@ from typing import Any
 
 from prosopon.data import Encoded, Message
 from prosopon.evaluation.choice import ChoiceItem, choice_rates
-from prosopon.evaluation.generation import continue_texts, generate_answers
 from prosopon.evaluation.measures import Effort, Measures, perplexity, text_measures, worn
 from prosopon.evaluation.splits import Pair, responses
 from prosopon.extraction.pairs import pair_examples
 from prosopon.judges import ClassifierJudge
+from prosopon.runtime.generation import continue_texts, generate_answers
 from prosopon.subnetwork import Subnetwork
 
 OPENING = 4  # words of a held-out text that a free text goes on from, where there are no prompts
