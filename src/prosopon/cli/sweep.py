@@ -93,6 +93,7 @@ def sweep(
 
     names = tuple(persona_names(personas)) if personas else ()
     source = Source(names, target, opposite, prompt, general)
+    source.check(model)
     grid = make_grid(names or (str(target),), criteria, sparsity, examples, seeds, option, controls)
     if tables:
         check_tables()

@@ -48,6 +48,14 @@ class Source:
         if bool(self.personas) == bool(self.target):
             raise OptionError("give either --personas or --target, and not both")
 
+    def check(self, model: str) -> None:
+        """Raise :class:`OptionError` where these personas cannot be measured on a model."""
+        if self.personas and model != EMBEDDED:
+            raise OptionError(
+                "--personas are the embedded model's; on another model give one contrast: "
+                "--target, and --opposite"
+            )
+
 
 @dataclass(frozen=True)
 class Sites:
@@ -133,11 +141,7 @@ def _subjects(
     loaded: LoadedModel, source: Source, general: Sequence[Encoded], effort: Effort
 ) -> Subjects:
     if source.target is None:
-        if loaded.name != EMBEDDED:
-            raise OptionError(
-                "--personas are the embedded model's; on another model give one contrast: "
-                "--target, and --opposite"
-            )
+        source.check(loaded.name)
         return BundledSubjects(source.personas, loaded.model, loaded.tokenizer, general, effort)
     target, opposite = load_contrast(source.target, source.opposite)
     return PairSubject(
