@@ -14,7 +14,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 ORDER = [
     "errors", "registry", "files", "intervals", "groups", "data", "embedded", "models",
     "statistics", "criteria", "selection", "subnetwork", "runtime", "export", "judges",
-    "extraction", "evaluation", "cli",
+    "extraction", "evaluation", "sweep", "cli",
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -186,6 +187,15 @@ class Extractor:
             model=self.name, revision=self.revision, fingerprint=self.fingerprint,
         )  # fmt: skip
         return Subnetwork(keep, config, levels)
+
+    def without_statistics(self) -> Extractor:
+        """Return an extractor that shares all but the personas' statistics with this one.
+
+        For timing extractions one by one, and for letting statistics go.
+        """
+        other = copy.copy(self)
+        other._statistics = {}
+        return other
 
     def statistics(self, persona: Persona, scope: Scope = "response") -> Statistics:
         """Return a persona's statistics, collected once per content and scope."""

@@ -3,7 +3,7 @@
 from prosopon.runtime.backends import BACKENDS, Backend
 from prosopon.runtime.functional import FunctionalBackend
 from prosopon.runtime.gating import Gating
-from prosopon.runtime.generation import generate_answers
+from prosopon.runtime.generation import continue_texts, generate_answers
 from prosopon.runtime.inplace import InplaceBackend
 from prosopon.runtime.looks import BASE, BlendMode, Look, Part, Wearable
 from prosopon.runtime.mbti import POLES, TYPES, compose
@@ -24,5 +24,6 @@ __all__ = [
     "PersonaModel",
     "Wearable",
     "compose",
+    "continue_texts",
     "generate_answers",
 ]
