@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ from prosopon.statistics.forward import by_row, inputs, trunk
 from prosopon.statistics.statistics import Statistics
 
 Progress = Callable[[int], None]
+
+_PROBE = 8  # tokens that show which sites share an input
 
 
 def collect_statistics(
@@ -86,16 +89,17 @@ def collect_statistics(
 def shared_inputs(body: nn.Module, sites: Sequence[Site], batch: Batch) -> dict[str, str]:
     """Return, for each site, the name of the first site that reads the very same input tensor.
 
-    Found by looking at one forward pass (one row of ``batch``) rather than by names, so that it
-    holds for any architecture.
+    Found by looking at one forward pass over the beginning of one row of ``batch`` rather than by
+    names, so that it holds for any architecture. Where that does not reach every site (an expert
+    that no token was sent to), the whole row is looked at.
 
     Raises:
         StatisticsError: A site gets no input in a forward pass.
     """
-    seen: dict[str, Tensor] = {}  # holds every input, so that no identity is used twice
-    one = batch.row(0)
-    with torch.no_grad(), watch_inputs(sites, lambda site, x: seen.setdefault(site.name, x)):
-        body(**inputs(body, one))
+    row = batch.row(0)
+    seen = _inputs_of(body, sites, _beginning(row))
+    if len(seen) < len(sites):
+        seen = _inputs_of(body, sites, row)
     missing = [site.name for site in sites if site.name not in seen]
     if missing:
         raise StatisticsError(
@@ -104,6 +108,28 @@ def shared_inputs(body: nn.Module, sites: Sequence[Site], batch: Batch) -> dict[
         )
     first: dict[int, str] = {}
     return {site.name: first.setdefault(id(seen[site.name]), site.name) for site in sites}
+
+
+def _inputs_of(body: nn.Module, sites: Sequence[Site], batch: Batch) -> dict[str, Tensor]:
+    """Return every site's input in one forward pass, held so that no identity is used twice."""
+    seen: dict[str, Tensor] = {}
+    with torch.no_grad(), watch_inputs(sites, lambda site, x: seen.setdefault(site.name, x)):
+        body(**inputs(body, batch))
+    return seen
+
+
+def _beginning(row: Batch) -> Batch:
+    """Return the first tokens of a batch of one row, as a batch."""
+    start = int(row.attention_mask[0].argmax())  # padding may be on the left
+    part = slice(start, start + _PROBE)
+    return replace(
+        row,
+        input_ids=row.input_ids[:, part],
+        attention_mask=row.attention_mask[:, part],
+        scope=row.scope[:, part],
+        response=row.response[:, part],
+        position_ids=row.position_ids[:, part],
+    )
 
 
 @contextmanager
