@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,8 @@ from prosopon.statistics.forward import by_row, inputs, trunk
 from prosopon.statistics.statistics import Statistics
 
 Progress = Callable[[int], None]
+
+_PROBE = 8  # tokens that show which sites share an input
 
 
 def collect_statistics(
@@ -99,13 +102,18 @@ def collect_batch(
 def shared_inputs(body: nn.Module, sites: Sequence[Site], batch: Batch) -> dict[str, str]:
     """Return, for each site, the name of the first site that reads the very same input tensor.
 
-    Found by looking at one forward pass (one row of ``batch``) rather than by names, so that it
-    holds for any architecture.
+    Found by looking at one forward pass over the beginning of one row of ``batch`` rather than by
+    names, so that it holds for any architecture. Where that does not reach every site (an expert
+    that no token was sent to), the whole row is looked at.
 
     Raises:
         StatisticsError: A site gets no input in a forward pass.
     """
-    return group_by_input(sites, partial(body, **inputs(body, batch.row(0))))
+    row = batch.row(0)
+    seen = _inputs_of(sites, partial(body, **inputs(body, _beginning(row))))
+    if len(seen) < len(sites):
+        seen = _inputs_of(sites, partial(body, **inputs(body, row)))
+    return _first_readers(sites, seen)
 
 
 def group_by_input(sites: Sequence[Site], run: Callable[[], Any]) -> dict[str, str]:
@@ -114,9 +122,10 @@ def group_by_input(sites: Sequence[Site], run: Callable[[], Any]) -> dict[str, s
     Raises:
         StatisticsError: A site gets no input.
     """
-    seen: dict[str, Tensor] = {}  # holds every input, so that no identity is used twice
-    with torch.no_grad(), watch_inputs(sites, lambda site, x: seen.setdefault(site.name, x)):
-        run()
+    return _first_readers(sites, _inputs_of(sites, run))
+
+
+def _first_readers(sites: Sequence[Site], seen: Mapping[str, Tensor]) -> dict[str, str]:
     missing = [site.name for site in sites if site.name not in seen]
     if missing:
         raise StatisticsError(
@@ -125,6 +134,28 @@ def group_by_input(sites: Sequence[Site], run: Callable[[], Any]) -> dict[str, s
         )
     first: dict[int, str] = {}
     return {site.name: first.setdefault(id(seen[site.name]), site.name) for site in sites}
+
+
+def _inputs_of(sites: Sequence[Site], run: Callable[[], Any]) -> dict[str, Tensor]:
+    """Return every site's input during ``run()``, held so that no identity is used twice."""
+    seen: dict[str, Tensor] = {}
+    with torch.no_grad(), watch_inputs(sites, lambda site, x: seen.setdefault(site.name, x)):
+        run()
+    return seen
+
+
+def _beginning(row: Batch) -> Batch:
+    """Return the first tokens of a batch of one row, as a batch."""
+    start = int(row.attention_mask[0].argmax())  # padding may be on the left
+    part = slice(start, start + _PROBE)
+    return replace(
+        row,
+        input_ids=row.input_ids[:, part],
+        attention_mask=row.attention_mask[:, part],
+        scope=row.scope[:, part],
+        response=row.response[:, part],
+        position_ids=row.position_ids[:, part],
+    )
 
 
 @contextmanager
