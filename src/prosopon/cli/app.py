@@ -11,6 +11,7 @@ from prosopon.cli.demo import demo
 from prosopon.cli.extract import extract
 from prosopon.cli.inspect import inspect
 from prosopon.cli.listing import criteria, personas
+from prosopon.cli.pack import pack, unpack
 
 app = typer.Typer(
     name="prosopon",
@@ -19,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, extract, chat, inspect, personas, criteria):
+for command in (demo, extract, chat, inspect, pack, unpack, personas, criteria):
     app.command()(command)
 
 
