@@ -27,6 +27,7 @@ from prosopon.models import (
 from prosopon.selection import PATTERNS, find_pattern, select
 from prosopon.statistics import Statistics, collect_sequential
 from prosopon.subnetwork import SubnetworkConfig, pack_rows, unpack_rows
+from prosopon.subnetwork.encodings import Masks
 from prosopon.subnetwork.storage import write_folder
 
 Report = Callable[[str, int, int], None]
@@ -129,8 +130,7 @@ def extract_sequential(
         plan.sparsity, using.seed, model=str(model), revision=_revision(skeleton, using),
         fingerprint=fingerprint,
     )  # fmt: skip
-    checksum = write_folder(output, masks, config)
-    return config.model_copy(update={"checksum": checksum})
+    return write_folder(output, Masks(masks, None), config)
 
 
 class PackedMasks(Mapping[str, Tensor]):
