@@ -136,6 +136,18 @@ def test_general_text_is_seeded_and_leaves_the_global_state_alone():
     assert all(8 <= len(text) <= 16 for text in first)
 
 
+def test_general_text_of_a_chat_model_goes_on_after_a_turn():
+    model, tokenizer = tiny_model("llama", chat=True)
+    own = model.generation_config.eos_token_id = tokenizer.eos_token_id
+    texts = sample_general(model, tokenizer, count=64, length=96)
+    assert model.generation_config.eos_token_id == own
+    ended = [text.input_ids for text in texts if own in text.input_ids[:-8]]
+    assert len(ended) > 5
+    for ids in ended:
+        assert len(set(ids[ids.index(own) + 1 :])) > 2  # text, not padding
+    assert all(len(text.input_ids) == 96 for text in texts)
+
+
 def test_given_general_text_is_used(tmp_path):
     model, tokenizer = tiny_model("llama")
     file = tmp_path / "general.txt"
