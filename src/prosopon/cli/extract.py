@@ -16,7 +16,9 @@ from prosopon.cli.options import (
     Dtype,
     Ignore,
     Json,
+    Layers,
     Model,
+    Only,
     Output,
     Revision,
     Seed,
@@ -73,6 +75,8 @@ def extract(
     ] = None,
     targets: Targets = None,
     ignore: Ignore = None,
+    layers: Layers = None,
+    only: Only = None,
     output: Output = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what --output holds.")] = False,
     seed: Seed = 0,
@@ -103,6 +107,8 @@ def extract(
             revision=loaded.revision or revision,
             targets=targets or None,
             ignore=ignore or (),
+            layers=layers,
+            only=only,
             scope=cast("Scope | None", scope),
             general=general,
             seed=seed,
@@ -127,6 +133,7 @@ def extract(
         "pruned": subnetwork.pruned,
         "total": subnetwork.total,
         "pruned_share": subnetwork.pruned_share,
+        "compensated": subnetwork.compensation is not None,
         "bytes": sum(file.stat().st_size for file in folder.iterdir()),
         "seconds": round(time.perf_counter() - began, 2),
     }
@@ -160,3 +167,10 @@ def _show(result: dict[str, Any]) -> None:
         highlight=False,
     )
     out.print(f"written to {result['folder']}", soft_wrap=True, highlight=False, markup=False)
+    if result["compensated"]:
+        out.print(
+            "with new values of the kept weights in compensation.safetensors; chat wears the mask "
+            "alone, prosopon.runtime.Compensated both",
+            soft_wrap=True,
+            highlight=False,
+        )

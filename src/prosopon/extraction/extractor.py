@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from prosopon.criteria import CRITERIA, Criterion, SiteInputs
+from prosopon.criteria import CRITERIA, Criterion
 from prosopon.data import (
     SCOPES,
     Encoded,
@@ -26,10 +24,16 @@ from prosopon.extraction.general import sample_general
 from prosopon.extraction.pairs import pair_examples
 from prosopon.extraction.provenance import Calibration, describe
 from prosopon.extraction.rounds import Report, prune_in_rounds
-from prosopon.models import check_finite, find_sites, fingerprint
-from prosopon.selection import select
-from prosopon.statistics import Statistics, collect_statistics, fisher_diagonal
-from prosopon.subnetwork import Subnetwork
+from prosopon.extraction.scored import Evidence, Scored, scored_mask, solved_mask
+from prosopon.models import Site, check_finite, find_sites, fingerprint, restrict_sites
+from prosopon.statistics import (
+    Grams,
+    Statistics,
+    collect_grams,
+    collect_statistics,
+    fisher_diagonal,
+)
+from prosopon.subnetwork import Compensation, Subnetwork
 
 Source = str | Path | Persona
 
@@ -46,6 +50,9 @@ class Extractor:
         revision: Hub revision, recorded.
         targets: Patterns of sites to use; default all Linear layers but embeddings and head.
         ignore: Patterns of sites to leave out.
+        layers: Decoder layers to use, for instance ``"2-5,7"``; default all.
+        only: ``"attention"`` or ``"mlp"``; default both. The sparsity is a share of the weights
+            of the sites that are used.
         scope: ``"response"`` or ``"all"``; default ``"response"``, or ``"all"`` for
             ``variant="reference"``, which counts every token.
         general: Texts that a mask must not damage; default: sampled from the model itself.
@@ -68,6 +75,8 @@ class Extractor:
         revision: str | None = None,
         targets: Sequence[str] | None = None,
         ignore: Sequence[str] = (),
+        layers: str | None = None,
+        only: str | None = None,
         scope: Scope | None = None,
         general: Source | None = None,
         general_count: int = 128,
@@ -82,7 +91,8 @@ class Extractor:
             raise OptionError(f"unknown scope {scope!r}. Choices: {', '.join(SCOPES)}")
         self.revision, self.seed = revision, seed
         self.scope = scope
-        self.sites = find_sites(model, targets=targets, ignore=ignore)
+        found = find_sites(model, targets=targets, ignore=ignore)
+        self.sites = restrict_sites(found, layers=layers, only=only)
         check_finite(self.sites)
         self.fingerprint = fingerprint(self.sites)
         self.max_length = max_length or getattr(config, "max_position_embeddings", None)
@@ -90,6 +100,7 @@ class Extractor:
         self.report = report
         self._statistics: dict[tuple[str, str], Statistics] = {}
         self._general: list[Encoded] | None = None
+        self._general_statistics: Statistics | None = None
         self._fisher: dict[str, Tensor] | None = None
 
     def extract(
@@ -127,6 +138,8 @@ class Extractor:
         reference = getattr(parsed, "variant", "") == "reference"
         scope: Scope = self.scope or ("all" if reference else "response")
         kind = pattern or chosen.pattern
+        if chosen.check is not None:
+            chosen.check(kind, share, parsed)
         if "gradient" in chosen.needs:
             if kind != "global":
                 raise OptionError(
@@ -138,21 +151,27 @@ class Extractor:
                     f"criterion {criterion!r} reads answers only: scope 'response', not 'all'"
                 )
             assert opposite is not None
-            keep = self._light_mask(chosen, parsed, target, opposite, share)
+            found = Scored(self._light_mask(chosen, parsed, target, opposite, share))
+        elif chosen.solve is not None:
+            found = self._solved_mask(chosen, parsed, target, share, kind, scope)
         else:
-            keep = self._scored_mask(chosen, parsed, target, opposite, share, kind, scope)
-        needs_general = "gradient" in chosen.needs
+            found = self._scored_mask(chosen, parsed, target, opposite, share, kind, scope)
+        keep = found.keep
+        needs_general = bool({"gradient", "general"} & chosen.needs)
         calibration = Calibration(
             target=target,
             opposite=opposite if chosen.contrastive else None,
             general_count=len(self.general()) if needs_general else 0,
-            scope="response" if needs_general else scope,
+            scope="response" if "gradient" in chosen.needs else scope,
         )
         config = describe(
             keep, calibration, chosen, dataclasses.asdict(parsed), kind, share, self.seed,
             model=self.name, revision=self.revision, fingerprint=self.fingerprint,
         )  # fmt: skip
-        return Subnetwork(keep, config)
+        subnetwork = Subnetwork(keep, config)
+        if found.values:
+            subnetwork.compensation = Compensation.of(keep, found.values)
+        return subnetwork
 
     def statistics(self, persona: Persona, scope: Scope = "response") -> Statistics:
         """Return a persona's statistics, collected once per content and scope."""
@@ -183,6 +202,19 @@ class Extractor:
                 self._general = self._encode(persona, "all")
         return self._general
 
+    def general_statistics(self) -> Statistics:
+        """Return the channel statistics of general text, every token of it (once)."""
+        if self._general_statistics is None:
+            texts = self.general()
+            self._general_statistics = collect_statistics(
+                self.model,
+                self.sites,
+                texts,
+                scope="all",
+                progress=self._counter("reading general text", len(texts)),
+            )
+        return self._general_statistics
+
     def fisher(self) -> dict[str, Tensor]:
         """Return the Fisher diagonal on general text (once)."""
         if self._fisher is None:
@@ -202,24 +234,34 @@ class Extractor:
         sparsity: float,
         pattern: str,
         scope: Scope,
-    ) -> dict[str, Tensor]:
-        ours = self.statistics(target, scope) if "target" in criterion.needs else None
-        theirs = None
-        if "opposite" in criterion.needs and opposite is not None:
-            theirs = self.statistics(opposite, scope)
-        scores, ties = {}, {}
-        for site in self.sites:
-            inputs = SiteInputs(
-                weight=site.matrix().float(),
-                target=ours[site.name] if ours else None,
-                opposite=theirs[site.name] if theirs else None,
-                generator=_generator(self.seed, site.name),
-            )
-            scores[site.name] = criterion.score(inputs, options)
-            if criterion.ties is not None:
-                ties[site.name] = criterion.ties(inputs, options)
-        kept = select(scores, sparsity, pattern=pattern, ties=ties or None)
-        return {name: mask.cpu() for name, mask in kept.items()}
+    ) -> Scored:
+        evidence = Evidence(
+            target=self.statistics(target, scope) if "target" in criterion.needs else None,
+            opposite=self.statistics(opposite, scope)
+            if "opposite" in criterion.needs and opposite is not None
+            else None,
+            general=self.general_statistics() if "general" in criterion.needs else None,
+        )
+        return scored_mask(self.sites, criterion, options, evidence, sparsity, pattern, self.seed)
+
+    def _solved_mask(
+        self,
+        criterion: Criterion,
+        options: Any,
+        target: Persona,
+        sparsity: float,
+        pattern: str,
+        scope: Scope,
+    ) -> Scored:
+        encoded = self._encode(target, scope)
+
+        def grams(sites: Sequence[Site]) -> Grams:
+            return collect_grams(
+                self.model, sites, encoded, scope=scope, source=target.content_hash(),
+                progress=self._counter(f"reading {target.name}", len(encoded)),
+            )  # fmt: skip
+
+        return solved_mask(self.sites, criterion, options, grams, sparsity, pattern, self.report)
 
     def _light_mask(
         self, criterion: Criterion, options: Any, target: Persona, opposite: Persona, share: float
@@ -332,8 +374,3 @@ def _load(source: Source | None, limit: int | None, seed: int) -> Persona | None
     if source is None or isinstance(source, Persona):
         return source
     return load_persona(str(source), limit=limit, seed=seed)
-
-
-def _generator(seed: int, site: str) -> torch.Generator:
-    digest = hashlib.sha256(f"{seed}/{site}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))

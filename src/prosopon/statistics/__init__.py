@@ -4,6 +4,7 @@ from prosopon.statistics.channel import ChannelStatistics
 from prosopon.statistics.collect import collect_statistics, shared_inputs
 from prosopon.statistics.fisher import fisher_diagonal
 from prosopon.statistics.gradients import Objective, objective_gradients, pair_log_odds
+from prosopon.statistics.gram import Grams, GramStatistics, collect_grams, gram_portions
 from prosopon.statistics.likelihood import (
     mean_per_row,
     response_mask,
@@ -13,10 +14,14 @@ from prosopon.statistics.statistics import Statistics, merge
 
 __all__ = [
     "ChannelStatistics",
+    "GramStatistics",
+    "Grams",
     "Objective",
     "Statistics",
+    "collect_grams",
     "collect_statistics",
     "fisher_diagonal",
+    "gram_portions",
     "mean_per_row",
     "merge",
     "objective_gradients",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from prosopon.errors import SubnetworkError
+from prosopon.subnetwork.compensation import COMPENSATION_NAME, Compensation
 from prosopon.subnetwork.config import SubnetworkConfig, site_records
 from prosopon.subnetwork.storage import read_folder, write_folder
 
@@ -31,6 +32,9 @@ class Subnetwork:
         keep: The masks, on the CPU.
         config: The provenance.
         levels: The ranking, on the CPU; None if there is none.
+        compensation: New values of the kept weights, where the criterion computed any; None
+            otherwise. It is written beside the masks; a
+            :class:`~prosopon.runtime.PersonaModel` wears the masks alone.
 
     Raises:
         SubnetworkError: There is no site, a mask is not a bool matrix, ``config.sites``
@@ -64,6 +68,7 @@ class Subnetwork:
             )
         self.config = config.model_copy(update={"sites": records})
         self.levels = None if levels is None else self._checked(levels)
+        self.compensation: Compensation | None = None
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -94,6 +99,10 @@ class Subnetwork:
             SubnetworkError: The folder cannot be written.
         """
         checksum = write_folder(Path(folder), self.keep, self.config)
+        if self.compensation is not None:
+            self.compensation.save(folder, self.keep)
+        else:  # an older subnetwork's update would be refused beside these masks
+            (Path(folder) / COMPENSATION_NAME).unlink(missing_ok=True)
         self.config = self.config.model_copy(update={"checksum": checksum})
 
     @classmethod
@@ -105,7 +114,9 @@ class Subnetwork:
                 do not agree; names the file and says what to do.
         """
         keep, config = read_folder(Path(folder))
-        return cls(keep, config)
+        found = cls(keep, config)
+        found.compensation = Compensation.load(folder, keep)
+        return found
 
     def _checked(self, levels: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the levels in the order of the masks, or say what is wrong with them."""
