@@ -110,8 +110,11 @@ def extract_sequential(
         model, device=using.device, dtype=using.dtype, revision=using.revision
     )
     sites = skeleton.sites(targets=using.targets, ignore=using.ignore)
-    sides = {"target": target, "opposite": opposite}
-    needed = {n: p for n, p in sides.items() if n in plan.criterion.needs and p is not None}
+    needed: dict[str, Persona] = {}
+    if "target" in plan.criterion.needs:
+        needed["target"] = target
+    if "opposite" in plan.criterion.needs and opposite is not None:
+        needed["opposite"] = opposite
     found = _statistics(skeleton, tokenizer, sites, needed, plan, using, report)
     masks = PackedMasks()
     fingerprint = _masks(skeleton, sites, plan, found, using.seed, masks, report)
