@@ -112,14 +112,13 @@ def extract_sequential(
     skeleton, tokenizer = open_skeleton(
         model, device=using.device, dtype=using.dtype, revision=using.revision
     )
-    found = skeleton.sites(targets=using.targets, ignore=using.ignore)
-    sites = restrict_sites(found, layers=using.layers, only=using.only)
-    sides = {"target": target, "opposite": opposite}
-    needed = {
-        name: persona
-        for name, persona in sides.items()
-        if persona is not None and name in set[str](plan.criterion.needs)
-    }
+    everything = skeleton.sites(targets=using.targets, ignore=using.ignore)
+    sites = restrict_sites(everything, layers=using.layers, only=using.only)
+    needed: dict[str, Persona] = {}
+    if "target" in plan.criterion.needs:
+        needed["target"] = target
+    if "opposite" in plan.criterion.needs and opposite is not None:
+        needed["opposite"] = opposite
     statistics = _statistics(skeleton, tokenizer, sites, needed, plan, using, report)
     masks = PackedMasks()
     fingerprint = _masks(skeleton, sites, plan, statistics, using.seed, masks, report)
