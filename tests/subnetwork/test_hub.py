@@ -195,7 +195,7 @@ def test_the_card():
         "license": "apache-2.0",
     }
     for said in (
-        "# introvert", "Opposite: extravert.", "variant=paper, tau=2.0", 
+        "# introvert", "Opposite: extravert.", "variant=paper, tau=2.0",
         f"{made.pruned} of 46 in 2 sites",
         "any from 0 to 1", "12 examples of the persona, 11 of the opposite", "c" * 64, "d" * 64,
         "load_model('org/model', revision='0123abc')", "load_persona('someone/quiet')",
