@@ -24,7 +24,7 @@ def test_criteria(prosopon):
 
 def test_version_and_help(prosopon):
     assert prosopon("--version").stdout.startswith("prosopon 0.")
-    for command in ("demo", "extract", "chat", "inspect", "personas", "criteria"):
+    for command in ("demo", "extract", "chat", "export", "inspect", "personas", "criteria"):
         assert "--json" in prosopon(command, "--help").stdout
 
 
@@ -50,6 +50,26 @@ def test_extract_inspect_chat(prosopon, tiny_folder, criterion):
     said = json.loads(talk.stdout)
     assert said["persona"] == "bold"
     assert len(said["turns"]) == 2
+
+
+def test_export(prosopon, tiny_folder, tmp_path):
+    from tests.export.making import structured_keep, subnetwork_of
+    from tests.tiny import tiny_model
+
+    model, _ = tiny_model(chat=True)
+    keep = structured_keep(model, channels=[[0, 1, 2], [3, 4, 5]])
+    subnetwork_of(model, keep).save_pretrained(tmp_path / "bold")
+    made = prosopon(
+        "export", "bold", "-m", tiny_folder, "--format", "structured", "-o", "small", "--json"
+    )
+    assert json.loads(made.stdout)["channels"]["kept"] == 45
+    assert json.loads((tmp_path / "small/config.json").read_text())["intermediate_size"] == 45
+    shown = prosopon(
+        "export", "bold", "-m", tiny_folder, "-f", "lora", "-o", "low", "--option", "rank=2"
+    ).stdout
+    assert "relative Frobenius error" in shown
+    assert "nats a token" in shown
+    assert "written to low" in shown
 
 
 def test_chat_at_the_terminal(prosopon, tiny_folder):

@@ -2,7 +2,11 @@
 
 from prosopon.criteria import contrastive_taylor, contrastive_wanda, controls, wanda
 from prosopon.criteria.base import CRITERIA, Criterion, NoOptions, SiteInputs
-from prosopon.criteria.contrastive_taylor import ContrastiveTaylorOptions
+from prosopon.criteria.contrastive_taylor import (
+    ContrastiveTaylorOptions,
+    removal_damage,
+    removal_gain,
+)
 from prosopon.criteria.contrastive_wanda import ContrastiveWandaOptions
 from prosopon.criteria.wanda import WandaOptions
 
@@ -17,5 +21,7 @@ __all__ = [
     "contrastive_taylor",
     "contrastive_wanda",
     "controls",
+    "removal_damage",
+    "removal_gain",
     "wanda",
 ]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from prosopon.criteria import CRITERIA, Criterion, SiteInputs
@@ -23,15 +22,20 @@ from prosopon.data import (
 )
 from prosopon.errors import OptionError
 from prosopon.extraction.general import sample_general
-from prosopon.extraction.pairs import pair_examples
+from prosopon.extraction.grouping import groups_for
+from prosopon.extraction.light import LightMaker, LightMask, gather
+from prosopon.extraction.light.mask import Report
 from prosopon.extraction.provenance import Calibration, describe
-from prosopon.extraction.rounds import Report, prune_in_rounds
-from prosopon.models import check_finite, find_sites, fingerprint
-from prosopon.selection import select
+from prosopon.extraction.seeding import site_generator
+from prosopon.models import Site, check_finite, find_sites, fingerprint
+from prosopon.selection import Scored, find_pattern, select_each
 from prosopon.statistics import Statistics, collect_statistics, fisher_diagonal
 from prosopon.subnetwork import Subnetwork
 
 Source = str | Path | Persona
+Sparsity = float | Literal["auto"]
+Contrast = tuple[Persona, Persona]
+SMALL = 256 * 2**20  # bytes of a Fisher diagonal that is kept for all personas
 
 
 class Extractor:
@@ -52,6 +56,7 @@ class Extractor:
         general_count: How many texts to sample.
         seed: Seeds whatever is drawn.
         max_length: Longest example in tokens; longer ones lose their beginning.
+        max_tokens: Most tokens, padding included, in one backward pass; fewer need less memory.
         report: Called with (stage, done, total) while work goes on.
 
     Raises:
@@ -73,6 +78,7 @@ class Extractor:
         general_count: int = 128,
         seed: int = 0,
         max_length: int | None = None,
+        max_tokens: int = 2048,
         report: Report | None = None,
     ) -> None:
         self.model, self.tokenizer = model, tokenizer
@@ -87,9 +93,10 @@ class Extractor:
         self.fingerprint = fingerprint(self.sites)
         self.max_length = max_length or getattr(config, "max_position_embeddings", None)
         self.general_source, self.general_count = general, general_count
-        self.report = report
+        self.max_tokens, self.report = max_tokens, report
         self._statistics: dict[tuple[str, str], Statistics] = {}
         self._general: list[Encoded] | None = None
+        self._held_out: list[Encoded] | None = None
         self._fisher: dict[str, Tensor] | None = None
 
     def extract(
@@ -98,9 +105,10 @@ class Extractor:
         opposite: Persona | None = None,
         *,
         criterion: str = "contrastive-taylor",
-        sparsity: float | None = None,
+        sparsity: Sparsity | None = None,
         pattern: str | None = None,
         options: Mapping[str, Any] | None = None,
+        protect: Sequence[Contrast] = (),
     ) -> Subnetwork:
         """Extract the target's subnetwork.
 
@@ -108,26 +116,44 @@ class Extractor:
             target: The persona to find.
             opposite: What it is told apart from; contrastive criteria need one.
             criterion: A name from ``prosopon criteria``.
-            sparsity: Share of weights to prune, in (0, 1); default the criterion's own. For
-                ``contrastive-taylor`` the most that may be pruned.
-            pattern: Selection pattern; default the criterion's own.
+            sparsity: Share of weights (for ``channels`` and ``heads``: of those) to prune, in
+                (0, 1); default the criterion's own, or what the pattern fixes. For
+                ``contrastive-taylor`` the most that may be pruned, or ``"auto"``: budget, rounds
+                and lambda are chosen on a part of the examples that is held out.
+            pattern: Selection pattern: ``row``, ``site``, ``global``, n:m such as ``2:4``,
+                ``channels`` or ``heads``; default the criterion's own.
             options: Options of the criterion.
+            protect: Contrasts that the mask should leave as they are; for criteria that read
+                gradients.
 
         Raises:
             UnknownNameError: No such criterion or pattern.
-            OptionError: A bad option or sparsity, or an opposite is missing.
+            OptionError: A bad option or sparsity, a pattern that does not suit the criterion or
+                the model's shapes, or an opposite is missing.
+            SiteError: ``channels`` or ``heads`` in a model where they cannot be found.
         """
         chosen = CRITERIA.get(criterion)
         parsed = chosen.parse_options(options or {})
-        share = chosen.sparsity if sparsity is None else sparsity
-        if not 0 < share < 1:
-            raise OptionError(f"sparsity {share}: must lie between 0 and 1, both excluded")
+        kind, light = pattern or chosen.pattern, "gradient" in chosen.needs
+        if sparsity == "auto" and not light:
+            raise OptionError(
+                f"criterion {criterion!r} has no sparsity 'auto': give a number; only "
+                f"{', '.join(_gradient_criteria())} can choose"
+            )
+        share: Sparsity = "auto"
+        if sparsity != "auto":
+            share = find_pattern(kind).share(sparsity, chosen.sparsity)
+        if protect and not light:
+            raise OptionError(
+                f"criterion {criterion!r} cannot protect other personas; only "
+                f"{', '.join(_gradient_criteria())} can"
+            )
         if chosen.contrastive and opposite is None:
             raise OptionError(f"criterion {criterion!r} needs an opposite: give --opposite")
         reference = getattr(parsed, "variant", "") == "reference"
         scope: Scope = self.scope or ("all" if reference else "response")
-        kind = pattern or chosen.pattern
-        if "gradient" in chosen.needs:
+        levels, told = None, dict[str, Any]()
+        if light:
             if kind != "global":
                 raise OptionError(
                     f"criterion {criterion!r} ranks all weights together: pattern 'global' only, "
@@ -138,21 +164,38 @@ class Extractor:
                     f"criterion {criterion!r} reads answers only: scope 'response', not 'all'"
                 )
             assert opposite is not None
-            keep = self._light_mask(chosen, parsed, target, opposite, share)
+            made = self._light_mask(parsed, target, opposite, share, protect)
+            keep, levels, told = made.keep, made.levels, made.report
+            if share == "auto":
+                share = sum(map(len, levels.values())) / sum(m.numel() for m in keep.values())
         else:
+            assert share != "auto"
             keep = self._scored_mask(chosen, parsed, target, opposite, share, kind, scope)
-        needs_general = "gradient" in chosen.needs
         calibration = Calibration(
             target=target,
             opposite=opposite if chosen.contrastive else None,
-            general_count=len(self.general()) if needs_general else 0,
-            scope="response" if needs_general else scope,
+            general_count=len(self.general()) if light else 0,
+            scope="response" if light else scope,
         )
+        recorded = dataclasses.asdict(parsed)
+        if told:
+            recorded["auto"] = told
+        if protect:
+            recorded["protected"] = [ours.name for ours, _ in protect]
         config = describe(
-            keep, calibration, chosen, dataclasses.asdict(parsed), kind, share, self.seed,
+            keep, calibration, chosen, recorded, kind, share, self.seed,
             model=self.name, revision=self.revision, fingerprint=self.fingerprint,
         )  # fmt: skip
-        return Subnetwork(keep, config)
+        return Subnetwork(keep, config, levels)
+
+    def without_statistics(self) -> Extractor:
+        """Return an extractor that shares all but the personas' statistics with this one.
+
+        For timing extractions one by one, and for letting statistics go.
+        """
+        other = copy.copy(self)
+        other._statistics = {}
+        return other
 
     def statistics(self, persona: Persona, scope: Scope = "response") -> Statistics:
         """Return a persona's statistics, collected once per content and scope."""
@@ -180,17 +223,35 @@ class Extractor:
             else:
                 source = self.general_source
                 persona = source if isinstance(source, Persona) else load_persona(str(source))
-                self._general = self._encode(persona, "all")
+                texts = self._encode(persona, "all")
+                split = len(texts) - len(texts) // 4
+                self._general, self._held_out = texts[:split], texts[split:]
         return self._general
+
+    def held_out(self) -> list[Encoded]:
+        """Return general text that no mask is made from, to judge by (once).
+
+        Sampled, or the last quarter of what was given.
+        """
+        if self._held_out is None:
+            if self.general_source is None:
+                count = max(self.general_count // 2, 8)
+                self._held_out = sample_general(
+                    self.model, self.tokenizer, count=count, seed=self.seed + 1
+                )
+            else:
+                self.general()
+        assert self._held_out is not None
+        return self._held_out
 
     def fisher(self) -> dict[str, Tensor]:
         """Return the Fisher diagonal on general text (once)."""
         if self._fisher is None:
             texts = self.general()
-            progress = self._counter("measuring damage", len(texts))
             self._fisher = fisher_diagonal(
-                self.model, self.sites, texts, seed=self.seed, progress=progress
-            )
+                self.model, self.sites, texts, seed=self.seed, max_tokens=self.max_tokens,
+                progress=self._counter("measuring damage", len(texts)),
+            )  # fmt: skip
         return self._fisher
 
     def _scored_mask(
@@ -203,47 +264,58 @@ class Extractor:
         pattern: str,
         scope: Scope,
     ) -> dict[str, Tensor]:
+        groups = groups_for(pattern, sparsity, self.model, self.sites)
         ours = self.statistics(target, scope) if "target" in criterion.needs else None
         theirs = None
         if "opposite" in criterion.needs and opposite is not None:
             theirs = self.statistics(opposite, scope)
-        scores, ties = {}, {}
-        for site in self.sites:
+
+        def score(site: Site) -> Scored:
             inputs = SiteInputs(
                 weight=site.matrix().float(),
                 target=ours[site.name] if ours else None,
                 opposite=theirs[site.name] if theirs else None,
-                generator=_generator(self.seed, site.name),
+                generator=site_generator(self.seed, site.name),
             )
-            scores[site.name] = criterion.score(inputs, options)
-            if criterion.ties is not None:
-                ties[site.name] = criterion.ties(inputs, options)
-        kept = select(scores, sparsity, pattern=pattern, ties=ties or None)
+            ties = criterion.ties(inputs, options) if criterion.ties is not None else None
+            return Scored(site.name, criterion.score(inputs, options), ties)
+
+        # One site's scores at a time: they are as large as the model.
+        kept = select_each(map(score, self.sites), sparsity, pattern=pattern, groups=groups)
         return {name: mask.cpu() for name, mask in kept.items()}
 
     def _light_mask(
-        self, criterion: Criterion, options: Any, target: Persona, opposite: Persona, share: float
-    ) -> dict[str, Tensor]:
-        examples = pair_examples(target.examples, opposite.examples)
-        ours = encode_all(
-            [pair[0] for pair in examples], self.tokenizer, max_length=self.max_length
-        )
-        theirs = encode_all(
-            [pair[1] for pair in examples], self.tokenizer, max_length=self.max_length
-        )
-        total = sum(site.out_features * site.in_features for site in self.sites)
-        rounds = prune_in_rounds(
+        self,
+        options: Any,
+        target: Persona,
+        opposite: Persona,
+        sparsity: Sparsity,
+        protect: Sequence[Contrast],
+    ) -> LightMask:
+        maker = LightMaker(
             self.model,
+            self.tokenizer,
             self.sites,
-            criterion,
-            options,
-            list(zip(ours, theirs, strict=True)),
-            self.general() if options.general else [],
-            self.fisher() if options.damage else {},
-            int(share * total),
-            self.report,
+            general=self.general(),
+            held_out=self.held_out,
+            fisher=self._fisher_at,
+            max_length=self.max_length,
+            max_tokens=self.max_tokens,
+            seed=self.seed,
+            report=self.report,
         )
-        return rounds.keep
+        protected = [(ours.examples, theirs.examples) for ours, theirs in protect]
+        return maker.make(target.examples, opposite.examples, options, sparsity, protected)
+
+    def _fisher_at(self, positions: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the Fisher diagonal at flat positions; whole only where that is little."""
+        if self._fisher is not None or 4 * sum(s.weight.numel() for s in self.sites) <= SMALL:
+            return gather(self.fisher(), positions)
+        texts = self.general()
+        return fisher_diagonal(
+            self.model, self.sites, texts, seed=self.seed, at=positions,
+            max_tokens=self.max_tokens, progress=self._counter("measuring damage", len(texts)),
+        )  # fmt: skip
 
     def _encode(self, persona: Persona, scope: Scope) -> list[Encoded]:
         return encode_all(persona.examples, self.tokenizer, scope=scope, max_length=self.max_length)
@@ -270,9 +342,10 @@ def extract(
     target: Source,
     opposite: Source | None = None,
     criterion: str = "contrastive-taylor",
-    sparsity: float | None = None,
+    sparsity: Sparsity | None = None,
     pattern: str | None = None,
     options: Mapping[str, Any] | None = None,
+    protect: Sequence[Contrast] = (),
     limit: int | None = 128,
     **settings: Any,
 ) -> Subnetwork:
@@ -286,8 +359,9 @@ def extract(
             say which answer does not match, and those answers are the opposite.
         criterion: A name from ``prosopon criteria``.
         sparsity: Share of weights to prune; default the criterion's own.
-        pattern: Selection pattern; default the criterion's own.
+        pattern: Selection pattern; see :meth:`Extractor.extract`.
         options: Options of the criterion.
+        protect: Contrasts to leave as they are; see :meth:`Extractor.extract`.
         limit: Most examples of each side, drawn with the seed.
         settings: Further settings of :class:`Extractor`.
 
@@ -299,7 +373,13 @@ def extract(
         target, opposite, criterion=criterion, limit=limit, seed=extractor.seed
     )
     return extractor.extract(
-        ours, theirs, criterion=criterion, sparsity=sparsity, pattern=pattern, options=options
+        ours,
+        theirs,
+        criterion=criterion,
+        sparsity=sparsity,
+        pattern=pattern,
+        options=options,
+        protect=protect,
     )
 
 
@@ -334,6 +414,5 @@ def _load(source: Source | None, limit: int | None, seed: int) -> Persona | None
     return load_persona(str(source), limit=limit, seed=seed)
 
 
-def _generator(seed: int, site: str) -> torch.Generator:
-    digest = hashlib.sha256(f"{seed}/{site}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+def _gradient_criteria() -> list[str]:
+    return [name for name, criterion in CRITERIA.items() if "gradient" in criterion.needs]

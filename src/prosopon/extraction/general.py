@@ -54,13 +54,16 @@ def sample_general(
 def _sample(model: Any, start: int, stop: int | None, tokens: int) -> list[list[int]]:
     from transformers import GenerationConfig
 
+    # The library fills an end token of None in from the model's own settings, and the text would
+    # end with its first turn: an id that no token has never ends it.
+    never = int(model.get_output_embeddings().weight.shape[0])
     config = GenerationConfig(
         do_sample=True,
         temperature=1.0,
         top_k=0,
         top_p=1.0,
         max_new_tokens=tokens,
-        eos_token_id=stop,
+        eos_token_id=never if stop is None else stop,
         pad_token_id=start if stop is None else stop,
     )
     ids = torch.full((BATCH, 1), start, device=model.device)

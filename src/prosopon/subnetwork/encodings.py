@@ -37,7 +37,7 @@ _LIGHT = 0.25  # above this share of pruned weights the gaps of a random mask do
 class Masks(NamedTuple):
     """Masks, bool [out, in] of every site, and their ranking, uint8 [pruned], if there is one."""
 
-    keep: dict[str, Tensor]
+    keep: Mapping[str, Tensor]
     levels: dict[str, Tensor] | None
 
 
