@@ -157,7 +157,7 @@ class Extractor:
         else:
             found = self._scored_mask(chosen, parsed, target, opposite, share, kind, scope)
         keep = found.keep
-        needs_general = bool({"gradient", "general"} & chosen.needs)
+        needs_general = bool({"gradient", "general"} & chosen.needs_with(parsed))
         calibration = Calibration(
             target=target,
             opposite=opposite if chosen.contrastive else None,
@@ -240,7 +240,9 @@ class Extractor:
             opposite=self.statistics(opposite, scope)
             if "opposite" in criterion.needs and opposite is not None
             else None,
-            general=self.general_statistics() if "general" in criterion.needs else None,
+            general=self.general_statistics()
+            if "general" in criterion.needs_with(options)
+            else None,
         )
         return scored_mask(self.sites, criterion, options, evidence, sparsity, pattern, self.seed)
 
