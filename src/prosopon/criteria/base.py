@@ -102,6 +102,7 @@ class Criterion:
         ties: Pure function to a second score that orders weights with equal scores.
         pattern: Default selection pattern.
         sparsity: Default share of weights pruned.
+        general_option: Name of the option that weighs general text; at 0 none is needed.
         cap: Whether the sparsity is the most that is pruned rather than what is pruned.
         solve: Pure function ``(inputs, pattern, options)`` to a mask, for a criterion whose
             mask is no selection over scores; ``inputs.sparsity`` is given. ``score`` then is
@@ -119,6 +120,7 @@ class Criterion:
     ties: Callable[[SiteInputs, Any], Tensor] | None = None
     pattern: str = "row"
     sparsity: float = 0.3
+    general_option: str | None = None
     cap: bool = False
     solve: Callable[[SiteInputs, str, Any], Solution] | None = None
     check: Callable[[str, float, Any], None] | None = None
@@ -127,6 +129,12 @@ class Criterion:
     def contrastive(self) -> bool:
         """Whether it needs an opposite."""
         return bool({"opposite", "gradient"} & self.needs)
+
+    def needs_with(self, options: Any) -> frozenset[Need]:
+        """Return what is needed with these options."""
+        if self.general_option is not None and not getattr(options, self.general_option):
+            return self.needs - {"general"}
+        return self.needs
 
     def parse_options(self, given: Mapping[str, Any]) -> Any:
         """Return the options dataclass for ``given`` (strings are converted).

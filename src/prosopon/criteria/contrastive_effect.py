@@ -79,6 +79,7 @@ CRITERIA.add(
         options=ContrastiveEffectOptions,
         pattern="global",
         sparsity=0.01,
+        general_option="protect",
         cap=True,
     ),
 )

@@ -55,6 +55,7 @@ CRITERIA.add(
         options=SetDifferenceOptions,
         pattern="global",
         sparsity=0.02,
+        general_option="general",
         cap=True,
     ),
 )

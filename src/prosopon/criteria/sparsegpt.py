@@ -63,14 +63,14 @@ def inverse_factor(gram: GramStatistics, percdamp: float) -> tuple[Tensor, Tenso
     dead = diagonal == 0
     diagonal[dead] = 1.0
     diagonal += percdamp * diagonal.mean()
-    try:
-        lower = torch.linalg.cholesky(hessian)
-        factor = torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
-    except torch.linalg.LinAlgError:
+    lower, failed = torch.linalg.cholesky_ex(hessian)
+    if not failed:
+        factor, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
+    if failed:
         raise StatisticsError(
             f"the Gram matrix of {gram.channels} channels over {gram.tokens} tokens cannot be "
             "inverted: give more examples, or a larger percdamp"
-        ) from None
+        )
     return factor, dead
 
 
@@ -103,7 +103,7 @@ def sparsegpt_solve(inputs: SiteInputs, pattern: str, options: SparseGPTOptions)
     factor, dead = inverse_factor(_gram(inputs), options.percdamp)
     weight = _alive(inputs.weight.double(), dead)
     factor = factor.to(weight.device)
-    group = _group(pattern)
+    _, group = _n_of_m(pattern)
     if group and weight.shape[1] % group:
         raise OptionError(
             f"pattern {pattern!r}: a site of {weight.shape[1]} columns cannot be cut into groups "
@@ -135,23 +135,22 @@ def _choose(
 ) -> None:
     """Settle which weights are kept, for the columns whose turn it is."""
     start, stop = block
-    group = _group(pattern)
+    kept, group = _n_of_m(pattern)
     if (column - start) % (group or stop - start):
         return
     end = column + group if group else stop
     saliency = _saliency(weight[:, column:end], factor.diagonal()[column:end])
     if group:
-        kept = group - _pruned_of(pattern)
         keep[:, column:end] = _highest(saliency, kept)
         return
-    rows = len(weight) if pattern == "site" else 1
-    if pattern == "site":
-        saliency = saliency.reshape(1, -1)
-    total = rows * weight.shape[1]
+    columns = weight.shape[1]
+    total = weight.numel() if pattern == "site" else columns
     pruned = total - int((1 - sparsity) * total + 1e-9 + 1e-15 * total)
     # Cumulative, so that the blocks add up to the asked number exactly.
-    here = pruned * end // weight.shape[1] - pruned * column // weight.shape[1]
-    keep[:, column:end] = _highest(saliency, saliency.shape[1] - here).view(len(weight), -1)
+    here = pruned * end // columns - pruned * start // columns
+    competing = saliency.reshape(1, -1) if pattern == "site" else saliency
+    chosen = _highest(competing, competing.shape[1] - here)
+    keep[:, column:end] = chosen.view(len(weight), -1)
 
 
 def _highest(score: Tensor, count: int) -> Tensor:
@@ -186,28 +185,21 @@ def _gram(inputs: SiteInputs) -> GramStatistics:
     return inputs.gram
 
 
-def _group(pattern: str) -> int:
-    """Return M of a pattern N:M, 0 for the others."""
+def _n_of_m(pattern: str) -> tuple[int, int]:
+    """Return (N, M) of a pattern N:M, (0, 0) for the others."""
     match = _N_OF_M.fullmatch(pattern)
-    return int(match[2]) if match else 0
-
-
-def _pruned_of(pattern: str) -> int:
-    match = _N_OF_M.fullmatch(pattern)
-    assert match is not None
-    return int(match[2]) - int(match[1])
+    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def _check(pattern: str, sparsity: float, options: SparseGPTOptions) -> None:
-    match = _N_OF_M.fullmatch(pattern)
-    if match is None:
+    kept, group = _n_of_m(pattern)
+    if not group:
         require(
             pattern in ("row", "site"),
             "criterion 'sparsegpt' settles a site's columns from left to right, one site at a "
             f"time: pattern 'row', 'site' or N:M such as '2:4', not {pattern!r}",
         )
         return
-    kept, group = int(match[1]), int(match[2])
     require(0 < kept < group, f"pattern {pattern!r}: N:M keeps N of every M, 0 < N < M")
     if abs(sparsity - (1 - kept / group)) > 1e-9:
         raise OptionError(

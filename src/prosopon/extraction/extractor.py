@@ -108,7 +108,7 @@ class Extractor(Collector):
             find = self._scored_mask if chosen.solve is None else self._solved_mask
             found = find(chosen, parsed, target, opposite, share, kind, scope)
             keep, values = found.keep, found.values
-        needs_general = bool({"gradient", "general"} & chosen.needs)
+        needs_general = bool({"gradient", "general"} & chosen.needs_with(parsed))
         calibration = Calibration(
             target=target,
             opposite=opposite if chosen.contrastive else None,
@@ -144,7 +144,9 @@ class Extractor(Collector):
             opposite=self.statistics(opposite, scope)
             if "opposite" in criterion.needs and opposite is not None
             else None,
-            general=self.general_statistics() if "general" in criterion.needs else None,
+            general=self.general_statistics()
+            if "general" in criterion.needs_with(options)
+            else None,
         )
         groups = groups_for(pattern, sparsity, self.model, self.sites)
         return scored_mask(
