@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -188,6 +188,22 @@ class Extractor:
         )  # fmt: skip
         return Subnetwork(keep, config, levels)
 
+    def prepare(self, criteria: Iterable[str]) -> None:
+        """Compute now what extractions with these criteria share, whatever the persona.
+
+        General text, and its damage where that is little enough to be kept.
+
+        Raises:
+            ProsoponError: See :func:`sample_general`.
+        """
+        needs = {need for name in criteria for need in CRITERIA.get(name).needs}
+        if needs - {"target", "opposite", "generator"}:
+            self.general()
+        if "gradient" in needs:
+            self.held_out()
+        if "fisher" in needs and self._small():
+            self.fisher()
+
     def without_statistics(self) -> Extractor:
         """Return an extractor that shares all but the personas' statistics with this one.
 
@@ -309,13 +325,16 @@ class Extractor:
 
     def _fisher_at(self, positions: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return the Fisher diagonal at flat positions; whole only where that is little."""
-        if self._fisher is not None or 4 * sum(s.weight.numel() for s in self.sites) <= SMALL:
+        if self._fisher is not None or self._small():
             return gather(self.fisher(), positions)
         texts = self.general()
         return fisher_diagonal(
             self.model, self.sites, texts, seed=self.seed, at=positions,
             max_tokens=self.max_tokens, progress=self._counter("measuring damage", len(texts)),
         )  # fmt: skip
+
+    def _small(self) -> bool:
+        return 4 * sum(site.weight.numel() for site in self.sites) <= SMALL
 
     def _encode(self, persona: Persona, scope: Scope) -> list[Encoded]:
         return encode_all(persona.examples, self.tokenizer, scope=scope, max_length=self.max_length)
