@@ -88,7 +88,8 @@ def structured_decode(repeats: int, tokens: int = 24) -> dict[str, Any]:
 
     Returns:
         Medians in seconds a token, the median ratio of the export to the dense model (below 1 is
-        faster) with its range, the speed-up, and the numbers of parameters.
+        faster) with its range, the speed-up, the ratio of the best runs (what remains where other
+        work disturbs the machine), and the numbers of parameters.
     """
     from transformers import AutoModelForCausalLM
 
@@ -116,6 +117,7 @@ def structured_decode(repeats: int, tokens: int = 24) -> dict[str, Any]:
         "ratio": statistics.median(ratios),
         "ratio_range": [min(ratios), max(ratios)],
         "speed_up": 1 / statistics.median(ratios),
+        "best_ratio": min(ours) / min(theirs),
         "repeats": repeats,
         "parameters": report["parameters"],
         "baseline_parameters": report["parameters_before"],
@@ -136,7 +138,8 @@ def main() -> None:
     low, high = result["ratio_range"]
     print(
         f"{result['name']} / {result['baseline']}: {result['ratio']:.2f} ({low:.2f} to "
-        f"{high:.2f}), {result['speed_up']:.2f} times as fast; {result['parameters']:,} of "
+        f"{high:.2f}), {result['speed_up']:.2f} times as fast, best runs "
+        f"{1 / result['best_ratio']:.2f}; {result['parameters']:,} of "
         f"{result['baseline_parameters']:,} parameters"
     )
 
