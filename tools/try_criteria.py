@@ -4,8 +4,9 @@
         'wanda' 'contrastive-effect sparsity=0.01 protect=3' 'sparsegpt sparsity=0.3 pattern=row'
 
 Prints, averaged over the personas: choice rate, free answers on target / opposite / neither,
-free answers on target to questions as the model was trained on them, neutral skills, perplexity of general text that the base model wrote, share pruned, seconds of
-extraction (without what all share).
+free answers on target to questions of the kind that the model was trained on, neutral skills,
+perplexity of general text that the base model wrote, share pruned, seconds of extraction
+(without what all share).
 """
 
 from __future__ import annotations
