@@ -87,7 +87,7 @@ def _thresholds(values: Floats, place: int) -> Floats:
     Rows whose lowest number fills that place are told by counting it: a partition whose pivot
     falls among equals is several times slower than others, and relu makes many rows such.
     """
-    threshold = values.min(axis=1, keepdims=True)
+    threshold: Floats = values.min(axis=1, keepdims=True)
     other = _row_counts(values == threshold) <= place
     if other.all():
         return np.partition(values, place, axis=1)[:, place : place + 1]
