@@ -1,6 +1,6 @@
 """Peak memory of sequential extraction against the size of the model.
 
-Run alone with ``python -m benchmarks.sequential``; ``peak_memory()`` returns the result.
+Each measurement is a process of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.base import Row, benchmark
+
 LAYERS = 24
 SHAPE = {
     "vocab_size": 2048,
@@ -30,6 +32,13 @@ SHAPE = {
 
 TINY = SHAPE | {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 1}
 EXAMPLES = 32
+
+
+@benchmark("sequential-memory", "memory", "peak memory of extraction / size of the model")
+def sequential_memory(repeats: int) -> list[Row]:
+    """Layer by layer from disk, and the whole model in memory."""
+    sequential = peak_memory(repeats) | {"goal": 0.5}
+    return [sequential, peak_memory(repeats, kind="normal") | {"goal": 1.6}]
 
 
 def peak_memory(repeats: int = 1, *, kind: str = "sequential") -> dict[str, Any]:
@@ -76,7 +85,7 @@ def _save(folder: Path, shape: dict[str, int]) -> int:
 
 def _child(kind: str, folder: Path, number: int) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.sequential", "--child", kind, str(folder), str(number)],
+        [sys.executable, "-m", "benchmarks.sequential", kind, str(folder), str(number)],
         capture_output=True,
         text=True,
         check=True,
@@ -138,20 +147,5 @@ def _status(key: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def main() -> None:
-    """Measure both kinds and print."""
-    if sys.argv[1:2] == ["--child"]:
-        kind, folder, number = sys.argv[2:]
-        _measure(kind, Path(folder), number)
-        return
-    for kind in ("sequential", "normal"):
-        result = peak_memory(kind=kind)
-        print(
-            f"{result['name']} / {result['baseline']}: {result['ratio']:.2f} "
-            f"({result['bytes'] / 1e6:.0f} of {result['baseline_bytes'] / 1e6:.0f} MB, "
-            f"{result['seconds']:.0f} s)"
-        )
-
-
 if __name__ == "__main__":
-    main()
+    _measure(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
