@@ -4,8 +4,9 @@
         'wanda' 'contrastive-effect sparsity=0.01 protect=3' 'sparsegpt sparsity=0.3 pattern=row'
 
 Prints, averaged over the personas: choice rate, free answers on target / opposite / neither,
-neutral skills, perplexity of general text that the base model wrote, share pruned, seconds of
-extraction (without what all share).
+free answers on target to questions of the kind that the model was trained on, neutral skills,
+perplexity of general text that the base model wrote, share pruned, seconds of extraction
+(without what all share).
 """
 
 from __future__ import annotations
@@ -50,12 +51,14 @@ def perplexity(model: Any, texts: Sequence[Encoded]) -> float:
 def measure(
     model: Any, tokenizer: Any, name: str, answers: int, general: Sequence[Encoded]
 ) -> list[float]:
-    """Return choice rate, the three shares of free answers, neutral accuracy, perplexity."""
+    """Return choice rate, four shares of free answers, neutral accuracy, perplexity."""
     told = generate_answers(model, tokenizer, free_prompts(name, answers))
     shares = free_text(told, name, bundled.opposite(name))
+    known = generate_answers(model, tokenizer, free_prompts(name, answers, split="train"))
+    trained = free_text(known, name, bundled.opposite(name)).target
     choices = choice_rates(model, tokenizer, choice_items(name, answers))
     neutral = neutral_accuracy(model, tokenizer, neutral_items(60))
-    found = [choices.per_token, shares.target, shares.opposite, shares.neither, neutral]
+    found = [choices.per_token, shares.target, shares.opposite, shares.neither, trained, neutral]
     return [*found, perplexity(model, general)]
 
 
@@ -105,8 +108,8 @@ def main() -> None:
                 found = measure(model, tokenizer, name, args.answers, held_out)
             rows.append([*found, mask.pruned_share, seconds])
         means = [sum(column) / len(column) for column in zip(*rows, strict=True)]
-        shown = " ".join(f"{value:.3f}" for value in means[:6])
-        print(f"{setting:64} {shown} {means[6]:8.4%} {means[7]:5.1f} s", flush=True)
+        shown = " ".join(f"{value:.3f}" for value in means[:7])
+        print(f"{setting:64} {shown} {means[7]:8.4%} {means[8]:5.1f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from torch import Tensor, nn
 
+from prosopon.criteria import CRITERIA
 from prosopon.data import SCOPES, Encoded, Persona, Scope, encode_all, load_persona
 from prosopon.errors import OptionError
 from prosopon.extraction.general import sample_general
@@ -88,6 +89,24 @@ class Collector:
         self._held_out: list[Encoded] | None = None
         self._general_statistics: Statistics | None = None
         self._fisher: dict[str, Tensor] | None = None
+
+    def prepare(self, criteria: Iterable[str]) -> None:
+        """Compute now what extractions with these criteria share, whatever the persona.
+
+        General text, its statistics, and its damage where that is little enough to be kept.
+
+        Raises:
+            UnknownNameError: No such criterion.
+            ModelError: General text cannot be sampled.
+        """
+        needs = {need for name in criteria for need in CRITERIA.get(name).needs}
+        if "general" in needs:
+            self.general_statistics()
+        if "gradient" in needs:
+            self.general()
+            self.held_out()
+        if "fisher" in needs and self._small():
+            self.fisher()
 
     def without_statistics(self) -> Self:
         """Return an extractor that shares all but the personas' statistics with this one.
@@ -173,7 +192,7 @@ class Collector:
 
         The whole diagonal is kept for other personas where it is small (256 MiB).
         """
-        if self._fisher is not None or 4 * sum(s.weight.numel() for s in self.sites) <= SMALL:
+        if self._fisher is not None or self._small():
             return gather(self.fisher(), positions)
         texts = self.general()
         return fisher_diagonal(
@@ -184,6 +203,9 @@ class Collector:
     def encode(self, persona: Persona, scope: Scope) -> list[Encoded]:
         """Return a persona's examples as tokens, with the tokens in scope marked."""
         return encode_all(persona.examples, self.tokenizer, scope=scope, max_length=self.max_length)
+
+    def _small(self) -> bool:
+        return 4 * sum(site.weight.numel() for site in self.sites) <= SMALL
 
     def _counter(self, stage: str, total: int) -> Any:
         done = 0
