@@ -225,7 +225,7 @@ def check_sequential(
         usable = [name for name, each in PATTERNS.items() if each.among == "site"]
         raise OptionError(
             f"pattern {kind!r} lets weights of different sites compete, so it needs the scores of "
-            f"the whole model. Choices with --sequential: {', '.join([*usable, 'n:m'])}"
+            f"the whole model. Choices with --sequential: {', '.join(usable)}"
         )
     if sparsity == "auto":
         raise OptionError(f"criterion {criterion!r} has no sparsity 'auto': give a number")
