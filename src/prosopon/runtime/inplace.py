@@ -11,9 +11,10 @@ bit, and doing it twice does no harm.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prosopon.models import Site
 from prosopon.runtime.backends import BACKENDS
@@ -155,7 +156,9 @@ class InplaceBackend:
                 masks[site] = mask.to(self._homes[self._numbers[site]].weight.device)
         self._cache.clear()
         # Looked up anew in the modules each time: a parameter can be exchanged for another.
-        self._parameters = [site.module._parameters for site in self._sites]
+        self._parameters = [
+            cast(dict[str, nn.Parameter], site.module._parameters) for site in self._sites
+        ]
         self._pointers = [home.weight.data_ptr() for home in self._homes]
         self._counted = [h.weight for h in self._homes if not h.weight.is_inference()]
 

@@ -24,7 +24,7 @@ from prosopon.models import Site
 from prosopon.runtime.gating import Gating, gated
 from prosopon.runtime.looks import Look
 
-_MKL = torch.backends.mkl.is_available()
+_MKL = bool(torch._C.has_mkl)
 Gatings = Callable[[Look, Site], Gating | None]
 T = TypeVar("T", bound=Hashable)
 
@@ -101,7 +101,7 @@ class MixedBatch:
     def _hook(
         self, site: Site, groups: Sequence[Group]
     ) -> Callable[[nn.Module, tuple[Any, ...], Any], Tensor]:
-        def correct(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
+        def correct(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
             given: Tensor = inputs[0]
             self._check(given)
             # A batch that was flattened to tokens (OPT) has the tokens of a row side by side.
