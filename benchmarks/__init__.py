@@ -1,1 +1,8 @@
-"""Speed, as ratios against a named baseline in the same run. ``make bench`` runs all of it."""
+"""Speed and memory, as ratios against a named baseline in the same run. ``make bench`` runs all.
+
+- ``base``: what a benchmark is, the registry, timing in turns, the head of every record.
+- ``models``: random models and texts.
+- ``collecting``, ``selecting``, ``memory``, ``switching``: the benchmarks, a file for each area.
+
+A new file is imported by ``__main__``.
+"""

@@ -1,14 +1,8 @@
-"""Switching and mixed batches against copying, re-masking, the dense step and row by row.
-
-python -m benchmarks.switching [--repeats 7]
-"""
+"""Switching and mixed batches against copying, re-masking, the dense step and row by row."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -16,28 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.base import Row, benchmark, compare, seconds
+from benchmarks.models import random_llama
 from prosopon.models import Site, find_sites, fingerprint, load_model
 from prosopon.runtime import PersonaModel
 from prosopon.subnetwork import CalibrationRecord, FingerprintRecord, Subnetwork, SubnetworkConfig
 
-LIGHT = 0.002  # share that the light masks of the embedded model prune, about
+LIGHT = 0.002  # share that the light masks prune
 DIFFERENCE = 0.0134  # of the two ends of an axis: the paper's table, I against E
-
-
-def llama(hidden: int = 768, layers: int = 8) -> Any:
-    """Build a random Llama of about 60 million parameters."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=512,
-        hidden_size=hidden,
-        intermediate_size=hidden * 8 // 3,
-        num_hidden_layers=layers,
-        num_attention_heads=12,
-        num_key_value_heads=12,
-    )
-    return LlamaForCausalLM(config).eval().requires_grad_(False)
 
 
 def subnetwork(name: str, keep: dict[str, Tensor], sites: list[Site]) -> Subnetwork:
@@ -70,33 +50,6 @@ def heavy_pair(sites: list[Site]) -> list[Subnetwork]:
     return [subnetwork("heavy 0", one, sites), subnetwork("heavy 1", other, sites)]
 
 
-def compare(
-    name: str,
-    work: Callable[[], Any],
-    baseline_name: str,
-    baseline: Callable[[], Any],
-    repeats: int,
-) -> dict[str, Any]:
-    """Time two things in turns, each after one run that does not count, and take medians."""
-    ours, theirs = [], []
-    for _ in range(repeats):
-        for call, times in ((baseline, theirs), (work, ours)):
-            call()
-            began = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - began)
-    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-    return {
-        "name": name,
-        "baseline": baseline_name,
-        "seconds": statistics.median(ours),
-        "baseline_seconds": statistics.median(theirs),
-        "ratio": statistics.median(ratios),
-        "ratio_range": [min(ratios), max(ratios)],
-        "repeats": repeats,
-    }
-
-
 def _there_and_back(wearer: PersonaModel, names: list[str], times: int = 1) -> Callable[[], None]:
     def switch() -> None:
         for _ in range(times):
@@ -117,9 +70,10 @@ def _copy(sites: list[Site], times: int) -> Callable[[], None]:
     return copy
 
 
-def heavy_switch(repeats: int) -> list[dict[str, Any]]:
+@benchmark("heavy-switch", "runtime", "two 50 percent masks / re-masking, and the copy floor")
+def heavy_switch(repeats: int) -> list[Row]:
     """Two 50 percent masks: against two ways of re-masking, and against the floor."""
-    model = llama()
+    model = random_llama()
     sites = find_sites(model)
     pair = heavy_pair(sites)
     originals = [site.matrix().clone() for site in sites]
@@ -157,7 +111,7 @@ def heavy_switch(repeats: int) -> list[dict[str, Any]]:
     return results
 
 
-def light_switch(model: Any, name: str, repeats: int, *, share: float = LIGHT) -> dict[str, Any]:
+def _light_switch(model: Any, name: str, repeats: int, *, share: float = LIGHT) -> Row:
     """Two light masks against copying all weights of the sites."""
     sites = find_sites(model)
     with PersonaModel(model) as wearer:
@@ -168,7 +122,7 @@ def light_switch(model: Any, name: str, repeats: int, *, share: float = LIGHT) -
         return compare(title, switch, "10 copies of all sites", _copy(sites, 10), repeats)
 
 
-def mixed_batch(model: Any, name: str, repeats: int, *, share: float = LIGHT) -> list[Any]:
+def _mixed_batch(model: Any, name: str, repeats: int, *, share: float = LIGHT) -> list[Row]:
     """Eight rows with eight light masks: one decoding step against dense and row by row."""
     from transformers import DynamicCache
 
@@ -226,34 +180,21 @@ def mixed_batch(model: Any, name: str, repeats: int, *, share: float = LIGHT) ->
 def _seconds(work: Callable[[], None], times: int = 3) -> float:
     """Return the least wall time of a few runs, after one that does not count."""
     work()
-    taken = []
-    for _ in range(times):
-        began = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - began)
-    return min(taken)
+    return min(seconds(work) for _ in range(times))
 
 
-def run(repeats: int) -> list[dict[str, Any]]:
-    """Run all benchmarks of switching and return their results."""
+def _models() -> list[tuple[Any, str]]:
     embedded = load_model("embedded", device="cpu").model
-    results = heavy_switch(repeats)
-    for model, name in ((llama(), "Llama of 60 million parameters"), (embedded, "embedded model")):
-        results.append(light_switch(model, name, repeats))
-        results += mixed_batch(model, name, repeats)
-    return results
+    return [(random_llama(), "Llama of 63 million parameters"), (embedded, "embedded model")]
 
 
-def main() -> None:
-    """Run and print as JSON."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=7)
-    results = run(parser.parse_args().repeats)
-    for row in results:
-        low, high = row["ratio_range"]
-        print(f"{row['name']} / {row['baseline']}: {row['ratio']:.4f} ({low:.4f} to {high:.4f})")
-    print(json.dumps(results, indent=2))
+@benchmark("light-switch", "runtime", "switching between two light masks / copying all weights")
+def light_switch(repeats: int) -> list[Row]:
+    """A random Llama and the embedded model."""
+    return [_light_switch(model, name, repeats) for model, name in _models()]
 
 
-if __name__ == "__main__":
-    main()
+@benchmark("mixed-batch", "runtime", "8 rows with 8 personas / the dense step, row by row")
+def mixed_batch(repeats: int) -> list[Row]:
+    """A random Llama and the embedded model."""
+    return [row for model, name in _models() for row in _mixed_batch(model, name, repeats)]

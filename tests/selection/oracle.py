@@ -38,3 +38,44 @@ def select(scores, sparsity, pattern, ties=None):
     for index, i, j in best:
         masks[names[index]][i, j] = True
     return masks
+
+
+def select_n_of_m(scores, n, m, ties=None):
+    masks = {}
+    for name, score in scores.items():
+        masks[name] = torch.zeros(score.shape, dtype=torch.bool)
+        for i in range(score.shape[0]):
+            for start in range(0, score.shape[1], m):
+                block = [
+                    (float(score[i, j]), float(ties[name][i, j]) if ties else 0.0, j)
+                    for j in range(start, start + m)
+                ]
+                for j in keep_best(block, n):
+                    masks[name][i, j] = True
+    return masks
+
+
+def select_units(scores, sparsity, groups, ties=None):
+    """Groups as lists of (site, axis, [indices of unit 0, of unit 1, ...])."""
+    masks = {name: torch.ones(score.shape, dtype=torch.bool) for name, score in scores.items()}
+    for parts in groups:
+        entries = []
+        for unit in range(len(parts[0][2])):
+            totals = []
+            for source in (scores, ties):
+                total = 0.0
+                for site, axis, indices in parts if source else ():
+                    for line in indices[unit]:
+                        values = source[site][line] if axis == 0 else source[site][:, line]
+                        total += sum(float(value) for value in values)
+                totals.append(total)
+            entries.append((*totals, unit))
+        best = keep_best(entries, kept(len(entries), sparsity))
+        for site, axis, indices in parts:
+            for unit in set(range(len(entries))) - best:
+                for line in indices[unit]:
+                    if axis == 0:
+                        masks[site][line] = False
+                    else:
+                        masks[site][:, line] = False
+    return masks

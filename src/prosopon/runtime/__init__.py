@@ -1,8 +1,10 @@
 """The runtime: wearing personas on a live model, with the way back always open."""
 
 from prosopon.runtime.backends import BACKENDS, Backend
+from prosopon.runtime.compensation import Compensated
 from prosopon.runtime.functional import FunctionalBackend
 from prosopon.runtime.gating import Gating
+from prosopon.runtime.generation import continue_texts, generate_answers
 from prosopon.runtime.inplace import InplaceBackend
 from prosopon.runtime.looks import BASE, BlendMode, Look, Part, Wearable
 from prosopon.runtime.mbti import POLES, TYPES, compose
@@ -15,6 +17,7 @@ __all__ = [
     "TYPES",
     "Backend",
     "BlendMode",
+    "Compensated",
     "FunctionalBackend",
     "Gating",
     "InplaceBackend",
@@ -23,4 +26,6 @@ __all__ = [
     "PersonaModel",
     "Wearable",
     "compose",
+    "continue_texts",
+    "generate_answers",
 ]

@@ -24,7 +24,7 @@ from prosopon.models import Site
 from prosopon.runtime.gating import Gating, gated
 from prosopon.runtime.looks import Look
 
-_MKL = bool(torch._C.has_mkl)
+_MKL = bool(torch.backends.mkl.is_available())  # type: ignore[no-untyped-call]
 Gatings = Callable[[Look, Site], Gating | None]
 T = TypeVar("T", bound=Hashable)
 
@@ -101,7 +101,7 @@ class MixedBatch:
     def _hook(
         self, site: Site, groups: Sequence[Group]
     ) -> Callable[[nn.Module, tuple[Any, ...], Any], Tensor]:
-        def correct(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        def correct(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
             given: Tensor = inputs[0]
             self._check(given)
             # A batch that was flattened to tokens (OPT) has the tokens of a row side by side.
@@ -110,7 +110,8 @@ class MixedBatch:
             wide = result.to(torch.promote_types(result.dtype, torch.float32))
             for group in groups:
                 wide = wide.index_add(0, group.rows, _correction(folded, group), alpha=-1)
-            return wide.to(output.dtype).reshape(output.shape)
+            corrected: Tensor = wide.to(output.dtype).reshape(output.shape)
+            return corrected
 
         return correct
 

@@ -1,14 +1,28 @@
-"""Selection: pure functions from scores to keep-masks. One pattern, one rule of competition."""
+"""Selection: pure functions from scores to keep-masks.
 
-from prosopon.selection.patterns import PATTERNS, Pattern
-from prosopon.selection.ranking import keep_largest, keep_largest_per_row, kept_count
-from prosopon.selection.selecting import select
+- ``patterns``: which weights or units compete, in a registry; n:m by its name.
+- ``selecting``: the checks, then the pattern; all sites at once or one at a time.
+- ``units``: whole channels and heads, from groups.
+- ``rows``, ``ranking``: the largest of every row, the largest of many numbers.
+"""
+
+from prosopon.selection.patterns import PATTERNS, Pattern, find_pattern, n_of_m
+from prosopon.selection.ranking import keep_largest, kept_count
+from prosopon.selection.rows import keep_largest_per_row
+from prosopon.selection.selecting import Scored, select, select_each
+from prosopon.selection.units import check_units, select_units
 
 __all__ = [
     "PATTERNS",
     "Pattern",
+    "Scored",
+    "check_units",
+    "find_pattern",
     "keep_largest",
     "keep_largest_per_row",
     "kept_count",
+    "n_of_m",
     "select",
+    "select_each",
+    "select_units",
 ]

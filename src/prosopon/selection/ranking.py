@@ -1,8 +1,8 @@
 """Keeping the largest of many numbers: exact counts, a full order, no sort of everything.
 
-Within a row, selection finds the row's threshold and settles the ties on it. Across sites it
-finds the threshold digit by digit from histograms of the numbers' bits, one site at a time, so
-that billions of scores never lie in one tensor and are never sorted.
+The threshold is found digit by digit from histograms of the numbers' bits, one site at a time, so
+that billions of scores never lie in one tensor and are never sorted. For one row's largest see
+``rows``.
 """
 
 from __future__ import annotations
@@ -25,43 +25,6 @@ def kept_count(total: int, sparsity: float) -> int:
     grows with ``total`` because the rounding error does.
     """
     return math.floor((1.0 - sparsity) * total + 1e-9 + 1e-15 * total)
-
-
-def keep_largest_per_row(scores: Tensor, count: int, ties: Tensor | None = None) -> Tensor:
-    """Keep ``count`` of every row: the largest; of equals those with larger ties, then the first.
-
-    Args:
-        scores: [rows, columns], floating point without NaN.
-        count: From 0 to columns.
-        ties: Second score, of the same shape.
-
-    Returns:
-        Bool [rows, columns] with ``count`` True in every row.
-    """
-    scores, columns = scores.contiguous(), scores.shape[1]
-    if count == 0:
-        return torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
-    threshold = scores.kthvalue(columns - count + 1, dim=1, keepdim=True).values
-    keep = scores > threshold
-    level = scores == threshold
-    missing = count - keep.sum(dim=1, keepdim=True)
-    # Ties are rare in most rows; only rows with more candidates than room are looked at again.
-    crowded = (level.sum(dim=1, keepdim=True) > missing).squeeze(1)
-    keep[~crowded] |= level[~crowded]
-    if crowded.any():
-        second = None if ties is None else ties[crowded]
-        keep[crowded] |= _first_per_row(level[crowded], missing[crowded], second)
-    return keep
-
-
-def _first_per_row(level: Tensor, missing: Tensor, ties: Tensor | None) -> Tensor:
-    """Pick ``missing`` [rows, 1] of the True in ``level``: larger ties first, then the first."""
-    if ties is None:
-        return level & (level.cumsum(dim=1) <= missing)
-    order = ties.sort(dim=1, descending=True, stable=True).indices
-    ranked = level.gather(1, order)
-    picked = ranked & (ranked.cumsum(dim=1) <= missing)
-    return torch.zeros_like(level).scatter_(1, order, picked)
 
 
 def keep_largest(

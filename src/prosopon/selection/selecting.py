@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from prosopon.errors import OptionError
-from prosopon.selection.patterns import PATTERNS
+from prosopon.groups import Group
+from prosopon.selection.patterns import Pattern, find_pattern
+from prosopon.selection.units import select_units
+
+
+class Scored(NamedTuple):
+    """The scores of one site.
+
+    Attributes:
+        site: Its name.
+        scores: Floating point scores [out, in]; the highest are kept.
+        ties: A second score of the same shape, for weights with equal scores; None if there is
+            none.
+    """
+
+    site: str
+    scores: Tensor
+    ties: Tensor | None = None
 
 
 def select(
     scores: Mapping[str, Tensor],
-    sparsity: float,
+    sparsity: float | None = None,
     *,
     pattern: str = "row",
     ties: Mapping[str, Tensor] | None = None,
+    groups: Sequence[Group] = (),
 ) -> dict[str, Tensor]:
     """Keep the weights with the highest scores.
 
@@ -24,52 +43,105 @@ def select(
     of ``scores``, row, column (lower is kept). The result depends on nothing else, so it is
     the same on every run and device. Infinite scores are allowed and mean first or last.
 
+    The patterns ``channels`` and ``heads`` keep or prune whole units: a unit's score is the sum
+    of the scores of all weights it owns (float64), its tie the sum of their ties. Sites of no
+    group are kept whole.
+
     Args:
         scores: Floating point scores [out, in] of every site.
-        sparsity: Share of weights to prune, in (0, 1). Of n weights that compete,
-            floor((1 - sparsity) n) are kept, which may be none of a short row.
-        pattern: Which weights compete; a name in :data:`~prosopon.selection.PATTERNS`.
+        sparsity: Share of weights to prune, in (0, 1). Of n weights (or units) that compete,
+            floor((1 - sparsity) n) are kept, which may be none of a short row. May be left out
+            for n:m, which fixes it.
+        pattern: Which weights compete; see :func:`~prosopon.selection.find_pattern`.
         ties: A second score for every site, of the same shapes.
+        groups: The units that compete, for ``channels`` and ``heads``; see
+            :func:`prosopon.models.find_groups`.
 
     Returns:
         Bool [out, in] for every site, True where the weight is kept, on the scores' device.
 
     Raises:
-        OptionError: The sparsity is outside (0, 1), there are no scores, a score or tie is NaN
-            or no floating point matrix, or ``ties`` does not match ``scores``.
+        OptionError: The sparsity is outside (0, 1) or disagrees with the pattern, there are no
+            scores, a score or tie is NaN or no floating point matrix, ``ties`` or ``groups`` do
+            not match ``scores``, in_features is no multiple of n:m's m, or no unit of a group
+            would be kept.
         UnknownNameError: No such pattern.
     """
-    chosen = PATTERNS.get(pattern)
-    if not 0.0 < sparsity < 1.0:
-        raise OptionError(f"sparsity {sparsity}: must lie between 0 and 1, both excluded")
-    _check_scores("scores", scores)
-    if ties is not None:
-        _check_ties(ties, scores)
-    return chosen(scores, sparsity, ties)
-
-
-def _check_scores(what: str, scores: Mapping[str, Tensor]) -> None:
-    """Refuse what has no order."""
-    if not scores:
-        raise OptionError(f"{what} of no site were given: there is nothing to select from")
-    for name, score in scores.items():
-        if score.ndim != 2 or not score.numel() or not score.is_floating_point():
-            raise OptionError(
-                f"{what} of site {name!r} must be a floating point matrix [out, in], not "
-                f"{str(score.dtype).removeprefix('torch.')} {list(score.shape)}"
-            )
-        if bad := int(torch.isnan(score).sum()):
-            raise OptionError(f"{what} of site {name!r}: {bad} of {score.numel()} are NaN")
-
-
-def _check_ties(ties: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> None:
-    """Refuse ties that do not lie weight by weight beside the scores."""
-    if odd := sorted(set(ties) ^ set(scores)):
+    if ties is not None and (odd := sorted(set(ties) ^ set(scores))):
         raise OptionError(f"ties and scores are not of the same sites: {', '.join(odd)}")
-    _check_scores("ties", ties)
-    for name, score in scores.items():
-        if ties[name].shape != score.shape:
+    sites = (Scored(name, each, ties[name] if ties else None) for name, each in scores.items())
+    return select_each(sites, sparsity, pattern=pattern, groups=groups)
+
+
+def select_each(
+    scored: Iterable[Scored],
+    sparsity: float | None = None,
+    *,
+    pattern: str = "row",
+    groups: Sequence[Group] = (),
+) -> dict[str, Tensor]:
+    """Do the same, taking one site's scores at a time.
+
+    Scores are let go as soon as the pattern allows: after their own site, unless the pattern is
+    ``global``. Given a generator that computes them, only one site's scores are ever in memory.
+
+    Args:
+        scored: The scores of every site, each site once.
+        sparsity: See :func:`select`.
+        pattern: See :func:`select`.
+        groups: See :func:`select`.
+
+    Raises:
+        OptionError: See :func:`select`.
+        UnknownNameError: No such pattern.
+    """
+    chosen = find_pattern(pattern)
+    share = chosen.share(sparsity)
+    checked = (_checked(chosen, Scored(*each)) for each in scored)
+    if chosen.among == "units":
+        kept = select_units(chosen, checked, share, groups)
+    elif chosen.among == "site":
+        kept = {}
+        for each in checked:
+            kept |= _together(chosen, [each], share)
+    else:
+        kept = _together(chosen, list(checked), share)
+    if not kept:
+        raise OptionError("scores of no site were given: there is nothing to select from")
+    return kept
+
+
+def _together(pattern: Pattern, sites: list[Scored], share: float) -> dict[str, Tensor]:
+    """Select among some sites."""
+    if not sites:
+        return {}
+    ties = {each.site: each.ties for each in sites if each.ties is not None}
+    if ties and len(ties) < len(sites):
+        raise OptionError("ties and scores are not of the same sites: some sites have no ties")
+    return pattern.rule({each.site: each.scores for each in sites}, share, ties or None)
+
+
+def _checked(pattern: Pattern, each: Scored) -> Scored:
+    """Return one site's scores, or refuse what has no order or does not suit the pattern."""
+    _check("scores", each.site, each.scores)
+    if each.ties is not None:
+        _check("ties", each.site, each.ties)
+        if each.ties.shape != each.scores.shape:
             raise OptionError(
-                f"ties of site {name!r} are {list(ties[name].shape)}, its scores "
-                f"{list(score.shape)}"
+                f"ties of site {each.site!r} are {list(each.ties.shape)}, its scores "
+                f"{list(each.scores.shape)}"
             )
+    pattern.check_shape(each.site, tuple(each.scores.shape))
+    return each
+
+
+def _check(what: str, site: str, score: Tensor) -> None:
+    if score.ndim != 2 or not score.numel() or not score.is_floating_point():
+        raise OptionError(
+            f"{what} of site {site!r} must be a floating point matrix [out, in], not "
+            f"{str(score.dtype).removeprefix('torch.')} {list(score.shape)}"
+        )
+    # The smallest of numbers with a NaN among them is NaN; counting takes ten times as long.
+    if torch.isnan(score.detach().min()):
+        bad = int(torch.isnan(score).sum())
+        raise OptionError(f"{what} of site {site!r}: {bad} of {score.numel()} are NaN")

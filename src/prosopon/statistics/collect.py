@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +19,8 @@ from prosopon.statistics.forward import by_row, inputs, trunk
 from prosopon.statistics.statistics import Statistics
 
 Progress = Callable[[int], None]
+
+_PROBE = 8  # tokens that show which sites share an input
 
 
 def collect_statistics(
@@ -65,37 +69,63 @@ def collect_statistics(
     channels = {site.name: ChannelStatistics.zero(site.in_features) for site in watched}
 
     for batch in batches:
-        masks: dict[torch.device, Tensor] = {}
-
-        def add(
-            site: Site, value: Tensor, batch: Batch = batch, masks: dict[Any, Tensor] = masks
-        ) -> None:
-            mask = masks.setdefault(value.device, batch.scope.to(value.device))
-            rows = by_row(site, value, mask.shape)
-            channels[site.name] += ChannelStatistics.of_batch(rows, mask)
-
-        with torch.no_grad(), watch_inputs(watched, add):
-            body(**inputs(body, batch))
+        collect_batch(watched, channels, batch, partial(body, **inputs(body, batch)))
         if progress is not None:
             progress(len(batch.index))
-    _check(channels)
+    check_activations(channels)
     sources = (source,) if source else ()
     return Statistics(channels, groups, scope, fingerprint(sites).weights, sources)
+
+
+def collect_batch(
+    watched: Sequence[Site],
+    channels: dict[str, ChannelStatistics],
+    batch: Batch,
+    run: Callable[[], Any],
+) -> None:
+    """Add what the watched sites read while ``run()`` works on a batch to ``channels``.
+
+    Raises:
+        StatisticsError: The tokens of a site's input cannot be told apart.
+    """
+    masks: dict[torch.device, Tensor] = {}
+
+    def add(site: Site, value: Tensor) -> None:
+        mask = masks.setdefault(value.device, batch.scope.to(value.device))
+        rows = by_row(site, value, mask.shape)
+        channels[site.name] += ChannelStatistics.of_batch(rows, mask)
+
+    with torch.no_grad(), watch_inputs(watched, add):
+        run()
 
 
 def shared_inputs(body: nn.Module, sites: Sequence[Site], batch: Batch) -> dict[str, str]:
     """Return, for each site, the name of the first site that reads the very same input tensor.
 
-    Found by looking at one forward pass (one row of ``batch``) rather than by names, so that it
-    holds for any architecture.
+    Found by looking at one forward pass over the beginning of one row of ``batch`` rather than by
+    names, so that it holds for any architecture. Where that does not reach every site (an expert
+    that no token was sent to), the whole row is looked at.
 
     Raises:
         StatisticsError: A site gets no input in a forward pass.
     """
-    seen: dict[str, Tensor] = {}  # holds every input, so that no identity is used twice
-    one = batch.row(0)
-    with torch.no_grad(), watch_inputs(sites, lambda site, x: seen.setdefault(site.name, x)):
-        body(**inputs(body, one))
+    row = batch.row(0)
+    seen = _inputs_of(sites, partial(body, **inputs(body, _beginning(row))))
+    if len(seen) < len(sites):
+        seen = _inputs_of(sites, partial(body, **inputs(body, row)))
+    return _first_readers(sites, seen)
+
+
+def group_by_input(sites: Sequence[Site], run: Callable[[], Any]) -> dict[str, str]:
+    """Return, for each site, the first site that reads the very same tensor during ``run()``.
+
+    Raises:
+        StatisticsError: A site gets no input.
+    """
+    return _first_readers(sites, _inputs_of(sites, run))
+
+
+def _first_readers(sites: Sequence[Site], seen: Mapping[str, Tensor]) -> dict[str, str]:
     missing = [site.name for site in sites if site.name not in seen]
     if missing:
         raise StatisticsError(
@@ -104,6 +134,28 @@ def shared_inputs(body: nn.Module, sites: Sequence[Site], batch: Batch) -> dict[
         )
     first: dict[int, str] = {}
     return {site.name: first.setdefault(id(seen[site.name]), site.name) for site in sites}
+
+
+def _inputs_of(sites: Sequence[Site], run: Callable[[], Any]) -> dict[str, Tensor]:
+    """Return every site's input during ``run()``, held so that no identity is used twice."""
+    seen: dict[str, Tensor] = {}
+    with torch.no_grad(), watch_inputs(sites, lambda site, x: seen.setdefault(site.name, x)):
+        run()
+    return seen
+
+
+def _beginning(row: Batch) -> Batch:
+    """Return the first tokens of a batch of one row, as a batch."""
+    start = int(row.attention_mask[0].argmax())  # padding may be on the left
+    part = slice(start, start + _PROBE)
+    return replace(
+        row,
+        input_ids=row.input_ids[:, part],
+        attention_mask=row.attention_mask[:, part],
+        scope=row.scope[:, part],
+        response=row.response[:, part],
+        position_ids=row.position_ids[:, part],
+    )
 
 
 @contextmanager
@@ -126,7 +178,12 @@ def watch_inputs(sites: Sequence[Site], call: Callable[[Site, Tensor], Any]) -> 
             handle.remove()
 
 
-def _check(channels: dict[str, ChannelStatistics]) -> None:
+def check_activations(channels: Mapping[str, ChannelStatistics]) -> None:
+    """Check that no sum is NaN or infinite.
+
+    Raises:
+        StatisticsError: One is; names the first such site.
+    """
     for name, channel in channels.items():
         if not torch.isfinite(channel.total_square).all():
             raise StatisticsError(
