@@ -143,10 +143,7 @@ class InplaceBackend:
 
     def _bound(self) -> bool:
         """Tell whether all weights still lie where they lay."""
-        return [
-            each["weight"].data_ptr()  # type: ignore[union-attr]
-            for each in self._parameters
-        ] == self._pointers
+        return [each["weight"].data_ptr() for each in self._parameters] == self._pointers
 
     def _bind(self) -> None:
         """Find the weights in memory, and take along what is known about them."""
