@@ -137,6 +137,19 @@ def test_blends_and_blocks_and_unloading(worn):
     check()
 
 
+def test_a_strength_is_the_subnetwork_of_that_strength(prepared):
+    model, _, personas = prepared
+    with PersonaModel(model) as attached:
+        attached.load_persona(personas["c"])
+        for strength in (0.0, 0.1, 0.5, 0.51, 1.0):
+            attached.load_persona(personas["c"].at_strength(strength), "cut")
+            attached.set_persona("c", strength=strength)
+            dialled = making.weights(model)
+            attached.set_persona("cut")
+            making.assert_bits(model, dialled)
+            attached.unload_persona("cut")
+
+
 def test_the_dial_writes_only_the_levels_between(prepared):
     model, _, personas = prepared
     levels = torch.cat(list(personas["a"].levels.values()))

@@ -11,9 +11,10 @@ bit, and doing it twice does no harm.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prosopon.models import Site
 from prosopon.runtime.backends import BACKENDS
@@ -142,10 +143,7 @@ class InplaceBackend:
 
     def _bound(self) -> bool:
         """Tell whether all weights still lie where they lay."""
-        return [
-            each["weight"].data_ptr()  # type: ignore[union-attr]
-            for each in self._parameters
-        ] == self._pointers
+        return [each["weight"].data_ptr() for each in self._parameters] == self._pointers
 
     def _bind(self) -> None:
         """Find the weights in memory, and take along what is known about them."""
@@ -158,7 +156,9 @@ class InplaceBackend:
                 masks[site] = mask.to(self._homes[self._numbers[site]].weight.device)
         self._cache.clear()
         # Looked up anew in the modules each time: a parameter can be exchanged for another.
-        self._parameters = [site.module._parameters for site in self._sites]
+        self._parameters = [
+            cast(dict[str, nn.Parameter], site.module._parameters) for site in self._sites
+        ]
         self._pointers = [home.weight.data_ptr() for home in self._homes]
         self._counted = [h.weight for h in self._homes if not h.weight.is_inference()]
 
