@@ -123,7 +123,8 @@ def _read_low(low: Bytes, count: int, k: int) -> Integers:
     starts = np.arange(count, dtype=np.int64) * k
     shifts = (64 - k - (starts & 7)).astype(np.uint64)
     cut = (words[starts >> 3].astype(np.uint64) >> shifts) & np.uint64((1 << k) - 1)
-    return cut.astype(np.int64)
+    parts: Integers = cut.astype(np.int64)
+    return parts
 
 
 def _head(shape: tuple[int, int], count: int) -> bytes:

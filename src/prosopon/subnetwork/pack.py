@@ -161,7 +161,7 @@ class Pack:
         return Subnetwork(keep, config, levels)
 
     @cached_property
-    def _shared(self) -> dict[str, Tensor]:
+    def _shared(self) -> Mapping[str, Tensor]:
         record = self.index.shared
         content = self._part("shared", record)
         return decode_masks(content, self.index.sites, record.encoding, ranked=False).keep
