@@ -19,7 +19,7 @@ from benchmarks.base import Row, benchmark
 
 GOAL = 1.6
 SIZES = {"63M": (768, 8, 2048), "170M": (1024, 12, 2816)}
-TEXTS, LENGTH = 32, 256
+TEXTS, LENGTH = 16, 256
 
 
 @benchmark("extraction-memory", "memory", "peak memory of an extraction / size of the model")

@@ -98,3 +98,18 @@ def test_own_files_in_unicode(prosopon, tiny_folder, tmp_path):
         "-c", "contrastive-wanda", "-o", "Größe 1",
     )  # fmt: skip
     assert (tmp_path / "Größe 1" / "subnetwork.safetensors").is_file()
+
+
+def test_some_layers_one_part_and_an_update_beside_the_mask(prosopon, tiny_folder, tmp_path):
+    common = ["extract", "-m", tiny_folder, "-t", "bold", "-c", "sparsegpt", "-n", "2", "-o", "b"]
+    done = prosopon(
+        *common, "--layers", "0-1", "--only", "mlp", "--pattern", "2:4", "-s", "0.5",
+        "--option", "compensate=true",
+    )  # fmt: skip
+    assert "prosopon.runtime.Compensated" in done.stdout
+    assert (tmp_path / "b" / "compensation.safetensors").is_file()
+    sites = json.loads(prosopon("inspect", "b", "--json").stdout)["config"]["sites"]
+    assert len(sites) == 2 * 3
+    assert all(".mlp." in name for name in sites)
+    refused = prosopon(*common, "--force", "--layers", "2", code=2)
+    assert "no sites in layer 2; the layers with sites are 0 to 1" in refused.stderr

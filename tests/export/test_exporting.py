@@ -17,7 +17,7 @@ from prosopon.errors import (
     SubnetworkError,
     UnknownNameError,
 )
-from prosopon.export import FORMATS, NoOptions, at_strength, base, export_persona
+from prosopon.export import FORMATS, NoOptions, base, export_persona
 from prosopon.export.staging import staged_folder
 from prosopon.runtime import PersonaModel
 from prosopon.subnetwork import Subnetwork
@@ -39,35 +39,23 @@ def ranked(model, seed=0):
     return subnetwork_of(model, persona.keep, levels)
 
 
-def test_strength_picks_a_nested_prefix():
-    model, _ = tiny_model()
-    whole = ranked(model)
-    assert at_strength(whole, 1.0) is whole
-    before = None
-    for strength in (0.001, 0.25, 0.5, 0.75, 1.0):
-        found = at_strength(whole, strength)
-        for name, keep in found.keep.items():
-            slow = whole.keep[name].clone()
-            for (row, column), level in zip(
-                (~whole.keep[name]).nonzero().tolist(), whole.levels[name].tolist(), strict=True
-            ):
-                slow[row, column] = not strength > level / 256
-            assert torch.equal(keep, slow)
-            assert before is None or not bool((keep & ~before.keep[name]).any())
-        before = found
-
-
 @pytest.mark.parametrize("strength", [0.0, -0.1, 1.01, float("nan")])
-def test_a_strength_outside_its_range(strength):
-    model, _ = tiny_model()
+def test_a_strength_outside_its_range(strength, tmp_path):
+    model, tokenizer = tiny_model()
     with pytest.raises(OptionError, match="above 0 and at most 1"):
-        at_strength(ranked(model), strength)
+        export_persona(
+            model, tokenizer, ranked(model), format="checkpoint", output=tmp_path / "out",
+            strength=strength,
+        )  # fmt: skip
 
 
-def test_strength_without_a_ranking():
-    model, _ = tiny_model()
-    with pytest.raises(OptionError, match="no ranking"):
-        at_strength(subnetwork(model), 0.5)
+def test_strength_without_a_ranking(tmp_path):
+    model, tokenizer = tiny_model()
+    with pytest.raises(SubnetworkError, match="not ranked"):
+        export_persona(
+            model, tokenizer, subnetwork(model), format="checkpoint", output=tmp_path / "out",
+            strength=0.5,
+        )  # fmt: skip
 
 
 def test_an_export_at_half_strength_is_that_weaker_mask(tmp_path):
@@ -76,9 +64,16 @@ def test_an_export_at_half_strength_is_that_weaker_mask(tmp_path):
     report = export_persona(
         model, tokenizer, whole, format="checkpoint", output=tmp_path / "out", strength=0.5
     )
-    weaker = at_strength(whole, 0.5)
-    assert report["pruned"] == weaker.pruned < whole.pruned
-    assert torch.equal(loaded_logits(tmp_path / "out"), worn_logits(model, weaker))
+    weaker = {}
+    for name, keep in whole.keep.items():
+        weaker[name] = keep.clone()
+        for (row, column), level in zip(
+            (~keep).nonzero().tolist(), whole.levels[name].tolist(), strict=True
+        ):
+            weaker[name][row, column] = not level / 256 < 0.5
+    persona = subnetwork_of(model, weaker)
+    assert report["pruned"] == persona.pruned < whole.pruned
+    assert torch.equal(loaded_logits(tmp_path / "out"), worn_logits(model, persona))
     assert_bits(model, base_weights)
 
 

@@ -78,6 +78,18 @@ def test_failures_are_kept_and_shown(start, tmp_path):
     assert changed == {f"{bad.key}.json"}
 
 
+def test_a_search_stands_beside_a_refusal(start, tmp_path):
+    criteria = ("contrastive-taylor", "wanda")
+    options = {"contrastive-taylor": {"rounds": 2}}
+    grid = Grid(("bold",), criteria, ("auto",), (20,), (0,), options, controls=False)
+    found, refused = start(tmp_path / "s", grid).run()
+    assert found.status == "done"
+    assert 0 < found.chosen["sparsity"] < 0.1
+    assert found.pruned_share == pytest.approx(found.chosen["sparsity"], rel=0.01)
+    assert refused.status == "failed"
+    assert "no sparsity 'auto'" in refused.message
+
+
 def test_a_prompt_arm_without_a_line_says_so(tmp_path):
     from prosopon.models import LoadedModel
     from prosopon.sweep import Source, assemble

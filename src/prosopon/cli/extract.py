@@ -17,7 +17,9 @@ from prosopon.cli.options import (
     Dtype,
     Ignore,
     Json,
+    Layers,
     Model,
+    Only,
     Output,
     Revision,
     Seed,
@@ -90,6 +92,8 @@ def extract(
     ] = None,
     targets: Targets = None,
     ignore: Ignore = None,
+    layers: Layers = None,
+    only: Only = None,
     sequential: Annotated[
         bool,
         typer.Option(
@@ -152,6 +156,8 @@ def extract(
             revision=revision,
             targets=targets or None,
             ignore=ignore or (),
+            layers=layers,
+            only=only,
             scope=cast("Scope | None", scope),
             seed=seed,
             max_length=max_length,
@@ -181,6 +187,8 @@ def extract(
             revision=loaded.revision or revision,
             targets=targets or None,
             ignore=ignore or (),
+            layers=layers,
+            only=only,
             scope=cast("Scope | None", scope),
             general=general,
             seed=seed,
@@ -197,10 +205,12 @@ def extract(
             protect=protected,
         )
     subnetwork.save_pretrained(folder)
-    _finish(folder, subnetwork.config, began, as_json)
+    _finish(folder, subnetwork.config, began, as_json, subnetwork.compensation is not None)
 
 
-def _finish(folder: Path, config: SubnetworkConfig, began: float, as_json: bool) -> None:
+def _finish(
+    folder: Path, config: SubnetworkConfig, began: float, as_json: bool, compensated: bool = False
+) -> None:
     """Say what was written."""
     pruned = sum(record.pruned for record in config.sites.values())
     total = sum(rows * columns for rows, columns in (r.shape for r in config.sites.values()))
@@ -213,6 +223,7 @@ def _finish(folder: Path, config: SubnetworkConfig, began: float, as_json: bool)
         "pruned": pruned,
         "total": total,
         "pruned_share": pruned / total,
+        "compensated": compensated,
         "bytes": sum(file.stat().st_size for file in folder.iterdir()),
         "auto": config.options.get("auto"),
         "seconds": round(time.perf_counter() - began, 2),
@@ -270,6 +281,13 @@ def _show(result: dict[str, Any]) -> None:
     if auto := result["auto"]:
         out.print(_chosen(auto), soft_wrap=True, highlight=False)
     out.print(f"written to {result['folder']}", soft_wrap=True, highlight=False, markup=False)
+    if result["compensated"]:
+        out.print(
+            "with new values of the kept weights in compensation.safetensors; chat wears the mask "
+            "alone, prosopon.runtime.Compensated both",
+            soft_wrap=True,
+            highlight=False,
+        )
 
 
 def _chosen(auto: dict[str, Any]) -> str:

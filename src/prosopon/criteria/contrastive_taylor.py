@@ -18,7 +18,7 @@ class ContrastiveTaylorOptions:
     batch: int = option(16, "pairs and general texts whose gradients a round takes")
     beta: float = option(3.0, "weight of the target's own likelihood in the objective")
     general: float = option(3.0, "weight of general text's likelihood in the objective")
-    damage: float = option(30.0, "lambda: weight of the second-order damage to general text")
+    damage: float = option(300.0, "lambda: weight of the second-order damage to general text")
     protect: float = option(3.0, "weight of the change of protected contrasts (--protect)")
     odds: Literal["shift", "logistic", "linear"] = option(
         "shift",
@@ -75,6 +75,6 @@ CRITERIA.add(
         needs=frozenset({"gradient", "fisher"}),
         options=ContrastiveTaylorOptions,
         pattern="global",
-        sparsity=0.003,
+        sparsity=0.006,
     ),
 )

@@ -62,8 +62,8 @@ class PairMeter:
         Raises:
             DataError: Too few texts for a judge.
         """
-        sides = [responses(persona.examples) for persona in judge]
-        return cls(model, tokenizer, test, ClassifierJudge.fit(*sides), general, effort)
+        ours, theirs = (responses(persona.examples) for persona in judge)
+        return cls(model, tokenizer, test, ClassifierJudge.fit(ours, theirs), general, effort)
 
     def measure(
         self,

@@ -3,7 +3,6 @@
 - ``exporting``: the one entry point; stages a folder, writes it, puts it in its place.
 - ``base``: what a format is, and the registry of formats.
 - ``checkpoint``, ``structured``, ``shira``, ``lora``, ``gguf``: one file a format.
-- ``strength``: the mask of a weaker persona.
 - ``surgery``: which channels and heads are dead, and cutting them out.
 - ``lowrank``, ``fidelity``: the approximation of a mask by a low rank, and what it costs.
 - ``gguf_tensors``, ``gguf_vocabulary``: names and layouts of llama.cpp.
@@ -15,14 +14,12 @@ from __future__ import annotations
 from prosopon.export import checkpoint, gguf, lora, shira, structured
 from prosopon.export.base import FORMATS, Format, Job, NoOptions
 from prosopon.export.exporting import export_persona
-from prosopon.export.strength import at_strength
 
 __all__ = [
     "FORMATS",
     "Format",
     "Job",
     "NoOptions",
-    "at_strength",
     "checkpoint",
     "export_persona",
     "gguf",

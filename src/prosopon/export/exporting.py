@@ -10,11 +10,10 @@ from typing import Any
 from torch import nn
 
 from prosopon import __version__
-from prosopon.errors import ExportError
+from prosopon.errors import ExportError, OptionError
 from prosopon.export.base import FORMATS, Format, Job
 from prosopon.export.card import CARD, model_card
 from prosopon.export.staging import PROVENANCE, check_output, staged_folder
-from prosopon.export.strength import at_strength
 from prosopon.files import write_json, write_text
 from prosopon.runtime import PersonaModel
 from prosopon.subnetwork import Subnetwork
@@ -48,7 +47,7 @@ def export_persona(
         source: A subnetwork, or the folder of one.
         format: A name in :data:`~prosopon.export.FORMATS`.
         output: Folder to write.
-        strength: Above 0, at most 1; see :func:`~prosopon.export.at_strength`.
+        strength: Above 0, at most 1; below 1 the subnetwork must be ranked.
         options: Options of the format.
         force: Replace ``output`` if an earlier export wrote it.
         base_model: What to call the base model in the files; default what the subnetwork says.
@@ -61,7 +60,7 @@ def export_persona(
     Raises:
         UnknownNameError: There is no such format.
         OptionError: An option has no meaning, or ``output`` may not be replaced.
-        SubnetworkError: The subnetwork is damaged or belongs to another model.
+        SubnetworkError: The subnetwork is damaged, belongs to another model, or is not ranked.
         PersonaError: Another PersonaModel is attached to the model.
         ExportError: The format cannot hold this persona or model, or nothing can be written.
     """
@@ -69,8 +68,10 @@ def export_persona(
     parsed = kind.parse_options(options or {})
     kind.check_packages()
     check_output(folder, force)
+    if not 0.0 < strength <= 1.0:
+        raise OptionError(f"strength {strength:g}: must be above 0 and at most 1")
     whole = source if isinstance(source, Subnetwork) else Subnetwork.from_pretrained(source)
-    subnetwork = at_strength(whole, strength)
+    subnetwork = whole if strength == 1.0 else whole.at_strength(strength)
     if not subnetwork.pruned:
         raise ExportError(
             f"subnetwork {whole.config.persona!r} prunes nothing at strength {strength:g}: the "

@@ -128,7 +128,7 @@ def _refuse_dense(sites: Sequence[Site], counts: Sequence[int], rank: int) -> No
                 f"format 'shira': {sites[fullest].name!r} prunes {shares[fullest]:.1%} of its "
                 f"weights and needs r={rank}, which is more entries than {site.name!r} "
                 f"{list(site.shape)} has weights, and PEFT takes one r for all sites; choose "
-                "--format checkpoint, which is smaller for so dense a mask, or lora"
+                "--format checkpoint, which is hardly larger for so dense a mask, or lora"
             )
 
 

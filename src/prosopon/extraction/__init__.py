@@ -1,6 +1,8 @@
 """Extraction: from a model and two personas to a subnetwork."""
 
-from prosopon.extraction.extractor import Extractor, extract, resolve_contrast
+from prosopon.extraction.collector import Collector
+from prosopon.extraction.extracting import extract, resolve_contrast
+from prosopon.extraction.extractor import Extractor
 from prosopon.extraction.general import sample_general
 from prosopon.extraction.light import temporary_pruning
 from prosopon.extraction.light.mask import Report
@@ -12,6 +14,7 @@ from prosopon.extraction.sequential import (
 )
 
 __all__ = [
+    "Collector",
     "Extractor",
     "Report",
     "SequentialSettings",

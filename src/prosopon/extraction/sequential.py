@@ -22,6 +22,7 @@ from prosopon.models import (
     check_finite,
     fingerprint_of,
     open_skeleton,
+    restrict_sites,
     sample_signs,
 )
 from prosopon.selection import PATTERNS, find_pattern, select
@@ -46,6 +47,8 @@ class SequentialSettings:
         revision: Hub revision.
         targets: Patterns of sites to use.
         ignore: Patterns of sites to leave out.
+        layers: Layers to use; see :func:`prosopon.models.restrict_sites`.
+        only: ``"attention"`` or ``"mlp"``; default both.
         scope: ``"response"`` or ``"all"``; default as for :class:`~prosopon.extraction.Extractor`.
         seed: Seeds whatever is drawn.
         max_length: Longest example in tokens; default the model's context.
@@ -57,6 +60,8 @@ class SequentialSettings:
     revision: str | None = None
     targets: Sequence[str] | None = None
     ignore: Sequence[str] = ()
+    layers: str | None = None
+    only: str | None = None
     scope: Scope | None = None
     seed: int = 0
     max_length: int | None = None
@@ -107,14 +112,18 @@ def extract_sequential(
     skeleton, tokenizer = open_skeleton(
         model, device=using.device, dtype=using.dtype, revision=using.revision
     )
-    sites = skeleton.sites(targets=using.targets, ignore=using.ignore)
-    sides = {"target": target, "opposite": opposite}
-    needed = {n: p for n, p in sides.items() if n in plan.criterion.needs and p is not None}
-    found = _statistics(skeleton, tokenizer, sites, needed, plan, using, report)
+    everything = skeleton.sites(targets=using.targets, ignore=using.ignore)
+    sites = restrict_sites(everything, layers=using.layers, only=using.only)
+    needed: dict[str, Persona] = {}
+    if "target" in plan.criterion.needs:
+        needed["target"] = target
+    if "opposite" in plan.criterion.needs and opposite is not None:
+        needed["opposite"] = opposite
+    statistics = _statistics(skeleton, tokenizer, sites, needed, plan, using, report)
     masks = PackedMasks()
-    fingerprint = _masks(skeleton, sites, plan, found, using.seed, masks, report)
-    for statistics in found.values():
-        if statistics.fingerprint != fingerprint.weights:
+    fingerprint = _masks(skeleton, sites, plan, statistics, using.seed, masks, report)
+    for each in statistics.values():
+        if each.fingerprint != fingerprint.weights:
             raise StatisticsError(
                 f"the weights in {skeleton.checkpoint.folder} are not those that the statistics "
                 "were collected from; delete the work folder"
@@ -176,6 +185,10 @@ class _Plan:
         criterion = CRITERIA.get(name)
         check_sequential(name, pattern)
         parsed = criterion.parse_options(options)
+        if getattr(parsed, "owl", 0.0):
+            raise OptionError(
+                "option owl compares layers with each other, so it cannot run layer by layer"
+            )
         kind = pattern or criterion.pattern
         share = find_pattern(kind).share(sparsity, criterion.sparsity)
         if criterion.contrastive and opposite is None:

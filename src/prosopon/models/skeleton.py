@@ -21,6 +21,7 @@ from prosopon.models.loading import (
     _source,
     resolve_device,
 )
+from prosopon.models.memory import trim
 from prosopon.models.sites import Site, find_sites
 
 
@@ -96,6 +97,7 @@ class Skeleton:
             yield site
         finally:
             site.module.weight = empty
+            trim()
 
     def load_outside(self, tokens: Tensor) -> None:
         """Load what the body has outside its layers; of the embedding only some rows.
@@ -133,10 +135,11 @@ class Skeleton:
             yield layer.to(self.device)
         finally:
             layer.load_state_dict(self._empty[number], strict=False, assign=True)
+            trim()
 
     def _embed_rows(self, embedding: Any, tokens: Tensor) -> None:
         """Give the embedding the rows of ``tokens`` only, and let it look them up there."""
-        rows = tokens.unique()
+        rows = torch.unique(tokens)
         name = f"{_name_of(self.model, embedding)}.weight"
         lookup = torch.zeros(embedding.weight.shape[0], dtype=torch.int64)
         lookup[rows] = torch.arange(len(rows))
@@ -318,7 +321,8 @@ def _tied_names(model: nn.Module) -> dict[str, tuple[str, ...]]:
 
 
 def _name_of(model: nn.Module, wanted: nn.Module) -> str:
-    return next(name for name, module in model.named_modules() if module is wanted)
+    names = {id(module): name for name, module in model.named_modules()}
+    return str(names[id(wanted)])
 
 
 def _dotted(name: str) -> str:

@@ -1,6 +1,7 @@
 """The runtime: wearing personas on a live model, with the way back always open."""
 
 from prosopon.runtime.backends import BACKENDS, Backend
+from prosopon.runtime.compensation import Compensated
 from prosopon.runtime.functional import FunctionalBackend
 from prosopon.runtime.gating import Gating
 from prosopon.runtime.generation import continue_texts, generate_answers
@@ -16,6 +17,7 @@ __all__ = [
     "TYPES",
     "Backend",
     "BlendMode",
+    "Compensated",
     "FunctionalBackend",
     "Gating",
     "InplaceBackend",

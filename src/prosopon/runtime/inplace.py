@@ -54,6 +54,7 @@ class InplaceBackend:
         self._homes = [Home(site) for site in sites]
         self._originals = [Originals.none(home.total, home.weight) for home in self._homes]
         self._personas: dict[str, dict[str, Mask]] = {}
+        self._heavy: set[str] = set()
         own = sum(home.weight.nbytes for home in self._homes)
         self._cache = PatchCache(min(own, _CACHE) if cache_bytes is None else cache_bytes)
         self._look: Look = BASE  # what the weights are, or were before an unfinished switch
@@ -79,11 +80,14 @@ class InplaceBackend:
                 masks[site].positions, home.read
             )
         self._personas[name] = masks
+        if not all(mask.positions.is_list for mask in masks.values()):
+            self._heavy.add(name)
 
     def unload(self, name: str) -> None:
         """Forget a persona, and originals that no other one needs; see :class:`Backend`."""
         self._ready()
         masks = self._personas.pop(name)
+        self._heavy.discard(name)
         self._cache.drop(name)
         for site in masks:
             number = self._numbers[site]
@@ -138,7 +142,10 @@ class InplaceBackend:
 
     def _bound(self) -> bool:
         """Tell whether all weights still lie where they lay."""
-        return [each["weight"].data_ptr() for each in self._parameters] == self._pointers
+        return [
+            each["weight"].data_ptr()  # type: ignore[union-attr]
+            for each in self._parameters
+        ] == self._pointers
 
     def _bind(self) -> None:
         """Find the weights in memory, and take along what is known about them."""
@@ -164,10 +171,7 @@ class InplaceBackend:
         if not start or not goal or self._cache.get(start, goal) is not None:
             return True
         names = [part.name for look in (start, goal) for part in look]
-        shared = len(set(names)) < len(names)
-        return shared or any(
-            not mask.positions.is_list for name in names for mask in self._personas[name].values()
-        )
+        return len(set(names)) < len(names) or not self._heavy.isdisjoint(names)
 
     def _travel(
         self, goal: Look, checkpoint: Callable[[], None], trusted: frozenset[int]
@@ -176,24 +180,24 @@ class InplaceBackend:
 
         The sites in ``trusted`` are known to be on the base if they are fresh.
         """
-        start = self._look
+        start, reached = self._look, list[int]()
         known = self._cache.get(start, goal)
-        steps: Iterator[Step] = iter(known.steps) if known else self._steps(start, goal)
+        steps = known.steps if known else self._steps(start, goal)
         keeper = None if known else _Keeper(self._cache.limit)
-        self._reached, self._goal, self._settled = [], goal, False
+        self._reached, self._goal, self._settled = reached, goal, False
         for step in steps:
             checkpoint()
             if step.fresh and step.home not in trusted:
                 step = self._believed(step, start, goal)
-            self._reached.append(step.home)
-            write(self._homes[step.home].flat, step.offsets, step.after)
+            reached.append(step.home)
+            write(step.flat, step.offsets, step.after)
             if keeper is not None:
                 keeper.add(step)
         if self._counted:  # NumPy's writes are not counted, and autograd must hear of them
             torch.autograd.graph.increment_version(self._counted)
         if keeper is not None and keeper.fits:
             self._keep(start, goal, keeper.steps)
-        written = known.homes if known else frozenset(self._reached)
+        written = known.homes if known else frozenset(reached)
         self._arrive(goal)
         return written
 
@@ -220,13 +224,14 @@ class InplaceBackend:
         values = self._originals[number].at(change.indices)
         old, new = gated(values, change.before), gated(values, change.after)
         offsets = home.offsets(change.indices)
-        return Step(number, before is None, *home.outward(offsets, old, new))
+        written = home.outward(offsets, old, new)
+        return Step(number, home.flat, before is None, *written)
 
     def _believed(self, step: Step, start: Look, goal: Look) -> Step:
         """Return the step, or another one if the base weights are no longer what they were."""
-        home = self._homes[step.home]
-        if equal(home.flat[step.offsets], step.before):
+        if equal(step.flat[step.offsets], step.before):
             return step
+        home = self._homes[step.home]
         self._originals[step.home] = self._originals[step.home].renewed(home.read)
         self._cache.clear()
         renewed = self._step(step.home, start, goal)
@@ -239,7 +244,7 @@ class InplaceBackend:
             step.home for step in steps if self.gating(goal, self._sites[step.home]) is not None
         }
         back = [
-            Step(step.home, step.home not in gated_after, step.offsets, step.after, step.before)
+            step._replace(fresh=step.home not in gated_after, before=step.after, after=step.before)
             for step in steps
         ]
         self._cache.put(start, goal, steps, back)

@@ -24,7 +24,7 @@ from prosopon.models import Site
 from prosopon.runtime.gating import Gating, gated
 from prosopon.runtime.looks import Look
 
-_MKL = torch.backends.mkl.is_available()
+_MKL = bool(torch.backends.mkl.is_available())  # type: ignore[no-untyped-call]
 Gatings = Callable[[Look, Site], Gating | None]
 T = TypeVar("T", bound=Hashable)
 
@@ -110,7 +110,8 @@ class MixedBatch:
             wide = result.to(torch.promote_types(result.dtype, torch.float32))
             for group in groups:
                 wide = wide.index_add(0, group.rows, _correction(folded, group), alpha=-1)
-            return wide.to(output.dtype).reshape(output.shape)
+            corrected: Tensor = wide.to(output.dtype).reshape(output.shape)
+            return corrected
 
         return correct
 

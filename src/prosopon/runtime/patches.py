@@ -14,6 +14,7 @@ class Step(NamedTuple):
 
     Attributes:
         home: Number of the site.
+        flat: Its memory.
         fresh: Whether the site is on the base before, so that ``before`` are its originals.
         offsets: Places in its memory, ascending.
         before: What lies there before, as integers.
@@ -21,6 +22,7 @@ class Step(NamedTuple):
     """
 
     home: int
+    flat: Flat
     fresh: bool
     offsets: Flat
     before: Flat

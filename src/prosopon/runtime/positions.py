@@ -92,7 +92,8 @@ def differing(one: Positions, other: Positions) -> Tensor:
 def union(one: Tensor, other: Tensor, total: int) -> Tensor:
     """Return the union of two ascending lists of int64 positions below ``total``, ascending."""
     if (len(one) + len(other)) * _BITS < total:
-        return torch.cat([one, other]).unique()
+        both: Tensor = torch.unique(torch.cat([one, other]))
+        return both
     members = torch.zeros(total, dtype=torch.bool, device=one.device)
     members[one] = members[other] = True
     return members.nonzero().squeeze(1)

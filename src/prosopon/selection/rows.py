@@ -71,23 +71,37 @@ def _array(values: Tensor) -> Floats:
 
 def _keep_chunk(values: Floats, count: int, ties: Tensor | None, keep: Bools) -> None:
     """Write the keep-mask of a few rows into ``keep``."""
-    place = values.shape[1] - count
-    threshold = np.partition(values, place, axis=1)[:, place : place + 1]
+    threshold = _thresholds(values, values.shape[1] - count)
     np.greater_equal(values, threshold, out=keep)
-    crowded = np.flatnonzero(_row_counts(keep) > count)
-    if len(crowded):
+    crowded = _row_counts(keep) > count
+    if crowded.all():  # as after relu; nothing need be copied
+        keep[:] = _settle(values, threshold, count, None if ties is None else _array(ties))
+    elif crowded.any():
         second = None if ties is None else _array(ties[torch.from_numpy(crowded)])
         keep[crowded] = _settle(values[crowded], threshold[crowded], count, second)
+
+
+def _thresholds(values: Floats, place: int) -> Floats:
+    """Return [rows, 1]: what stands at ``place`` when a row is sorted upwards.
+
+    Rows whose lowest number fills that place are told by counting it: a partition whose pivot
+    falls among equals is several times slower than others, and relu makes many rows such.
+    """
+    threshold: Floats = values.min(axis=1, keepdims=True)
+    other = _row_counts(values == threshold) <= place
+    if other.all():
+        return np.partition(values, place, axis=1)[:, place : place + 1]
+    if other.any():
+        threshold[other] = np.partition(values[other], place, axis=1)[:, place : place + 1]
+    return threshold
 
 
 def _settle(values: Floats, threshold: Floats, count: int, ties: Floats | None) -> Bools:
     """Choose among the equals of rows that have more of them than room."""
     keep, level = values > threshold, values == threshold
     if ties is not None:
-        # Rows differ in how many are missing, so each is sorted rather than partitioned.
         second = np.where(level, ties, -np.inf)
-        place = values.shape[1] - (count - _row_counts(keep))
-        cut = np.take_along_axis(np.sort(second, axis=1), place[:, None], axis=1)
+        cut = _at_places(second, values.shape[1] - (count - _row_counts(keep)))
         keep |= level & (second > cut)
         level &= second == cut
     missing = count - _row_counts(keep)
@@ -97,6 +111,14 @@ def _settle(values: Floats, threshold: Floats, count: int, ties: Floats | None) 
         level[crowded] &= rank <= missing[crowded, None]
     kept: Bools = keep | level
     return kept
+
+
+def _at_places(values: Floats, places: NDArray[np.int32]) -> Floats:
+    """Return [rows, 1]: what stands at each row's own place when the row is sorted upwards."""
+    if (places == places[0]).all():
+        place = int(places[0])
+        return np.partition(values, place, axis=1)[:, place : place + 1]
+    return np.take_along_axis(np.sort(values, axis=1), places[:, None], axis=1)
 
 
 def _row_counts(flags: Bools) -> NDArray[np.int32]:

@@ -4,6 +4,7 @@ from prosopon.statistics.channel import ChannelStatistics
 from prosopon.statistics.collect import collect_statistics, shared_inputs
 from prosopon.statistics.fisher import fisher_diagonal
 from prosopon.statistics.gradients import check_gradient, objective_gradients, stream_gradients
+from prosopon.statistics.gram import Grams, GramStatistics, collect_grams, gram_portions
 from prosopon.statistics.likelihood import (
     mean_per_row,
     response_mask,
@@ -15,13 +16,17 @@ from prosopon.statistics.statistics import Statistics, merge
 
 __all__ = [
     "ChannelStatistics",
+    "GramStatistics",
+    "Grams",
     "Material",
     "Objective",
     "Statistics",
     "check_gradient",
+    "collect_grams",
     "collect_sequential",
     "collect_statistics",
     "fisher_diagonal",
+    "gram_portions",
     "mean_per_row",
     "merge",
     "objective_gradients",

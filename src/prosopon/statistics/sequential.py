@@ -137,7 +137,7 @@ class _Sweep:
 
     def _prepare(self) -> None:
         """Load what lies outside the layers and find out whether the model fits."""
-        ids = [batch.input_ids.unique() for _, batch in self.batches.values()]
+        ids = [torch.unique(batch.input_ids) for _, batch in self.batches.values()]
         self.skeleton.load_outside(torch.cat(ids))
         _, first = next(iter(self.batches.values()))
         with self.skeleton.layer(0):

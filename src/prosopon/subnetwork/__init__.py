@@ -2,6 +2,7 @@
 
 from prosopon.subnetwork.algebra import complement, difference, intersection, majority, union
 from prosopon.subnetwork.card import model_card
+from prosopon.subnetwork.compensation import COMPENSATION_NAME, Compensation
 from prosopon.subnetwork.config import (
     FORMAT_VERSION,
     CalibrationRecord,
@@ -19,6 +20,7 @@ from prosopon.subnetwork.storage import CONFIG_NAME, MASKS_NAME
 from prosopon.subnetwork.subnetwork import Subnetwork
 
 __all__ = [
+    "COMPENSATION_NAME",
     "CONFIG_NAME",
     "ENCODINGS",
     "FORMAT_VERSION",
@@ -26,6 +28,7 @@ __all__ = [
     "PACK_NAME",
     "PACK_VERSION",
     "CalibrationRecord",
+    "Compensation",
     "Encoding",
     "FingerprintRecord",
     "Pack",

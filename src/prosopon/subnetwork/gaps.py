@@ -123,8 +123,8 @@ def _read_low(low: Bytes, count: int, k: int) -> Integers:
     starts = np.arange(count, dtype=np.int64) * k
     shifts = (64 - k - (starts & 7)).astype(np.uint64)
     cut = (words[starts >> 3].astype(np.uint64) >> shifts) & np.uint64((1 << k) - 1)
-    parts: Integers = cut.astype(np.int64)
-    return parts
+    numbers: Integers = cut.astype(np.int64)
+    return numbers
 
 
 def _head(shape: tuple[int, int], count: int) -> bytes:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from prosopon.errors import SubnetworkError
 from prosopon.subnetwork import hub
+from prosopon.subnetwork.compensation import COMPENSATION_NAME, Compensation
 from prosopon.subnetwork.config import FORMAT_VERSION, SubnetworkConfig, site_records
 from prosopon.subnetwork.encodings import ENCODINGS, Encoding, Masks
 from prosopon.subnetwork.format import pack_rows
@@ -37,6 +38,9 @@ class Subnetwork:
         keep: The masks, on the CPU.
         config: The provenance.
         levels: The ranking, on the CPU; None if there is none.
+        compensation: New values of the kept weights, where the criterion computed any; None
+            otherwise. It is written beside the masks; a
+            :class:`~prosopon.runtime.PersonaModel` wears the masks alone.
 
     Raises:
         SubnetworkError: There is no site, a mask is not a bool matrix, ``config.sites``
@@ -75,6 +79,7 @@ class Subnetwork:
             update={"sites": records, "ranked": ranked, "format_version": version}
         )
         self.levels = None if levels is None else self._checked(levels)
+        self.compensation: Compensation | None = None
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -147,6 +152,10 @@ class Subnetwork:
         if encoding is not None and encoding not in ENCODINGS:
             raise SubnetworkError(f"unknown encoding {encoding!r}. Choices: {', '.join(ENCODINGS)}")
         self.config = write_folder(Path(folder), self._masks, self.config, encoding)
+        if self.compensation is not None:
+            self.compensation.save(folder, self.keep)
+        else:  # an older subnetwork's update would be refused beside these masks
+            (Path(folder) / COMPENSATION_NAME).unlink(missing_ok=True)
 
     @classmethod
     def from_pretrained(
@@ -167,7 +176,9 @@ class Subnetwork:
         """
         folder = hub.local_folder(source, revision=revision, token=token)
         masks, config = read_folder(folder)
-        return cls(masks.keep, config, masks.levels)
+        found = cls(masks.keep, config, masks.levels)
+        found.compensation = Compensation.load(folder, masks.keep)
+        return found
 
     def push_to_hub(
         self,

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from prosopon import __version__
-from prosopon.criteria import CRITERIA
 from prosopon.errors import ProsoponError
 from prosopon.extraction import Extractor
 from prosopon.subnetwork import Subnetwork
@@ -136,11 +135,7 @@ class SweepRunner:
         if self._extractor is None or self._extractor[0] != seed:
             extractor = self._make(seed)
             began = time.perf_counter()
-            needs = {need for arm in self.grid.arms() for need in CRITERIA.get(arm).needs}
-            if "fisher" in needs:
-                extractor.fisher()
-            elif needs - {"target", "opposite", "generator"}:
-                extractor.general()
+            extractor.prepare(self.grid.arms())
             self._extractor = seed, extractor, time.perf_counter() - began
         return self._extractor[1], self._extractor[2]
 

@@ -15,7 +15,7 @@ from prosopon.extraction.light.validation import Free, Quick, Validation
 
 MOST = 0.01  # of the weights, the largest mask that is tried
 CHECKPOINTS = 8
-PRICES = (1 / 3, 1.0, 3.0, 10.0)  # times lambda
+PRICES = (0.1, 1 / 3, 1.0, 3.0)  # times lambda
 FINALISTS = 4
 PATIENCE = 2  # checkpoints without a better mask before the path ends
 REPETITION = 0.05  # more repetition than the base model's by this is harm
