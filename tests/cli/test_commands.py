@@ -19,7 +19,7 @@ def test_criteria(prosopon):
     assert [row["name"] for row in rows] == CRITERIA.names()
     shown = prosopon("criteria").stdout
     assert all(f"{name} " in shown for name in CRITERIA.names())
-    assert "rounds=20" in shown
+    assert "rounds=48" in shown
 
 
 def test_version_and_help(prosopon):
@@ -50,6 +50,18 @@ def test_extract_inspect_chat(prosopon, tiny_folder, criterion):
     said = json.loads(talk.stdout)
     assert said["persona"] == "bold"
     assert len(said["turns"]) == 2
+
+
+def test_auto_and_protection(prosopon, tiny_folder):
+    made = prosopon(
+        "extract", "-m", tiny_folder, "-t", "bold", "-n", "20", "-s", "auto", "-o", "bold",
+        "--protect", "thinking", "--option", "rounds=8", "--option", "batch=2",
+    )  # fmt: skip
+    assert "general perplexity x " in made.stdout
+    config = json.loads(prosopon("inspect", "bold", "--json").stdout)["config"]
+    assert config["options"]["protected"] == ["thinking"]
+    assert config["options"]["auto"]["masks_tried"] >= 4
+    assert config["ranked"]
 
 
 def test_export(prosopon, tiny_folder, tmp_path):
