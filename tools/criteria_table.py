@@ -47,12 +47,18 @@ def page(store: Store) -> str:
     title = "# Every criterion, side by side"
     note = (
         f"Written by `python tools/criteria_table.py`. Model `{store.header['model']}`; mean over "
-        f"{people} personas; ± is half of a 95% t interval over seeds {_listed(seeds)}; "
+        f"{people} personas; {_spread(seeds)}; "
         f"calibration examples of each side: {_listed(sizes)}; a cell asks {effort['choices']} "
         f"pairs, {effort['answers']} free answers and {effort['general']} general texts. A name "
         "alone is the criterion at its default sparsity; a number is the share asked."
     )
     return "\n".join([title, "", note, "", EXPLAINED, markdown(summarise(records), records), ""])
+
+
+def _spread(seeds: list[int]) -> str:
+    if len(seeds) == 1:
+        return f"one seed, {seeds[0]}, so no interval"
+    return f"± is half of a 95% t interval over seeds {_listed(seeds)}"
 
 
 def _listed(values: list[int]) -> str:

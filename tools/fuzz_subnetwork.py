@@ -1,6 +1,7 @@
 """Fuzz the readers of subnetworks with atheris (libFuzzer): folders, codes of gaps, packs.
 
-Every damage gets checksums that fit, so that the fuzzer reaches what lies behind them. A reader
+Damaged folders, and the index of a pack, get checksums that fit, so that the fuzzer reaches what
+lies behind them; the parts of a pack keep theirs. A reader
 must refuse it with a SubnetworkError or give masks that agree with what is stated of them;
 anything else (another exception, a crash, a gigabyte of memory) ends the run and leaves the
 input in a file.

@@ -100,7 +100,7 @@ def test_every_single_byte(tmp_path, kind, file):
         assert refused == 3 * len(whole)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_any_damage(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("damage")
@@ -117,7 +117,7 @@ def test_any_damage(tmp_path_factory, data):
     shutil.rmtree(folder)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_damage_inside_the_masks_with_a_checksum_that_fits(tmp_path_factory, data):
     """Bits of a mask may then differ, but what loads agrees with the config about every site."""

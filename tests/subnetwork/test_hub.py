@@ -35,6 +35,7 @@ class Hub(BaseHTTPRequestHandler):
                 "name": name,
                 "private": given.get("visibility") == "private" or given.get("private"),
             }
+            self.server.made.append(self.server.repository)
             self.answer({"url": f"{self.server.url}/{name}", "name": name})
         elif self.path == "/api/validate-yaml":
             self.answer({"errors": [], "warnings": []})
@@ -49,7 +50,7 @@ class Hub(BaseHTTPRequestHandler):
                     content = base64.b64decode(item["value"]["content"])
                     self.server.files[item["value"]["path"]] = content
                 else:
-                    self.server.summary = item["value"]["summary"]
+                    self.server.summaries.append(item["value"]["summary"])
             sha = self.sha()
             url = f"{self.server.url}/{self.server.repository['name']}/commit/{sha}"
             self.answer({"commitUrl": url, "commitOid": sha, "success": True})
@@ -105,6 +106,7 @@ def hub():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.url = f"http://127.0.0.1:{server.server_port}"
     server.files, server.tokens, server.repository = {}, set(), {"name": "nobody/nothing"}
+    server.made, server.summaries = [], []
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -133,14 +135,19 @@ def run(hub_url, home, code):
 
 
 CODE = """
+import torch
 from prosopon.errors import SubnetworkError
-from prosopon.subnetwork import Subnetwork
+from prosopon.subnetwork import Compensation, Subnetwork
 from tests.subnetwork.making import subnetwork
 
 made = subnetwork(ranked=True)
 print(made.push_to_hub("someone/quiet", private=True, token="hf_secret", message="First"))
 assert Subnetwork.from_pretrained("someone/quiet") == made
 assert Subnetwork.from_pretrained("someone/quiet", revision="main").config.checksum
+ones = {name: torch.ones(mask.shape) for name, mask in made.keep.items()}
+made.compensation = Compensation.of(made.keep, ones)
+made.push_to_hub("someone/quiet", token="hf_secret")
+assert Subnetwork.from_pretrained("someone/quiet").compensation.values.keys() == made.keep.keys()
 try:
     Subnetwork.from_pretrained("someone/loud")
 except SubnetworkError as error:
@@ -152,9 +159,11 @@ def test_what_is_pushed_comes_back(hub, tmp_path):
     url, error = run(hub.url, tmp_path, CODE).splitlines()
     assert re.fullmatch(rf"{hub.url}/someone/quiet/commit/[0-9a-f]{{40}}", url)
     assert error.startswith("someone/loud: no such folder, and from the Hugging Face Hub it cannot")
-    assert set(hub.files) == {CONFIG_NAME, MASKS_NAME, "README.md"}
-    assert hub.repository == {"name": "someone/quiet", "private": True}
-    assert (hub.tokens, hub.summary) == ({"Bearer hf_secret"}, "First")
+    assert set(hub.files) == {CONFIG_NAME, MASKS_NAME, "README.md", "compensation.safetensors"}
+    assert [made["private"] for made in hub.made] == [True, None]
+    assert [made["name"] for made in hub.made] == ["someone/quiet"] * 2
+    assert hub.tokens == {"Bearer hf_secret"}
+    assert hub.summaries == ["First", "Upload the persona introvert"]
     for name in (CONFIG_NAME, MASKS_NAME):
         (tmp_path / name).write_bytes(hub.files[name])
     made = subnetwork(ranked=True)

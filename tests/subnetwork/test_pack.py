@@ -15,7 +15,7 @@ from safetensors import numpy as safetensors
 from safetensors import safe_open
 
 from prosopon.errors import SubnetworkError, UnknownNameError
-from prosopon.subnetwork import Pack, Subnetwork, load_pack, majority, write_pack
+from prosopon.subnetwork import Compensation, Pack, Subnetwork, load_pack, majority, write_pack
 from tests.subnetwork.making import config, levels, masks, subnetwork
 
 SHAPES = {"a": (3, 10), "b.mask": (2, 8), "b": (1, 1)}
@@ -108,6 +108,9 @@ def test_what_cannot_be_packed(tmp_path):
         write_pack(tmp_path / "pack", [a, other])
     with pytest.raises(SubnetworkError, match="cannot be written"):
         write_pack(tmp_path, [a])
+    a.compensation = Compensation.of(a.keep, {n: torch.ones(m.shape) for n, m in a.keep.items()})
+    with pytest.raises(SubnetworkError, match="'introvert' has new values for its kept weights"):
+        write_pack(tmp_path / "pack", [a])
     assert list(tmp_path.iterdir()) == []
 
 

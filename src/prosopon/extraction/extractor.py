@@ -139,6 +139,7 @@ class Extractor(Collector):
         pattern: str,
         scope: Scope,
     ) -> Masked:
+        groups = groups_for(pattern, sparsity, self.model, self.sites)  # refuses before reading
         evidence = Evidence(
             target=self.statistics(target, scope) if "target" in criterion.needs else None,
             opposite=self.statistics(opposite, scope)
@@ -148,7 +149,6 @@ class Extractor(Collector):
             if "general" in criterion.needs_with(options)
             else None,
         )
-        groups = groups_for(pattern, sparsity, self.model, self.sites)
         return scored_mask(
             self.sites, criterion, options, evidence, sparsity, pattern, self.seed, groups
         )

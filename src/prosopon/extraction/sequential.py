@@ -191,6 +191,8 @@ class _Plan:
             )
         kind = pattern or criterion.pattern
         share = find_pattern(kind).share(sparsity, criterion.sparsity)
+        if criterion.check is not None:
+            criterion.check(kind, share, parsed)
         if criterion.contrastive and opposite is None:
             raise OptionError(f"criterion {name!r} needs an opposite: give --opposite")
         if using.scope is not None and using.scope not in SCOPES:
@@ -225,7 +227,7 @@ def check_sequential(
         usable = [name for name, each in PATTERNS.items() if each.among == "site"]
         raise OptionError(
             f"pattern {kind!r} lets weights of different sites compete, so it needs the scores of "
-            f"the whole model. Choices with --sequential: {', '.join([*usable, 'n:m'])}"
+            f"the whole model. Choices with --sequential: {', '.join(usable)}"
         )
     if sparsity == "auto":
         raise OptionError(f"criterion {criterion!r} has no sparsity 'auto': give a number")
@@ -285,6 +287,7 @@ def _masks(
                 weight=site.matrix().float(),
                 target=ours[site.name] if ours else None,
                 opposite=theirs[site.name] if theirs else None,
+                sparsity=plan.sparsity,
                 generator=site_generator(seed, site.name),
             )
             masks.add(site.name, _mask(site.name, inputs, plan))

@@ -239,7 +239,9 @@ def open_skeleton(
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **keywords)
-    checkpoint = Checkpoint(_folder(name, source, getattr(config, "_commit_hash", None)))
+    # Older versions of transformers say which commit the configuration came from.
+    commit = getattr(config, "_commit_hash", None) or revision
+    checkpoint = Checkpoint(_folder(name, source, commit))
     if not isinstance(wanted, torch.dtype):
         wanted = getattr(config, "dtype", None) or checkpoint.dtype()
     model = _without_weights(name, source, config, cast(torch.dtype, wanted))
@@ -272,7 +274,7 @@ def decoder_stack(body: nn.Module) -> tuple[str, nn.ModuleList]:
     return next(iter(stacks.items()))
 
 
-def _folder(name: str, source: str, commit: str | None) -> Path:
+def _folder(name: str, source: str, revision: str | None) -> Path:
     """Return the folder of the weights; a Hub model is downloaded to the cache."""
     if Path(source).is_dir():
         return Path(source)
@@ -280,7 +282,7 @@ def _folder(name: str, source: str, commit: str | None) -> Path:
         from huggingface_hub import snapshot_download
 
         patterns = ["*.safetensors", "*.safetensors.index.json"]
-        return Path(snapshot_download(source, revision=commit, allow_patterns=patterns))
+        return Path(snapshot_download(source, revision=revision, allow_patterns=patterns))
 
 
 def _without_weights(name: str, source: str, config: Any, dtype: torch.dtype) -> Any:

@@ -3,6 +3,7 @@
 Every function speaks of sets of pruned weights: a union prunes what any of its operands prunes.
 (A union of pruned weights is the intersection of kept ones.) The operands must belong to the
 same model and have the same sites; they are not changed, and the result depends on nothing else.
+Results have no compensation: new values of kept weights belong to the one mask they were made for.
 
 Where all operands are ranked, so is a union, an intersection and a majority, and taking the
 strength commutes with it::

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
+import numpy as np
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -149,4 +150,5 @@ def site_records(keep: Mapping[str, Tensor]) -> dict[str, SiteRecord]:
 
 def count_pruned(mask: Tensor) -> int:
     """Return how many weights a keep-mask prunes."""
-    return mask.numel() - int(mask.count_nonzero())
+    # numpy counts several times faster than torch, and this is much of the cost of loading.
+    return mask.numel() - int(np.count_nonzero(mask.cpu().numpy()))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from prosopon.errors import SubnetworkError
 from prosopon.subnetwork.card import model_card
+from prosopon.subnetwork.compensation import COMPENSATION_NAME
 from prosopon.subnetwork.config import SubnetworkConfig
 from prosopon.subnetwork.encodings import Masks
 from prosopon.subnetwork.storage import CONFIG_NAME, MASKS_NAME, stamp
@@ -18,7 +20,7 @@ _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 def local_folder(
     source: str | Path, *, revision: str | None = None, token: str | bool | None = None
 ) -> Path:
-    """Return the folder of a subnetwork, downloading its two files if it is on the Hub.
+    """Return the folder of a subnetwork, downloading its files if it is on the Hub.
 
     Args:
         source: A folder; a string that is none and reads like ``name/persona`` is a Hub id.
@@ -35,7 +37,10 @@ def local_folder(
 
     try:
         found = snapshot_download(
-            source, revision=revision, token=token, allow_patterns=[CONFIG_NAME, MASKS_NAME]
+            source,
+            revision=revision,
+            token=token,
+            allow_patterns=[CONFIG_NAME, MASKS_NAME, COMPENSATION_NAME],
         )
     except Exception as error:  # whatever the library's HTTP client raises
         raise SubnetworkError(
@@ -50,11 +55,14 @@ def upload(
     masks: Masks,
     config: SubnetworkConfig,
     *,
+    beside: Sequence[Path] = (),
     private: bool | None = None,
     token: str | bool | None = None,
     message: str | None = None,
 ) -> str:
     """Commit masks, provenance and model card to the Hub, and return the commit's address.
+
+    ``beside`` are files that go into the same commit under their own names.
 
     Raises:
         SubnetworkError: The Hub cannot be reached or refuses.
@@ -66,10 +74,11 @@ def upload(
     api = HfApi(token=token)
     try:
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-        files = {
+        files: dict[str, bytes | Path] = {
             MASKS_NAME: content,
             CONFIG_NAME: text.encode(),
             "README.md": model_card(stamped, repo_id).encode(),
+            **{path.name: path for path in beside},
         }
         commit = api.create_commit(
             repo_id,

@@ -66,8 +66,8 @@ def write_pack(
         The index: what the pack holds and how many bytes each part takes.
 
     Raises:
-        SubnetworkError: There are none, two have one name, they belong to different models or
-            have different sites, or the file cannot be written.
+        SubnetworkError: There are none, two have one name, one has a compensation, they belong
+            to different models or have different sites, or the file cannot be written.
     """
     named = _named(subnetworks)
     operands = list(named.values())
@@ -230,6 +230,12 @@ def _named(
         named = dict(subnetworks)
     if not named:
         raise SubnetworkError("a pack needs at least one subnetwork")
+    for name, one in named.items():
+        if one.compensation is not None:
+            raise SubnetworkError(
+                f"subnetwork {name!r} has new values for its kept weights, and a pack holds masks "
+                "alone; keep its folder, or set its compensation to None"
+            )
     return named
 
 

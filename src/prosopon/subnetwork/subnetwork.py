@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
@@ -106,7 +107,8 @@ class Subnetwork:
 
         Strength 0 prunes nothing and 1 everything; of two strengths, the lower prunes a subset.
         ``a.at_strength(s).at_strength(t)`` is ``a.at_strength(min(s, t))``. The provenance
-        notes the strength among the options.
+        notes the strength among the options; a compensation is left out, as it belongs to the
+        whole mask.
 
         Raises:
             SubnetworkError: The pruned weights are not ranked, or ``strength`` is outside [0, 1].
@@ -190,7 +192,7 @@ class Subnetwork:
     ) -> str:
         """Upload the subnetwork with a model card to the Hugging Face Hub.
 
-        Makes the repository where there is none. One commit holds the two files of
+        Makes the repository where there is none. One commit holds the files of
         :meth:`save_pretrained` and a ``README.md`` (:func:`prosopon.subnetwork.model_card`).
 
         Args:
@@ -205,9 +207,20 @@ class Subnetwork:
         Raises:
             SubnetworkError: The Hub cannot be reached or refuses.
         """
-        return hub.upload(
-            repo_id, self._masks, self.config, private=private, token=token, message=message
-        )
+        with TemporaryDirectory() as folder:
+            beside = []
+            if self.compensation is not None:
+                self.compensation.save(folder, self.keep)
+                beside.append(Path(folder) / COMPENSATION_NAME)
+            return hub.upload(
+                repo_id,
+                self._masks,
+                self.config,
+                beside=beside,
+                private=private,
+                token=token,
+                message=message,
+            )
 
     @classmethod
     def from_pack(cls, path: str | Path, name: str) -> Subnetwork:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from prosopon.criteria import removal_gain
 from prosopon.models import Site
+from prosopon.selection import keep_largest
 from prosopon.statistics import check_gradient, stream_gradients
 
 SMALL = 256 * 2**20  # bytes of gradients that may be held at once whatever the model's size
@@ -37,8 +38,7 @@ def find_candidates(
     Raises:
         StatisticsError: A gradient is NaN or infinite.
     """
-    positions: dict[str, Tensor] = {}
-    gains: dict[str, Tensor] = {}
+    best = _Best(count)
     for group in _groups(sites):
         totals = {s.name: torch.zeros(s.shape, device=s.weight.device) for s in group}
 
@@ -49,14 +49,39 @@ def find_candidates(
         for site in group:
             total = totals.pop(site.name)
             check_gradient(site.name, total)
-            flat = removal_gain(site.matrix(), total).reshape(-1)
-            del total
-            kept = flat.topk(min(count, flat.numel())).indices.sort().values
-            kept = kept[flat[kept] > 0]
-            positions[site.name], gains[site.name] = kept, flat[kept]
-    for name, best in highest(gains, count).items():
-        positions[name], gains[name] = positions[name][best], gains[name][best]
-    return positions, gains
+            best.add(site.name, removal_gain(site.matrix(), total).reshape(-1))
+    best.trim()
+    return best.positions, best.gains
+
+
+class _Best:
+    """The highest gains so far; holds at most twice as many as are asked for."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._least = count, 0.0
+        self.positions: dict[str, Tensor] = {}
+        self.gains: dict[str, Tensor] = {}
+
+    def add(self, name: str, gains: Tensor) -> None:
+        """Take in the gains of a site, [weights]."""
+        if len(gains) > self._count:  # a site alone may have more than are asked for
+            floor = gains.kthvalue(len(gains) - self._count + 1).values
+            kept = ((gains >= floor) & (gains > self._least)).nonzero().squeeze(1)
+        else:
+            kept = (gains > self._least).nonzero().squeeze(1)
+        self.positions[name], self.gains[name] = kept, gains[kept]
+        if sum(map(len, self.gains.values())) > 2 * self._count:
+            self.trim()
+
+    def trim(self) -> None:
+        """Forget all but the highest."""
+        for name, chosen in highest(self.gains, self._count).items():
+            self.positions[name] = self.positions[name][chosen]
+            self.gains[name] = self.gains[name][chosen]
+        if sum(map(len, self.gains.values())) == self._count:
+            least = min(float(gains.min()) for gains in self.gains.values() if len(gains))
+            # The next site may hold an equal gain, which would lose to the earlier site anyway.
+            self._least = least
 
 
 def highest(scores: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
@@ -68,16 +93,11 @@ def highest(scores: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
         scores: Float [n] of every site.
         count: Most indices over all sites.
     """
-    flat = torch.cat([score.cpu() for score in scores.values()])
-    above = (flat > 0).nonzero().squeeze(1)
-    order = flat[above].sort(stable=True, descending=True).indices[: max(count, 0)]
-    picked = above[order].sort().values
-    chosen, start = {}, 0
-    for name, score in scores.items():
-        inside = picked[(picked >= start) & (picked < start + score.numel())] - start
-        chosen[name] = inside.to(score.device)
-        start += score.numel()
-    return chosen
+    above = [score > 0 for score in scores.values()]
+    if sum(int(mask.sum()) for mask in above) > count:
+        low = [torch.where(m, s, -torch.inf) for m, s in zip(above, scores.values(), strict=True)]
+        above = keep_largest(low, max(count, 0))
+    return {name: mask.nonzero().squeeze(1) for name, mask in zip(scores, above, strict=True)}
 
 
 def _groups(sites: Sequence[Site]) -> Iterator[list[Site]]:
