@@ -14,7 +14,7 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -158,9 +158,17 @@ class MixedBatch:
     def _hook(
         self, site: Site, groups: Sequence[Group]
     ) -> Callable[[nn.Module, tuple[Any, ...], Any], Tensor]:
+        plain = _plain(groups)
+
         def correct(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
             given: Tensor = inputs[0]
             self._check(given)
+            if (
+                plain is not None
+                and given.numel() == plain.shape[1]
+                and given.dtype == output.dtype == plain.dtype
+            ):
+                return cast(Tensor, output - plain.mv(given.reshape(-1)).view(output.shape))
             # A batch that was flattened to tokens (OPT) has the tokens of a row side by side.
             folded = given.reshape(self.rows, -1, site.in_features)
             result = output.reshape(self.rows, -1, site.out_features)
@@ -184,6 +192,17 @@ class MixedBatch:
                 f"the batch has {given.shape[0]} rows, but personas were given for {self.rows}"
                 f"{each}; give one persona (or None) a row"
             )
+
+
+def _plain(groups: Sequence[Group]) -> Tensor | None:
+    """Return the one matrix that serves where every row has one token and a look of its own.
+
+    That is so in most steps of decoding, and then nothing has to be rearranged.
+    """
+    first = groups[0]
+    if len(groups) > 1 or not first.whole or first.copies > 1:
+        return None
+    return first.matrix if _MKL or first.matrix.is_cuda else None
 
 
 def _correction(folded: Tensor, group: Group) -> Tensor:
