@@ -77,6 +77,24 @@ def test_every_row_gets_the_logits_and_tokens_of_its_persona(family):
     assert torch.equal(written, torch.stack(padded))
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [["heavy"] * 4, ["light", "heavy"], ["heavy", "heavy", "light", "light"], [None, None]],
+    ids=str,
+)
+@pytest.mark.parametrize("family", ["llama", "opt", "gpt2"])
+def test_rows_in_any_arrangement(family, rows):
+    model, _ = tiny_model(family)
+    ids = making.tokens(model, rows=len(rows))
+    with attach(model) as attached:
+        expected = one_by_one(attached, rows, lambda n: model(ids[n : n + 1]).logits[0])
+        with attached.mixed(rows), torch.no_grad():
+            for length in (ids.shape[1], 1):
+                together = model(ids[:, :length]).logits
+                alone = torch.stack(expected)[:, :length]
+                assert torch.allclose(together, alone, atol=2e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("backend", BACKENDS.names())
 def test_every_backend(backend):
     model, _ = tiny_model("gpt2")
@@ -200,6 +218,36 @@ def test_a_row_of_the_base_is_the_base_to_the_bit(llama):
     assert torch.equal(mixed[0], dense[0])
     assert torch.equal(mixed[2], dense[2])
     assert not torch.allclose(mixed[1], dense[1], atol=1e-2)
+
+
+def test_blocks_are_kept_until_weights_or_personas_change():
+    model, _ = tiny_model("llama")
+    ids = making.tokens(model, rows=2)
+    rows = ["heavy", {"light": 0.5, "heavy": 0.5}]
+
+    def check(attached):
+        expected = one_by_one(attached, rows, lambda n: model(ids[n : n + 1]).logits[0])
+        with attached.mixed(rows), torch.no_grad():
+            found = model(ids).logits
+        assert torch.allclose(found, torch.stack(expected), atol=2e-4, rtol=1e-4)
+
+    with attach(model) as attached:
+        check(attached)
+        kept = dict(attached._blocks._kept)
+        check(attached)
+        assert all(attached._blocks._kept[key] is kept[key] for key in kept)
+        for parameter in model.parameters():
+            parameter.data.mul_(1.1)
+        check(attached)
+        model.double()
+        check(attached)
+        attached.unload_persona("heavy")
+        assert not attached._blocks._kept
+        assert not attached._blocks._nbytes
+        attached._blocks._limit = 1000
+        attached.load_persona(making.subnetwork(model, "heavy", seed=7, ranked=True))
+        check(attached)
+        assert attached._blocks._nbytes <= 1000
 
 
 def test_experts_are_refused():

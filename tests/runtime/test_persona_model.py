@@ -227,6 +227,43 @@ def test_two_threads_that_switch_all_the_time(model, personas, written):
     making.assert_bits(model, making.masked(model, base, persona, written.gamma))
 
 
+def test_threads_of_switches_blends_and_mixed_batches_never_mix(model, personas, written):
+    """Real threads: every call succeeds or is refused, and after each the weights are whole."""
+    base = making.weights(model)
+    outcomes, failures = [], []
+
+    def work(number):
+        done = refused = 0
+        for turn in range(40):
+            name = "abc"[(number + turn) % 3]
+            try:
+                if turn % 4 == 0:
+                    written.set_blend({name: 0.5, "a": 1.0}, mode="gate")
+                elif turn % 4 == 1:
+                    with written.mixed([name, None]):
+                        making.assert_bits(model, base)  # nobody switches inside of it
+                else:
+                    written.set_persona(name, gamma=0.5)
+                done += 1
+            except PersonaError:
+                refused += 1
+            except BaseException as error:
+                failures.append(error)
+                raise
+        outcomes.append((done, refused))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert sum(done for done, _ in outcomes) > 20
+    for name in "abc":
+        written.set_persona(name)
+        making.assert_bits(model, making.masked(model, base, personas[name], 0.0))
+
+
 def interrupt():
     signal.raise_signal(signal.SIGINT)
 

@@ -12,9 +12,9 @@ in compressed rows, and the inputs of their rows stand below each other.
 from __future__ import annotations
 
 import warnings
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,13 +34,68 @@ class Block(NamedTuple):
 
     Attributes:
         starts: Int64 [out + 1]: where each row begins.
-        columns: Int64 [n].
+        lines: Int64 [n]: the rows of the weights.
+        columns: Int64 [n]: their columns.
+        base: [n]: the weights that it was made of.
         values: [n], in the dtype of the weights, but at least float32.
     """
 
     starts: Tensor
+    lines: Tensor
     columns: Tensor
+    base: Tensor
     values: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the block takes."""
+        return sum(each.nbytes for each in self)
+
+
+class Blocks:
+    """Makes blocks and keeps them for the next batch, the least recently used forgotten first.
+
+    Args:
+        gatings: What a look does to a site.
+        limit: Most memory that they may take, in bytes.
+    """
+
+    def __init__(self, gatings: Gatings, limit: int = 1 << 29) -> None:
+        self._gatings, self._limit, self._nbytes = gatings, limit, 0
+        self._kept: OrderedDict[tuple[Look, str], Block | None] = OrderedDict()
+
+    def get(self, look: Look, site: Site) -> Block | None:
+        """Return the block of a look at a site whose weights are the base's; None for none."""
+        key = look, site.name
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            kept = self._kept[key]
+            if kept is None or _is_true(site, kept):
+                return kept
+            self._remove(key)  # the base weights have changed
+        gating = self._gatings(look, site)
+        made = block(site, gating) if gating is not None and len(gating) else None
+        self._kept[key] = made
+        self._nbytes += made.nbytes if made else 0
+        while self._nbytes > self._limit:
+            self._remove(next(iter(self._kept)))
+        return made
+
+    def drop(self, name: str) -> None:
+        """Forget the blocks that involve a persona."""
+        for key in list(self._kept):
+            if any(part.name == name for part in key[0]):
+                self._remove(key)
+
+    def _remove(self, key: tuple[Look, str]) -> None:
+        gone = self._kept.pop(key)
+        self._nbytes -= gone.nbytes if gone else 0
+
+
+def _is_true(site: Site, kept: Block) -> bool:
+    """Tell whether a block was made of the weights that are there now."""
+    now = site.matrix()[kept.lines, kept.columns]
+    return now.dtype == kept.base.dtype and bool(torch.equal(now, kept.base))
 
 
 class Group(NamedTuple):
@@ -50,11 +105,13 @@ class Group(NamedTuple):
         rows: Int64 [looks * copies]: the rows, those of one look beside each other.
         copies: Rows of each look.
         matrix: Sparse [looks * out, looks * in].
+        whole: Whether the rows are all rows of the batch in their order.
     """
 
     rows: Tensor
     copies: int
     matrix: Tensor
+    whole: bool
 
 
 class MixedBatch:
@@ -65,18 +122,18 @@ class MixedBatch:
         rows: The look of every row; an empty one for the base.
         copies: How many rows of a batch stand for each of these, beside each other, as the
             beams of a generation do.
-        gatings: What a look does to a site.
+        blocks: Makes what is taken off.
 
     Raises:
         PersonaError: A look prunes an expert, whose inputs are no longer rows of the batch.
     """
 
     def __init__(
-        self, sites: Sequence[Site], rows: Sequence[Look], copies: int, gatings: Gatings
+        self, sites: Sequence[Site], rows: Sequence[Look], copies: int, blocks: Blocks
     ) -> None:
         self.rows, self.copies = len(rows), copies
         self._hooks: list[Any] = []
-        prepared = [(site, _groups(site, rows, gatings)) for site in sites]
+        prepared = [(site, _groups(site, rows, blocks)) for site in sites]
         for site, groups in prepared:
             if groups and ".experts." in f".{site.name}.":
                 raise PersonaError(
@@ -101,16 +158,25 @@ class MixedBatch:
     def _hook(
         self, site: Site, groups: Sequence[Group]
     ) -> Callable[[nn.Module, tuple[Any, ...], Any], Tensor]:
+        plain = _plain(groups)
+
         def correct(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
             given: Tensor = inputs[0]
             self._check(given)
+            if (
+                plain is not None
+                and given.numel() == plain.shape[1]
+                and given.dtype == output.dtype == plain.dtype
+            ):
+                return cast(Tensor, output - plain.mv(given.reshape(-1)).view(output.shape))
             # A batch that was flattened to tokens (OPT) has the tokens of a row side by side.
             folded = given.reshape(self.rows, -1, site.in_features)
             result = output.reshape(self.rows, -1, site.out_features)
             wide = result.to(torch.promote_types(result.dtype, torch.float32))
             for group in groups:
-                wide = wide.index_add(0, group.rows, _correction(folded, group), alpha=-1)
-            corrected: Tensor = wide.to(output.dtype).reshape(output.shape)
+                off = _correction(folded, group)
+                wide = wide - off if group.whole else wide.index_add(0, group.rows, off, alpha=-1)
+            corrected: Tensor = wide.to(output.dtype).view(output.shape)
             return corrected
 
         return correct
@@ -128,6 +194,17 @@ class MixedBatch:
             )
 
 
+def _plain(groups: Sequence[Group]) -> Tensor | None:
+    """Return the one matrix that serves where every row has one token and a look of its own.
+
+    That is so in most steps of decoding, and then nothing has to be rearranged.
+    """
+    first = groups[0]
+    if len(groups) > 1 or not first.whole or first.copies > 1:
+        return None
+    return first.matrix if _MKL or first.matrix.is_cuda else None
+
+
 def _correction(folded: Tensor, group: Group) -> Tensor:
     """Return D x of a group's rows.
 
@@ -140,10 +217,11 @@ def _correction(folded: Tensor, group: Group) -> Tensor:
     """
     tokens, width = folded.shape[1:]
     looks = len(group.rows) // group.copies
-    picked = folded.index_select(0, group.rows).to(group.matrix.dtype)
+    picked = folded if group.whole else folded.index_select(0, group.rows)
+    picked = picked.to(group.matrix.dtype)
     if tokens * group.copies == 1:
-        return _times(group.matrix, picked.view(-1, 1)).view(looks, 1, -1)
-    columns = picked.view(looks, -1, width).transpose(1, 2).reshape(looks * width, -1)
+        return _times(group.matrix, picked.reshape(-1, 1)).view(looks, 1, -1)
+    columns = picked.reshape(looks, -1, width).transpose(1, 2).reshape(looks * width, -1)
     product = _times(group.matrix, columns)
     turned = product.view(looks, -1, group.copies * tokens).transpose(1, 2)
     return turned.reshape(len(group.rows), tokens, -1)
@@ -156,20 +234,19 @@ def _times(matrix: Tensor, columns: Tensor) -> Tensor:
     return matrix @ columns
 
 
-def _groups(site: Site, rows: Sequence[Look], gatings: Gatings) -> list[Group]:
+def _groups(site: Site, rows: Sequence[Look], blocks: Blocks) -> list[Group]:
     """Group the rows of one site by their looks, and the looks by their number of rows."""
-    blocks: dict[Look, Block] = {}
-    for look in dict.fromkeys(rows):
-        gating = gatings(look, site) if look else None
-        if gating is not None and len(gating):
-            blocks[look] = block(site, gating)
-    dressed = {look: numbers for look, numbers in _places(rows).items() if look in blocks}
+    found = {look: blocks.get(look, site) for look in dict.fromkeys(rows) if look}
+    made = {look: each for look, each in found.items() if each is not None}
+    dressed = {look: numbers for look, numbers in _places(rows).items() if look in made}
     groups = []
     for copies, looks in _places([len(numbers) for numbers in dressed.values()]).items():
         chosen = [list(dressed)[place] for place in looks]
         places = [number for look in chosen for number in dressed[look]]
-        rows_tensor = torch.tensor(places, device=site.weight.device)
-        groups.append(Group(rows_tensor, copies, diagonal(site, [blocks[c] for c in chosen])))
+        matrix = diagonal(site, [made[look] for look in chosen])
+        whole = places == list(range(len(rows)))
+        numbers = torch.tensor(places, device=site.weight.device)
+        groups.append(Group(numbers, copies, matrix, whole))
     return groups
 
 
@@ -190,7 +267,7 @@ def block(site: Site, gating: Gating) -> Block:
     values = weights.to(wide) - gated(weights, gating.gates).to(wide)
     counts = torch.bincount(lines, minlength=site.out_features)
     starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    return Block(starts, columns, values)
+    return Block(starts, lines, columns, weights, values)
 
 
 def diagonal(site: Site, blocks: Sequence[Block]) -> Tensor:

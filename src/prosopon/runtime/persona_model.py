@@ -19,7 +19,7 @@ from prosopon.runtime.backends import BACKENDS, Backend
 from prosopon.runtime.interrupts import DeferredInterrupts
 from prosopon.runtime.looks import BlendMode, Wearable, Worn, blended, single
 from prosopon.runtime.matching import check_belongs
-from prosopon.runtime.mixed import MixedBatch
+from prosopon.runtime.mixed import Blocks, MixedBatch
 from prosopon.subnetwork import Subnetwork, SubnetworkConfig
 
 _BASE = Worn()
@@ -84,6 +84,7 @@ class PersonaModel:
         self._configs: dict[str, SubnetworkConfig] = {}
         self._ranked: set[str] = set()
         self._mixed: MixedBatch | None = None
+        self._blocks = Blocks(self._backend.gating)
         self._worn = _BASE
         self._closed = False
         self._lock = threading.Lock()
@@ -166,6 +167,7 @@ class PersonaModel:
             if name in self._worn.names:
                 self._switch(_BASE, interrupts)
             self._backend.unload(name)
+            self._blocks.drop(name)
             del self._configs[name]
             self._ranked.discard(name)
 
@@ -273,7 +275,7 @@ class PersonaModel:
                 self._check_unmixed()
                 entered = True
                 self._switch(_BASE, interrupts)
-                self._mixed = MixedBatch(self.sites, looks, copies, self._backend.gating)
+                self._mixed = MixedBatch(self.sites, looks, copies, self._blocks)
             yield self
         finally:
             if entered:
