@@ -11,12 +11,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import collecting, memory, selecting, switching
+from benchmarks import (
+    collecting,
+    encodings,
+    light,
+    memory,
+    selecting,
+    sequential,
+    structured,
+    switching,
+)
 from benchmarks.base import BENCHMARKS, Row, head
 from prosopon.errors import ProsoponError
 from prosopon.files import write_json
 
-AREAS = (collecting, memory, selecting, switching)
+AREAS = (collecting, encodings, light, memory, selecting, sequential, structured, switching)
 """Importing a module registers its benchmarks."""
 
 

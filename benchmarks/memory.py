@@ -63,16 +63,16 @@ def _child(size: str, criterion: str, pattern: str) -> dict[str, int]:
     from prosopon.extraction import Extractor
 
     assert LlamaForCausalLM  # the architecture's code belongs to the baseline
-    baseline = _resident()
+    baseline = resident()
     model = models.random_llama(*SIZES[size])
-    built = _peak()
+    built = peak()
     extractor = Extractor(model, tokenizer=None, name="random")
     sides = {
         name: models.random_texts(TEXTS, LENGTH, seed=seed)
         for seed, name in enumerate(("target", "opposite"))
     }
     # Random tokens stand for a tokenizer's work, which costs no memory to speak of.
-    extractor._encode = lambda persona, scope: sides[persona.name]  # type: ignore[method-assign]
+    extractor.encode = lambda persona, scope: sides[persona.name]  # type: ignore[method-assign]
     extractor.extract(
         _persona("target"), _persona("opposite"), criterion=criterion, pattern=pattern
     )
@@ -81,8 +81,8 @@ def _child(size: str, criterion: str, pattern: str) -> dict[str, int]:
         "model_bytes": models.size(model),
         "baseline_bytes": baseline,
         "built_bytes": built - baseline,
-        "peak_bytes": _peak(),
-        "over_baseline": _peak() - baseline,
+        "peak_bytes": peak(),
+        "over_baseline": peak() - baseline,
     }
 
 
@@ -93,17 +93,17 @@ def _persona(name: str) -> Any:
     return Persona(name, (Example(messages),) * TEXTS)
 
 
-def _peak() -> int:
+def peak() -> int:
     """Return the highest resident memory of this process so far, in bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _resident() -> int:
+def resident() -> int:
     """Return the resident memory now, in bytes; the peak so far where the system does not say."""
     statm = Path("/proc/self/statm")
     if not statm.is_file():
-        return _peak()
+        return peak()
     return int(statm.read_text("ascii").split()[1]) * resource.getpagesize()
 
 

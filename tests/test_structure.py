@@ -12,8 +12,9 @@ import prosopon
 SOURCE = Path(prosopon.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 ORDER = [
-    "errors", "registry", "files", "groups", "data", "embedded", "models", "statistics", "criteria",
-    "selection", "subnetwork", "runtime", "extraction", "evaluation", "cli",
+    "errors", "registry", "files", "intervals", "groups", "data", "embedded", "models",
+    "statistics", "criteria", "selection", "subnetwork", "runtime", "export", "judges",
+    "extraction", "evaluation", "sweep", "cli",
 ]  # fmt: skip
 
 

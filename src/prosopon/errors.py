@@ -42,6 +42,14 @@ class PersonaError(ProsoponError):
     """A persona that is not loaded, or a switch that is not possible."""
 
 
+class ExportError(ProsoponError):
+    """A persona that a format cannot hold, or an exported folder that cannot be written."""
+
+
+class SweepError(ProsoponError):
+    """A folder of sweep results that is damaged or belongs to another sweep."""
+
+
 class UnknownNameError(ProsoponError):
     """A name that a registry or a list does not hold; the message lists what it holds."""
 

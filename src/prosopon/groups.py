@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
 
 from prosopon.errors import OptionError
 
-ROWS, COLUMNS = 0, 1
+ROWS: Final = 0
+COLUMNS: Final = 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ def test_criteria(prosopon):
 
 def test_version_and_help(prosopon):
     assert prosopon("--version").stdout.startswith("prosopon 0.")
-    for command in ("demo", "extract", "chat", "inspect", "personas", "criteria"):
+    for command in ("demo", "extract", "chat", "export", "inspect", "personas", "criteria"):
         assert "--json" in prosopon(command, "--help").stdout
 
 
@@ -50,6 +50,26 @@ def test_extract_inspect_chat(prosopon, tiny_folder, criterion):
     said = json.loads(talk.stdout)
     assert said["persona"] == "bold"
     assert len(said["turns"]) == 2
+
+
+def test_export(prosopon, tiny_folder, tmp_path):
+    from tests.export.making import structured_keep, subnetwork_of
+    from tests.tiny import tiny_model
+
+    model, _ = tiny_model(chat=True)
+    keep = structured_keep(model, channels=[[0, 1, 2], [3, 4, 5]])
+    subnetwork_of(model, keep).save_pretrained(tmp_path / "bold")
+    made = prosopon(
+        "export", "bold", "-m", tiny_folder, "--format", "structured", "-o", "small", "--json"
+    )
+    assert json.loads(made.stdout)["channels"]["kept"] == 45
+    assert json.loads((tmp_path / "small/config.json").read_text())["intermediate_size"] == 45
+    shown = prosopon(
+        "export", "bold", "-m", tiny_folder, "-f", "lora", "-o", "low", "--option", "rank=2"
+    ).stdout
+    assert "relative Frobenius error" in shown
+    assert "nats a token" in shown
+    assert "written to low" in shown
 
 
 def test_chat_at_the_terminal(prosopon, tiny_folder):
@@ -78,3 +98,18 @@ def test_own_files_in_unicode(prosopon, tiny_folder, tmp_path):
         "-c", "contrastive-wanda", "-o", "Größe 1",
     )  # fmt: skip
     assert (tmp_path / "Größe 1" / "subnetwork.safetensors").is_file()
+
+
+def test_some_layers_one_part_and_an_update_beside_the_mask(prosopon, tiny_folder, tmp_path):
+    common = ["extract", "-m", tiny_folder, "-t", "bold", "-c", "sparsegpt", "-n", "2", "-o", "b"]
+    done = prosopon(
+        *common, "--layers", "0-1", "--only", "mlp", "--pattern", "2:4", "-s", "0.5",
+        "--option", "compensate=true",
+    )  # fmt: skip
+    assert "prosopon.runtime.Compensated" in done.stdout
+    assert (tmp_path / "b" / "compensation.safetensors").is_file()
+    sites = json.loads(prosopon("inspect", "b", "--json").stdout)["config"]["sites"]
+    assert len(sites) == 2 * 3
+    assert all(".mlp." in name for name in sites)
+    refused = prosopon(*common, "--force", "--layers", "2", code=2)
+    assert "no sites in layer 2; the layers with sites are 0 to 1" in refused.stderr

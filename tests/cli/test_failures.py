@@ -170,3 +170,25 @@ def test_no_pad_token_is_handled(prosopon, tmp_path):
     tiny_tokenizer(pad=False).save_pretrained(tmp_path / "m")
     prosopon("extract", "-m", "m", "-t", "bold", "-n", "4", "--option", "rounds=1", "-o", "out")
     assert torch.is_tensor(load_file(tmp_path / "out" / "subnetwork.safetensors").popitem()[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-f", "onnx", "-o", "out"), "checkpoint, gguf, lora, shira, structured"),
+        (("-f", "checkpoint", "-o", "full", "--force"), "no export wrote it"),
+        (("-f", "structured", "-o", "out"), "--pattern channels or heads"),
+    ],
+    ids=["format", "folder", "mask"],
+)
+def test_exports_that_cannot_be(prosopon, tiny_folder, tmp_path, options, message):
+    from tests.runtime.making import subnetwork
+    from tests.tiny import tiny_model
+
+    subnetwork(tiny_model(chat=True)[0]).save_pretrained(tmp_path / "bold")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/notes.txt").write_text("mine")
+    done = prosopon("export", "bold", "-m", tiny_folder, *options, code=2)
+    assert message in one_line(done)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bold", "full"]
+    assert (tmp_path / "full/notes.txt").read_text() == "mine"

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from prosopon import Extractor, Subnetwork, extract
+from prosopon import Extractor, PersonaModel, Subnetwork, extract
 from prosopon.criteria import CRITERIA
 from prosopon.data import Example, Message, Persona, load_persona
 from prosopon.errors import DataError, OptionError
@@ -16,6 +16,10 @@ CONTRASTIVE = [
     ("contrastive-wanda", {}),
     ("contrastive-wanda", {"phi": "softplus"}),
     ("contrastive-wanda", {"variant": "reference"}),
+    ("contrastive-wanda", {"importance": "relative", "owl": 0.1}),
+    ("contrastive-sparse", {}),
+    ("contrastive-effect", {"protect": 0.1}),
+    ("set-difference", {"p": 0.3}),
     ("contrastive-taylor", {"rounds": 2}),
     ("contrastive-taylor", {"rounds": 1, "odds": "linear", "beta": 0, "general": 0, "damage": 0}),
 ]
@@ -98,6 +102,125 @@ def test_provenance_tells_everything():
     assert got.pruned == sum(site.pruned for site in config.sites.values())
 
 
+def test_the_script_pair_is_exchanged_with_who_is_first():
+    """Its score has no direction: who is first, not who is the target, makes the masks."""
+    ours, theirs = personas()
+    model, tokenizer = tiny_model("llama")
+    extractor = Extractor(model, tokenizer)
+
+    def pair(first, second):
+        return [
+            extractor.extract(
+                target, other, criterion="contrastive-sparse", sparsity=0.6,
+                options={"variant": "reference", "first": who},
+            )
+            for target, other, who in ((first, second, "target"), (second, first, "opposite"))
+        ]  # fmt: skip
+
+    one, two = pair(ours, theirs), pair(theirs, ours)
+    assert same(one[0], two[0])
+    assert same(one[1], two[1])
+    assert not any((one[0].keep[n] & one[1].keep[n]).any() for n in one[0].keep)
+    assert one[0].config.calibration.scope == "all"
+
+
+def test_contrastive_sparse_masks_share_only_the_core():
+    ours, theirs = personas()
+    model, tokenizer = tiny_model("llama")
+    extractor = Extractor(model, tokenizer)
+    for sparsity, core in ((0.25, 0.5), (0.5, 0.0), (0.75, 0.0)):
+        a, b = (
+            extractor.extract(*order, criterion="contrastive-sparse", sparsity=sparsity)
+            for order in ((ours, theirs), (theirs, ours))
+        )
+        for name in a.keep:
+            shared = (a.keep[name] & b.keep[name]).float().mean(1)
+            assert torch.equal(shared, torch.full_like(shared, core)), name
+
+
+def test_owl_changes_the_shares_of_layers_and_keeps_the_total():
+    model, tokenizer = tiny_model("llama")
+    extractor = Extractor(model, tokenizer)
+    plain, owl = (
+        extractor.extract(
+            *personas(6), criterion="wanda", sparsity=0.5, pattern="site", options=options
+        )
+        for options in ({}, {"owl": "0.1", "outlier": "3"})
+    )
+
+    def shares(subnetwork):
+        sums = {0: [0, 0], 1: [0, 0]}
+        for site in extractor.sites:
+            sums[site.layer][0] += subnetwork.config.sites[site.name].pruned
+            sums[site.layer][1] += site.in_features * site.out_features
+        return [pruned / total for pruned, total in sums.values()]
+
+    assert shares(plain) == [0.5, 0.5]
+    assert abs(shares(owl)[0] - shares(owl)[1]) == pytest.approx(0.2, abs=0.002)
+    assert owl.pruned_share == pytest.approx(0.5, abs=0.001)
+    with pytest.raises(OptionError, match="pattern 'row' or 'site', not 'global'"):
+        extractor.extract(*personas(6), criterion="wanda", pattern="global", options={"owl": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ({"layers": "1"}, lambda name: ".1." in name),
+        ({"only": "mlp"}, lambda name: "mlp" in name),
+        ({"layers": "0", "only": "attention"}, lambda name: ".0." in name and "attn" in name),
+    ],
+)
+@pytest.mark.parametrize("criterion", ["wanda", "sparsegpt", "contrastive-taylor"])
+def test_some_layers_or_one_part_only(where, expected, criterion):
+    model, tokenizer = tiny_model("llama")
+    extractor = Extractor(model, tokenizer, general_count=8, **where)
+    got = extractor.extract(
+        *personas(4), criterion=criterion, sparsity=0.1,
+        options={"rounds": 1} if criterion == "contrastive-taylor" else {},
+    )  # fmt: skip
+    assert got.sites
+    assert all(expected(name) for name in got.sites)
+    assert 0 < got.pruned_share <= 0.13
+    with PersonaModel(model, tokenizer) as wearer:
+        wearer.set_persona(wearer.load_persona(got))
+
+
+@pytest.mark.parametrize("criterion", ["set-difference", "contrastive-effect"])
+def test_a_cap_prunes_at_most_what_qualifies(criterion):
+    model, tokenizer = tiny_model("llama")
+    extractor = Extractor(model, tokenizer, general_count=8)
+    few, many, most = (
+        extractor.extract(*personas(6), criterion=criterion, sparsity=share)
+        for share in (0.001, 0.8, 0.9)
+    )
+    assert few.pruned == int(few.total * 0.001 + 1)  # kept is rounded down
+    assert few.pruned < many.pruned < 0.8 * many.total
+    assert same(many, most)
+    assert all(not (few.keep[n] < many.keep[n]).any() for n in few.keep)
+    same_side = personas(6)[0]
+    with pytest.raises(OptionError, match="finds no weight to prune"):
+        extractor.extract(
+            same_side, same_side, criterion=criterion,
+            options={"p": 0.1, "q": 0.1} if criterion == "set-difference" else {},
+        )  # fmt: skip
+    # contrastive-effect does not protect general text by default
+    assert few.config.calibration.general_count == (8 if criterion == "set-difference" else 0)
+
+
+def test_sparsegpt_on_correlated_inputs_of_a_model():
+    """Row counts, N:M, and the same mask through one portion of sites or many."""
+    model, tokenizer = tiny_model("llama")
+    extractor = Extractor(model, tokenizer)
+    target = personas(6)[0]
+    for pattern, sparsity in (("row", 0.25), ("2:4", 0.5)):
+        got = extractor.extract(target, criterion="sparsegpt", sparsity=sparsity, pattern=pattern)
+        for mask in got.keep.values():
+            assert (mask.sum(1) == (1 - sparsity) * mask.shape[1]).all()
+    assert (mask.view(len(mask), -1, 4).sum(2) == 2).all()
+    with pytest.raises(OptionError, match="one site at a time"):
+        extractor.extract(target, criterion="sparsegpt", pattern="global")
+
+
 def test_saved_and_loaded(tmp_path):
     model, tokenizer = tiny_model("gpt2")
     got = extract(model, tokenizer, target="bold", criterion="wanda", limit=4)
@@ -134,6 +257,18 @@ def test_general_text_is_seeded_and_leaves_the_global_state_alone():
     assert first == sample_general(model, tokenizer, count=5, length=16, seed=1)
     assert first != sample_general(model, tokenizer, count=5, length=16, seed=2)
     assert all(8 <= len(text) <= 16 for text in first)
+
+
+def test_general_text_of_a_chat_model_goes_on_after_a_turn():
+    model, tokenizer = tiny_model("llama", chat=True)
+    own = model.generation_config.eos_token_id = tokenizer.eos_token_id
+    texts = sample_general(model, tokenizer, count=64, length=96)
+    assert model.generation_config.eos_token_id == own
+    ended = [text.input_ids for text in texts if own in text.input_ids[:-8]]
+    assert len(ended) > 5
+    for ids in ended:
+        assert len(set(ids[ids.index(own) + 1 :])) > 2  # text, not padding
+    assert all(len(text.input_ids) == 96 for text in texts)
 
 
 def test_given_general_text_is_used(tmp_path):

@@ -11,12 +11,22 @@ from prosopon.subnetwork import Subnetwork
 from tests.subnetwork.making import config
 
 
-def subnetwork(model, name="introvert", *, seed=0, share=0.3, targets=None):
-    """Prune a random ``share`` of the weights of every site that ``targets`` names."""
+def subnetwork(model, name="introvert", *, seed=0, share=0.3, targets=None, ranked=False):
+    """Prune a random ``share`` of the weights of every site that ``targets`` names.
+
+    ``ranked`` adds random levels.
+    """
     sites = find_sites(model, targets=targets)
     generator = torch.Generator().manual_seed(seed)
     keep = {site.name: torch.rand(site.shape, generator=generator) >= share for site in sites}
-    return Subnetwork(keep, config(persona=name, fingerprint=asdict(fingerprint(sites))))
+    levels = None
+    if ranked:
+        levels = {
+            site: torch.randint(256, (int((~mask).sum()),), generator=generator, dtype=torch.uint8)
+            for site, mask in keep.items()
+        }
+    found = asdict(fingerprint(sites))
+    return Subnetwork(keep, config(persona=name, fingerprint=found), levels)
 
 
 def weights(model):

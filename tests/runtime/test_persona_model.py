@@ -138,7 +138,7 @@ def test_a_block_that_is_broken_off_on_entry_returns_to_what_was_worn(model, per
 def test_a_block_that_is_refused_leaves_the_work_of_another_thread(attached, monkeypatch):
     switch = attached.set_persona
 
-    def another_thread_was_faster(name, *, gamma):
+    def another_thread_was_faster(name, **options):
         monkeypatch.undo()
         switch("c")
         raise PersonaError("a switch is under way")

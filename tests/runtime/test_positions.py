@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prosopon.runtime.positions import Positions, read, write
+from prosopon.runtime.positions import Positions, differing, is_among, union
 from tests.subnetwork.making import bool_matrices
 
 
@@ -15,7 +15,7 @@ def flat(mask):
 
 @given(keep=bool_matrices(rows=8, columns=60), data=st.data())
 def test_is_the_set_of_pruned_positions(keep, data):
-    positions = Positions(keep)
+    positions = Positions(~keep)
     expected = flat(keep)
     assert positions.indices().tolist() == expected
     assert positions.indices().dtype == torch.int64
@@ -29,28 +29,35 @@ def test_is_the_set_of_pruned_positions(keep, data):
 @pytest.mark.parametrize("share", [0.0, 0.002, 0.03, 0.032, 0.3, 1.0])
 def test_takes_the_smaller_form(share):
     keep = torch.rand(100, 80, generator=torch.Generator().manual_seed(0)) >= share
-    positions = Positions(keep)
+    positions = Positions(~keep)
     assert positions.nbytes <= min(4 * len(positions), keep.numel() // 8)
     assert positions.indices().tolist() == flat(keep)
     everything = torch.arange(keep.numel())
     assert torch.equal(positions.contains(everything), ~keep.flatten())
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_reads_and_writes_row_major_positions_of_any_layout(turned):
-    stored = torch.arange(12.0).view(4, 3)
-    matrix = stored.T if turned else stored
-    expected = matrix.contiguous().clone()
-    indices = torch.tensor([1, 5, 11])
-    assert torch.equal(read(matrix, indices), expected.view(-1)[indices])
-    write(matrix, indices, torch.tensor([-1.0, -2.0, -3.0]))
-    expected.view(-1)[indices] = torch.tensor([-1.0, -2.0, -3.0])
-    assert torch.equal(matrix, expected)
-    assert stored.data_ptr() == matrix.data_ptr()
+@given(keep=bool_matrices(rows=8, columns=60), data=st.data())
+def test_ranks_count_the_members_before(keep, data):
+    positions = Positions(~keep)
+    members = flat(keep)
+    asked = data.draw(st.lists(st.sampled_from(members))) if members else []
+    ranks = positions.rank(torch.tensor(asked, dtype=torch.int64))
+    assert ranks.tolist() == [members.index(each) for each in asked]
 
 
-def test_reading_copies():
-    matrix = torch.ones(2, 2)
-    values = read(matrix, torch.arange(4))
-    matrix.zero_()
-    assert values.tolist() == [1, 1, 1, 1]
+SHARES = [0.0, 0.002, 0.02, 0.4, 1.0]
+
+
+@pytest.mark.parametrize("other", SHARES)
+@pytest.mark.parametrize("one", SHARES)
+def test_unions_and_differences(one, other):
+    generator = torch.Generator().manual_seed(1)
+    total = 60 * 83
+    ours, theirs = (torch.rand(total, generator=generator) < share for share in (one, other))
+    first, second = Positions(ours), Positions(theirs)
+    assert torch.equal(differing(first, second), (ours ^ theirs).nonzero().squeeze(1))
+    both = union(first.indices(), second.indices(), total)
+    assert torch.equal(both, (ours | theirs).nonzero().squeeze(1))
+    assert torch.equal(Positions.of(both, total).indices(), both)
+    everything = torch.arange(total)
+    assert torch.equal(is_among(first.indices(), everything), ours)

@@ -8,6 +8,7 @@ from prosopon.data import Encoded
 from prosopon.errors import StatisticsError
 from prosopon.models import find_sites
 from prosopon.statistics import (
+    Material,
     Objective,
     fisher_diagonal,
     objective_gradients,
@@ -53,7 +54,7 @@ def test_gradients_against_the_slow_loss(family, objective):
     general = random_examples(4, seed=2)
     reference = torch.linspace(-4, 4, 5)
     got, loss = objective_gradients(
-        model, sites, pairs, general, objective, reference=reference, max_tokens=100
+        model, sites, Material(pairs, reference, general), objective, max_tokens=100
     )
     for site in sites:
         site.weight.requires_grad_(True)
@@ -71,7 +72,9 @@ def test_gradients_do_not_depend_on_batches():
     sites = find_sites(model)
     pairs = list(zip(random_examples(6), random_examples(6, seed=1), strict=True))
     runs = [
-        objective_gradients(model, sites, pairs, [], Objective(), max_tokens=m)[0]
+        objective_gradients(
+            model, sites, Material(pairs, torch.zeros(6)), Objective(), max_tokens=m
+        )[0]
         for m in (1, 4096)
     ]
     for site in sites:
@@ -85,8 +88,12 @@ def test_exchange_flips_the_sign_of_the_bare_log_odds():
     sites = find_sites(model)
     ours, theirs = random_examples(4), random_examples(4, seed=1)
     bare = Objective(0.0, 0.0, "linear")
-    ahead, _ = objective_gradients(model, sites, list(zip(ours, theirs, strict=True)), [], bare)
-    back, _ = objective_gradients(model, sites, list(zip(theirs, ours, strict=True)), [], bare)
+    ahead, back = (
+        objective_gradients(
+            model, sites, Material(list(zip(a, b, strict=True)), torch.zeros(4)), bare
+        )[0]
+        for a, b in ((ours, theirs), (theirs, ours))
+    )
     for site in sites:
         torch.testing.assert_close(ahead[site.name], -back[site.name], rtol=1e-4, atol=1e-6)
 
@@ -101,10 +108,32 @@ def test_pair_log_odds_are_sums_in_the_order_of_the_pairs():
         assert float(value) == pytest.approx(float(ours - theirs), rel=1e-4, abs=1e-3)
 
 
-def test_no_pairs():
+def test_fisher_at_positions_is_a_part_of_the_whole():
+    model, _ = tiny_model("gpt2")
+    sites = find_sites(model)
+    texts = random_examples(3)
+    at = {s.name: torch.tensor([0, 5, s.in_features + 1]) for s in sites}
+    whole = fisher_diagonal(model, sites, texts)
+    part = fisher_diagonal(model, sites, texts, at=at)
+    for site in sites:
+        torch.testing.assert_close(part[site.name], whole[site.name].reshape(-1)[at[site.name]])
+
+
+def test_own_gradients_of_the_user_stay():
     model, _ = tiny_model("llama")
+    sites = find_sites(model)
+    kept = torch.ones_like(sites[0].weight)
+    sites[0].weight.requires_grad_(True)
+    sites[0].weight.grad = kept
+    pairs = list(zip(random_examples(2), random_examples(2, seed=1), strict=True))
+    objective_gradients(model, sites, Material(pairs, torch.zeros(2)), Objective())
+    assert sites[0].weight.grad is kept
+    assert sites[0].weight.requires_grad
+
+
+def test_no_pairs():
     with pytest.raises(StatisticsError, match="no pairs"):
-        objective_gradients(model, find_sites(model), [], [], Objective())
+        Material([], torch.zeros(0))
 
 
 def exact_fisher(model, sites, texts):

@@ -41,8 +41,17 @@ def masks(seed=0, *, share=0.7, shapes=None):
     return {name: torch.rand(shape, generator=generator) < share for name, shape in shapes.items()}
 
 
-def subnetwork(seed=0, **changes):
-    return Subnetwork(masks(seed), config(**changes))
+def levels(keep, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: torch.randint(256, (int((~mask).sum()),), generator=generator).to(torch.uint8)
+        for name, mask in keep.items()
+    }
+
+
+def subnetwork(seed=0, *, ranked=False, **changes):
+    keep = masks(seed)
+    return Subnetwork(keep, config(**changes), levels(keep, seed) if ranked else None)
 
 
 @st.composite

@@ -32,7 +32,10 @@ def test_options_that_no_file_can_hold_are_refused_at_once(options):
     "changes",
     [
         {"surprise": 1},
-        {"format_version": 2},
+        {"format_version": 3},
+        {"format_version": 1, "encoding": "gaps"},
+        {"format_version": 1, "ranked": True},
+        {"encoding": "morse"},
         {"sparsity": math.nan},
         {"fingerprint": {"architecture": "a"}},
         {"sites": {"a": {"shape": [0, 3], "pruned": 0}}},

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,13 +14,25 @@ from hypothesis import strategies as st
 from safetensors import torch as safetensors
 
 from prosopon.errors import SubnetworkError
-from prosopon.subnetwork import CONFIG_NAME, MASKS_NAME, Subnetwork, pack_rows
+from prosopon.subnetwork import CONFIG_NAME, MASKS_NAME, Subnetwork, encode_gaps, pack_rows
 from tests.subnetwork.making import masks, subnetwork
+
+KINDS = {
+    "packed": {"encoding": "packed", "ranked": False},
+    "gaps": {"encoding": "gaps", "ranked": False},
+    "ranked": {"encoding": "gaps", "ranked": True},
+}
+
+
+def save(folder, kind):
+    """Write the folder that a test damages."""
+    made = subnetwork(ranked=KINDS[kind]["ranked"])
+    made.save_pretrained(folder, encoding=KINDS[kind]["encoding"])
 
 
 @pytest.fixture
 def folder(tmp_path):
-    subnetwork().save_pretrained(tmp_path / "folder")
+    save(tmp_path / "folder", "packed")
     return tmp_path / "folder"
 
 
@@ -39,10 +52,10 @@ def replace_masks(folder, tensors):
 
 
 def packed():
-    return {name: pack_rows(mask) for name, mask in masks().items()}
+    return {f"{name}.mask": pack_rows(mask) for name, mask in masks().items()}
 
 
-def assert_refused_or_same(folder):
+def assert_refused_or_same(folder, kind="packed"):
     """Load; True if it was refused."""
     message = None
     try:
@@ -53,14 +66,24 @@ def assert_refused_or_same(folder):
         assert str(folder) in message
         assert "\n" not in message
         return True
-    assert loaded == subnetwork()
+    assert loaded == subnetwork(ranked=KINDS[kind]["ranked"])
     assert loaded.sites == subnetwork().sites
     return False
 
 
-@pytest.mark.parametrize("file", [CONFIG_NAME, MASKS_NAME])
-def test_every_single_byte(folder, file):
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [
+        ("ranked", CONFIG_NAME),
+        ("packed", MASKS_NAME),
+        ("gaps", MASKS_NAME),
+        ("ranked", MASKS_NAME),
+    ],
+)
+def test_every_single_byte(tmp_path, kind, file):
     """Flip one bit of every byte, take every byte out, cut the file at every byte."""
+    folder = tmp_path / "folder"
+    save(folder, kind)
     path = folder / file
     whole = path.read_bytes()
     refused = 0
@@ -72,16 +95,17 @@ def test_every_single_byte(folder, file):
             whole[:at],
         ):
             path.write_bytes(damaged)
-            refused += assert_refused_or_same(folder)
+            refused += assert_refused_or_same(folder, kind)
     if file == MASKS_NAME:
         assert refused == 3 * len(whole)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_any_damage(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("damage")
-    subnetwork().save_pretrained(folder)
+    kind = data.draw(st.sampled_from(sorted(KINDS)))
+    save(folder, kind)
     path = folder / data.draw(st.sampled_from([CONFIG_NAME, MASKS_NAME]))
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
@@ -89,7 +113,7 @@ def test_any_damage(tmp_path_factory, data):
         end = data.draw(st.integers(start, min(start + 8, len(content))))
         content[start:end] = data.draw(st.binary(max_size=8))
     path.write_bytes(content)
-    assert_refused_or_same(folder)
+    assert_refused_or_same(folder, kind)
     shutil.rmtree(folder)
 
 
@@ -98,7 +122,7 @@ def test_any_damage(tmp_path_factory, data):
 def test_damage_inside_the_masks_with_a_checksum_that_fits(tmp_path_factory, data):
     """Bits of a mask may then differ, but what loads agrees with the config about every site."""
     folder = tmp_path_factory.mktemp("hostile")
-    subnetwork().save_pretrained(folder)
+    save(folder, data.draw(st.sampled_from(sorted(KINDS))))
     content = bytearray((folder / MASKS_NAME).read_bytes())
     at = data.draw(st.integers(0, len(content) - 1))
     content[at] ^= data.draw(st.integers(1, 255))
@@ -140,10 +164,10 @@ def test_config_that_is_not_json(folder, content):
         Subnetwork.from_pretrained(folder)
 
 
-@pytest.mark.parametrize("content", ["[]", "null", "{}", '{"format_version": 2}', '"text"'])
+@pytest.mark.parametrize("content", ["[]", "null", "{}", '{"format_version": 3}', '"text"'])
 def test_unknown_version_comes_before_everything_else(folder, content):
     (folder / CONFIG_NAME).write_text(content)
-    with pytest.raises(SubnetworkError, match=r"format_version is .* reads 1; install"):
+    with pytest.raises(SubnetworkError, match=r"format_version is .* reads 1 and 2; install"):
         Subnetwork.from_pretrained(folder)
 
 
@@ -180,7 +204,7 @@ def test_masks_that_are_not_safetensors(folder, content):
 
 def test_a_header_that_promises_more_than_there_is_allocates_nothing(folder):
     huge = {"dtype": "U8", "shape": [1 << 40, 1 << 20], "data_offsets": [0, 1 << 60]}
-    header = json.dumps(dict.fromkeys(masks(), huge)).encode()
+    header = json.dumps(dict.fromkeys(packed(), huge)).encode()
     replace_masks(folder, len(header).to_bytes(8, "little") + header)
     with pytest.raises(SubnetworkError, match="not safetensors"):
         Subnetwork.from_pretrained(folder)
@@ -191,16 +215,49 @@ def test_shapes_that_promise_more_than_there_is_allocate_nothing(folder):
         value["sites"]["model.layers.0.mlp.up"]["shape"] = [1 << 50, 1 << 50]
 
     edit_config(folder, grow)
-    with pytest.raises(SubnetworkError, match=r"site 'model.layers.0.mlp.up' is \[3, 2\] bytes"):
+    with pytest.raises(SubnetworkError, match=r"shapes need .* GB of masks, and this machine has"):
+        Subnetwork.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("kind", ["gaps", "ranked"])
+def test_a_few_bytes_of_gaps_cannot_ask_for_more_memory_than_there_is(tmp_path, kind):
+    """Many sites, each of an allowed size; and one site that is not."""
+    save(tmp_path, kind)
+    count = 5_000
+    empty = encode_gaps(np.empty(0, np.int64), (1 << 15, 1 << 16))
+    sites = {f"{index}": {"shape": [1 << 15, 1 << 16], "pruned": 0} for index in range(count)}
+    tensors = {f"{name}.mask": torch.from_numpy(empty.copy()) for name in sites}
+    if kind == "ranked":
+        tensors |= {f"{name}.levels": torch.zeros(0, dtype=torch.uint8) for name in sites}
+    replace_masks(tmp_path, tensors)
+    edit_config(tmp_path, lambda value: value.update(sites=sites))
+    with pytest.raises(SubnetworkError, match=r"need 10,737.4 GB of masks"):
+        Subnetwork.from_pretrained(tmp_path)
+
+
+def test_one_mask_of_gaps_has_a_limit(tmp_path):
+    save(tmp_path, "gaps")
+    name = "model.layers.0.mlp.up"
+    edit_config(tmp_path, lambda value: value["sites"][name].update(shape=[1 << 16, 1 + (1 << 15)]))
+    with pytest.raises(SubnetworkError, match=f"'{name}': a mask of gaps is damaged: .* bytes for"):
+        Subnetwork.from_pretrained(tmp_path)
+
+
+def test_the_stated_shape_bounds_what_is_allocated(folder):
+    def grow(value):
+        value["sites"]["model.layers.0.mlp.up"]["shape"] = [1000, 1000]
+
+    edit_config(folder, grow)
+    with pytest.raises(SubnetworkError, match=r"mlp.up': \[3, 2\] bytes are no mask of the stated"):
         Subnetwork.from_pretrained(folder)
 
 
 def test_missing_and_extra_sites(folder):
     tensors = packed()
-    tensors["extra"] = torch.zeros(1, 1, dtype=torch.uint8)
-    del tensors["model.layers.0.attn.q"]
+    tensors["extra.mask"] = torch.zeros(1, 1, dtype=torch.uint8)
+    del tensors["model.layers.0.attn.q.mask"]
     replace_masks(folder, tensors)
-    with pytest.raises(SubnetworkError, match=r"sites differ .*: extra, model"):
+    with pytest.raises(SubnetworkError, match=r"sites differ .*: extra.mask, model"):
         Subnetwork.from_pretrained(folder)
 
 
@@ -217,13 +274,40 @@ def test_many_odd_sites_are_counted_not_listed(folder):
 
 def test_shape_dtype_padding_and_count(folder):
     name = "model.layers.0.mlp.up"
+    right = packed()[f"{name}.mask"]
     cases = {
-        r"is \[2, 3\] bytes": packed()[name].T.contiguous(),
-        r"must be uint8 .* not int8": packed()[name].view(torch.int8),
-        "bits set beyond its 10 columns": packed()[name] | 1,
-        r"prunes \d+ weights, not the": packed()[name] ^ 128,
+        r"\[2, 3\] bytes are no mask": right.T.contiguous(),
+        r"must be uint8 .* not int8": right.view(torch.int8),
+        "bits set beyond its 10 columns": right | 1,
+        r"prunes \d+ weights, not the": right ^ 128,
     }
     for message, tensor in cases.items():
-        replace_masks(folder, packed() | {name: tensor.clone()})
+        replace_masks(folder, packed() | {f"{name}.mask": tensor.clone()})
         with pytest.raises(SubnetworkError, match=f"site '{name}'.*{message}"):
             Subnetwork.from_pretrained(folder)
+
+
+def test_levels_that_are_none(tmp_path):
+    save(tmp_path, "ranked")
+    path = tmp_path / MASKS_NAME
+    whole = safetensors.load(path.read_bytes())
+    name = "model.layers.0.mlp.up"
+    right = whole[f"{name}.levels"]
+    for wrong in (right[:-1], right.view(torch.int8), right.view(1, -1)):
+        replace_masks(tmp_path, whole | {f"{name}.levels": wrong.clone()})
+        with pytest.raises(SubnetworkError, match=f"{name}': levels must be uint8 .{len(right)}."):
+            Subnetwork.from_pretrained(tmp_path)
+    del whole[f"{name}.levels"]
+    replace_masks(tmp_path, whole)
+    with pytest.raises(SubnetworkError, match=f"sites differ .*: {name}.levels"):
+        Subnetwork.from_pretrained(tmp_path)
+
+
+def test_gaps_of_another_dtype_or_shape(tmp_path):
+    save(tmp_path, "gaps")
+    whole = safetensors.load((tmp_path / MASKS_NAME).read_bytes())
+    name = "model.layers.0.mlp.up.mask"
+    for wrong in (whole[name].view(torch.int8), whole[name].view(1, -1)):
+        replace_masks(tmp_path, whole | {name: wrong.clone()})
+        with pytest.raises(SubnetworkError, match=r"gaps must be uint8 \[bytes\], not"):
+            Subnetwork.from_pretrained(tmp_path)

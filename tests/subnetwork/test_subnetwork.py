@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 
 from prosopon.errors import SubnetworkError
 from prosopon.subnetwork import CONFIG_NAME, MASKS_NAME, Subnetwork
-from tests.subnetwork.making import bool_matrices, config, masks, subnetwork
-
-GOLDEN = Path(__file__).parent / "golden"
+from tests.subnetwork.making import bool_matrices, config, levels, masks, subnetwork
 
 names = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12
@@ -21,13 +19,21 @@ names = st.text(
 
 
 @settings(max_examples=60, deadline=None)
-@given(keep=st.dictionaries(names, bool_matrices(), min_size=1, max_size=3), persona=names)
-def test_loading_undoes_saving(tmp_path_factory, keep, persona):
+@given(
+    keep=st.dictionaries(names, bool_matrices(), min_size=1, max_size=3),
+    persona=names,
+    encoding=st.sampled_from([None, "packed", "gaps"]),
+    ranked=st.booleans(),
+)
+def test_loading_undoes_saving(tmp_path_factory, keep, persona, encoding, ranked):
     folder = tmp_path_factory.mktemp("round") / "trip"
-    saved = Subnetwork(keep, config(persona=persona))
-    saved.save_pretrained(folder)
+    saved = Subnetwork(keep, config(persona=persona), levels(keep) if ranked else None)
+    saved.save_pretrained(folder, encoding=encoding)
     loaded = Subnetwork.from_pretrained(folder)
     assert loaded == saved
+    assert encoding in (None, loaded.config.encoding)
+    assert (loaded.levels is not None) == loaded.config.ranked == ranked
+    assert loaded.content_hash() == saved.content_hash()
     assert loaded.sites == tuple(keep)
     assert loaded.config == saved.config
     assert loaded.config.checksum
@@ -49,6 +55,10 @@ def test_equality_looks_at_masks_only():
         {"b": torch.ones(1, 1).bool()}, config()
     )
     assert subnetwork() != "a string"
+    assert subnetwork(ranked=True) == subnetwork(ranked=True)
+    assert subnetwork(ranked=True) != subnetwork()
+    other = {name: 255 - found for name, found in levels(masks()).items()}
+    assert subnetwork(ranked=True) != Subnetwork(masks(), config(), other)
     with pytest.raises(TypeError, match="unhashable"):
         hash(subnetwork())
 
@@ -98,21 +108,6 @@ def test_refuses_no_site_and_a_config_of_other_masks():
     extra = masks(1) | {"more": torch.ones(1, 1, dtype=torch.bool)}
     with pytest.raises(SubnetworkError, match="another mask of 'more'"):
         Subnetwork(extra, other)
-
-
-def test_a_folder_of_the_first_format_loads_for_ever():
-    loaded = Subnetwork.from_pretrained(GOLDEN / "v1")
-    assert loaded.keep["model.layers.0.mlp.up"].tolist() == [
-        [True, False, True, True, False, True, True, True, False, True],
-        [False, False, False, False, False, False, False, False, False, False],
-        [True, True, True, True, True, True, True, True, True, True],
-    ]
-    assert loaded.keep["model.layers.0.attn.q"].tolist() == [
-        [True, True, True, True, False, False, False, False],
-        [False, True, False, True, False, True, False, True],
-    ]
-    assert loaded.config.persona == "introvert"
-    assert loaded.config.options == config().options
 
 
 def test_the_package_needs_no_torch_modules():

@@ -8,9 +8,12 @@ import typer
 
 from prosopon.cli.chat import chat
 from prosopon.cli.demo import demo
+from prosopon.cli.export import export
 from prosopon.cli.extract import extract
 from prosopon.cli.inspect import inspect
 from prosopon.cli.listing import criteria, personas
+from prosopon.cli.pack import pack, unpack
+from prosopon.cli.sweep import sweep
 
 app = typer.Typer(
     name="prosopon",
@@ -19,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, extract, chat, inspect, personas, criteria):
+for command in (demo, extract, chat, sweep, export, pack, unpack, inspect, personas, criteria):
     app.command()(command)
 
 

@@ -13,8 +13,8 @@ from prosopon.cli.options import Device, DeviceMap, Dtype, Json, Model, Revision
 from prosopon.errors import OptionError, ProsoponError
 
 HELP = (
-    "/persona NAME wears another persona, /base none, /system TEXT sets a system line, "
-    "/reset forgets the talk, /quit ends"
+    "/persona NAME wears another persona, /base none, /strength 0..1 turns the dial, "
+    "/system TEXT sets a system line, /reset forgets the talk, /quit ends"
 )
 
 
@@ -32,6 +32,9 @@ def chat(
     gamma: Annotated[
         float, typer.Option("--gamma", help="Soft gate: 0 is the whole mask, 1 the base model.")
     ] = 0.0,
+    strength: Annotated[
+        float, typer.Option("--strength", help="Share of the ranking: 1 is the whole mask, 0 none.")
+    ] = 1.0,
     temperature: Annotated[
         float, typer.Option("--temperature", min=0.0, help="0 is greedy.")
     ] = 1.0,
@@ -54,8 +57,10 @@ def chat(
     wearer = PersonaModel(loaded.model, loaded.tokenizer)
     # Named by folder: two masks of one persona may be worn in one talk.
     names = [wearer.load_persona(folder, folder.resolve().name) for folder in persona or ()]
-    wearer.set_persona(names[0] if names else None, gamma=gamma)
-    talk = Talk(wearer, loaded.tokenizer, system, gamma, temperature, max_new_tokens, seed)
+    wearer.set_persona(names[0] if names else None, gamma=gamma, strength=strength)
+    talk = Talk(
+        wearer, loaded.tokenizer, system, gamma, temperature, max_new_tokens, seed, strength
+    )
     if message:
         turns = [{"user": text, "assistant": talk.say(text)} for text in message]
         if as_json:
@@ -79,7 +84,9 @@ class Talk:
         temperature: float,
         max_new_tokens: int,
         seed: int,
+        strength: float = 1.0,
     ) -> None:
+        self.strength = strength
         self.wearer, self.tokenizer, self.system, self.gamma = wearer, tokenizer, system, gamma
         self.temperature, self.max_new_tokens, self.seed = temperature, max_new_tokens, seed
         self.turns: list[tuple[str, str]] = []
@@ -87,7 +94,7 @@ class Talk:
     def say(self, text: str) -> str:
         """Answer ``text`` and remember both."""
         from prosopon.data import Message
-        from prosopon.evaluation.generation import generate_answers
+        from prosopon.runtime.generation import generate_answers
 
         messages = [Message("system", self.system)] if self.system else []
         for asked, told in self.turns:
@@ -114,7 +121,9 @@ class Talk:
         if word == "/quit":
             return False
         if word == "/persona":
-            self.wearer.set_persona(rest.strip(), gamma=self.gamma)
+            self._wear(rest.strip(), self.strength)
+        elif word == "/strength":
+            self._wear(self.wearer.active, _share(rest))
         elif word == "/base":
             self.wearer.disable()
         elif word == "/system":
@@ -124,6 +133,23 @@ class Talk:
         else:
             raise OptionError(f"unknown command {word!r}: {HELP}")
         return True
+
+    def _wear(self, name: str | None, strength: float) -> None:
+        """Wear a persona, and keep the strength for the next one if it can be worn."""
+        self.wearer.set_persona(name, gamma=self.gamma, strength=strength)
+        self.strength = strength
+
+
+def _share(text: str) -> float:
+    """Read a number.
+
+    Raises:
+        OptionError: It is none.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise OptionError(f"/strength needs a number between 0 and 1, not {text!r}") from None
 
 
 def _terminal(talk: Talk) -> None:

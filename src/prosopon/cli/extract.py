@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -16,7 +17,9 @@ from prosopon.cli.options import (
     Dtype,
     Ignore,
     Json,
+    Layers,
     Model,
+    Only,
     Output,
     Revision,
     Seed,
@@ -27,6 +30,7 @@ from prosopon.errors import OptionError
 
 if TYPE_CHECKING:
     from prosopon.data import Scope
+    from prosopon.subnetwork import SubnetworkConfig
 
 _PERSONA = "A bundled persona's name, a file, or hf:org/name."
 
@@ -46,8 +50,13 @@ def extract(
         str, typer.Option("--criterion", "-c", help="See prosopon criteria.")
     ] = "contrastive-taylor",
     sparsity: Annotated[
-        float | None,
-        typer.Option("--sparsity", "-s", help="Share of weights to prune, between 0 and 1."),
+        str | None,
+        typer.Option(
+            "--sparsity",
+            "-s",
+            help="Share of weights to prune, between 0 and 1, or auto: chosen on examples held "
+            "out (contrastive-taylor).",
+        ),
     ] = None,
     pattern: Annotated[
         str | None,
@@ -72,11 +81,33 @@ def extract(
             "--general", help="Text that must not suffer; default sampled from the model."
         ),
     ] = None,
+    protect: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--protect", help=f"Another persona that the mask should leave alone. {_PERSONA}"
+        ),
+    ] = None,
     max_length: Annotated[
         int | None, typer.Option("--max-length", min=8, help="Longest example in tokens.")
     ] = None,
     targets: Targets = None,
     ignore: Ignore = None,
+    layers: Layers = None,
+    only: Only = None,
+    sequential: Annotated[
+        bool,
+        typer.Option(
+            "--sequential",
+            help="Read the model layer by layer from disk, for one larger than memory.",
+        ),
+    ] = False,
+    work_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--work-dir",
+            help="With --sequential: keeps finished layers, so that a killed run goes on.",
+        ),
+    ] = None,
     output: Output = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what --output holds.")] = False,
     seed: Seed = 0,
@@ -88,18 +119,65 @@ def extract(
 ) -> None:
     """Find a persona in a model and write its subnetwork."""
     from prosopon.criteria import CRITERIA
-    from prosopon.extraction import Extractor, resolve_contrast
+    from prosopon.data import load_contrast
+    from prosopon.extraction import (
+        Extractor,
+        SequentialSettings,
+        check_sequential,
+        extract_sequential,
+        resolve_contrast,
+    )
     from prosopon.selection import find_pattern
 
     began = time.perf_counter()
     check_scope(scope)
     CRITERIA.get(criterion).parse_options(key_values(option))
-    find_pattern(pattern or CRITERIA.get(criterion).pattern).share(sparsity, default=0.5)
+    share = parse_sparsity(sparsity)
+    if share != "auto":
+        find_pattern(pattern or CRITERIA.get(criterion).pattern).share(share, default=0.5)
+    if sequential:
+        check_sequential(criterion, pattern, share)
+        refuse(
+            "--sequential",
+            {"--device-map": device_map, "--general": general, "--protect": protect or None},
+        )
+    else:
+        refuse("a run without --sequential", {"--work-dir": work_dir})
     ours, theirs = resolve_contrast(
         target, opposite, criterion=criterion, limit=examples, seed=seed
     )
+    protected = [load_contrast(p, None, limit=examples, seed=seed) for p in protect or ()]
     folder = output or Path("personas") / f"{ours.name}-{criterion}"
     check_output(folder, force)
+    if sequential:
+        settings = SequentialSettings(
+            device=device,
+            dtype=dtype,
+            revision=revision,
+            targets=targets or None,
+            ignore=ignore or (),
+            layers=layers,
+            only=only,
+            scope=cast("Scope | None", scope),
+            seed=seed,
+            max_length=max_length,
+            work_dir=work_dir,
+        )
+        with progress() as report:
+            config = extract_sequential(
+                model,
+                ours,
+                theirs,
+                output=folder,
+                criterion=criterion,
+                sparsity=cast("float | None", share),
+                pattern=pattern,
+                options=key_values(option),
+                settings=settings,
+                report=report,
+            )
+        _finish(folder, config, began, as_json)
+        return
     loaded = load(model, device=device, dtype=dtype, device_map=device_map, revision=revision)
     with progress() as report:
         extractor = Extractor(
@@ -109,6 +187,8 @@ def extract(
             revision=loaded.revision or revision,
             targets=targets or None,
             ignore=ignore or (),
+            layers=layers,
+            only=only,
             scope=cast("Scope | None", scope),
             general=general,
             seed=seed,
@@ -119,21 +199,33 @@ def extract(
             ours,
             theirs,
             criterion=criterion,
-            sparsity=sparsity,
+            sparsity=share,
             pattern=pattern,
             options=key_values(option),
+            protect=protected,
         )
     subnetwork.save_pretrained(folder)
+    _finish(folder, subnetwork.config, began, as_json, subnetwork.compensation is not None)
+
+
+def _finish(
+    folder: Path, config: SubnetworkConfig, began: float, as_json: bool, compensated: bool = False
+) -> None:
+    """Say what was written."""
+    pruned = sum(record.pruned for record in config.sites.values())
+    total = sum(rows * columns for rows, columns in (r.shape for r in config.sites.values()))
     result = {
         "folder": str(folder),
-        "persona": subnetwork.config.persona,
-        "opposite": subnetwork.config.opposite,
-        "criterion": criterion,
-        "sites": len(subnetwork.keep),
-        "pruned": subnetwork.pruned,
-        "total": subnetwork.total,
-        "pruned_share": subnetwork.pruned_share,
+        "persona": config.persona,
+        "opposite": config.opposite,
+        "criterion": config.criterion,
+        "sites": len(config.sites),
+        "pruned": pruned,
+        "total": total,
+        "pruned_share": pruned / total,
+        "compensated": compensated,
         "bytes": sum(file.stat().st_size for file in folder.iterdir()),
+        "auto": config.options.get("auto"),
         "seconds": round(time.perf_counter() - began, 2),
     }
     print_json(result) if as_json else _show(result)
@@ -145,6 +237,27 @@ def check_scope(scope: str | None) -> None:
 
     if scope is not None and scope not in SCOPES:
         raise OptionError(f"unknown scope {scope!r}. Choices: {', '.join(SCOPES)}")
+
+
+def parse_sparsity(given: str | None) -> float | Literal["auto"] | None:
+    """Return what ``--sparsity`` says.
+
+    Raises:
+        OptionError: Neither a number nor ``auto``.
+    """
+    if given is None or given == "auto":
+        return cast('Literal["auto"] | None', given)
+    try:
+        return float(given)
+    except ValueError:
+        raise OptionError(f"--sparsity {given!r}: give a number or 'auto'") from None
+
+
+def refuse(where: str, given: Mapping[str, object]) -> None:
+    """Raise :class:`OptionError` for an option that has no meaning there."""
+    for name, value in given.items():
+        if value is not None:
+            raise OptionError(f"{name} has no meaning in {where}")
 
 
 def check_output(folder: Path, force: bool) -> None:
@@ -165,4 +278,26 @@ def _show(result: dict[str, Any]) -> None:
         soft_wrap=True,
         highlight=False,
     )
+    if auto := result["auto"]:
+        out.print(_chosen(auto), soft_wrap=True, highlight=False)
     out.print(f"written to {result['folder']}", soft_wrap=True, highlight=False, markup=False)
+    if result["compensated"]:
+        out.print(
+            "with new values of the kept weights in compensation.safetensors; chat wears the mask "
+            "alone, prosopon.runtime.Compensated both",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+def _chosen(auto: dict[str, Any]) -> str:
+    """Say in a line what ``--sparsity auto`` chose, and on what grounds."""
+    ratio = auto["chosen"]["perplexity_ratio"]
+    line = f"chose lambda {auto['damage']:g} after {auto['rounds']} rounds: "
+    if auto["share"] is not None:
+        line += f"{auto['share']:.0%} of held-out answers are the persona's "
+        line += f"(base {auto['base_share']:.0%}), "
+    line += f"general perplexity x {ratio:.3f}"
+    if not auto["within_tolerance"]:
+        line += f" [bold yellow]above the tolerance of {1 + auto['tolerance']:g}[/]"
+    return line

@@ -1,4 +1,4 @@
-"""``prosopon inspect``: what a subnetwork's folder holds, or what sites a model has."""
+"""``prosopon inspect``: what a subnetwork's folder or a pack of personas holds."""
 
 from __future__ import annotations
 
@@ -11,27 +11,42 @@ from rich.table import Table
 
 from prosopon.cli.console import out, print_json
 from prosopon.cli.options import Json
+from prosopon.cli.pack import show_pack
 
 
 def inspect(
-    folder: Annotated[Path, typer.Argument(help="Folder of a subnetwork.")],
+    source: Annotated[
+        str, typer.Argument(help="Folder of a subnetwork, an id on the Hub, or a pack.")
+    ],
     as_json: Json = False,
 ) -> None:
-    """Show where a subnetwork came from and where its pruned weights sit."""
+    """Show where a subnetwork came from and where its pruned weights sit; or what a pack holds."""
     from prosopon.subnetwork import Subnetwork
 
-    subnetwork = Subnetwork.from_pretrained(folder)
+    if Path(source).is_file():
+        show_pack(Path(source), as_json)
+        return
+    subnetwork = Subnetwork.from_pretrained(source)
     config = subnetwork.config.model_dump(mode="json")
     summary = {
         "pruned": subnetwork.pruned,
         "total": subnetwork.total,
         "pruned_share": subnetwork.pruned_share,
+        "masks_bytes": _masks_bytes(source),
         "by_layer": _by_layer(subnetwork),
     }
     if as_json:
         print_json({"config": config, "summary": summary})
         return
     _show(config, summary)
+
+
+def _masks_bytes(source: str) -> int | None:
+    """Return the bytes of the file of masks; None for an id on the Hub."""
+    from prosopon.subnetwork import MASKS_NAME
+
+    path = Path(source) / MASKS_NAME
+    return path.stat().st_size if path.is_file() else None
 
 
 def _by_layer(subnetwork: Any) -> list[dict[str, Any]]:
@@ -64,6 +79,8 @@ def _show(config: dict[str, Any], summary: dict[str, Any]) -> None:
         "[bold]pruned",
         f"{summary['pruned']:,} of {summary['total']:,} ({summary['pruned_share']:.3%})",
     )
+    facts.add_row("[bold]strengths", "any from 0 to 1" if config["ranked"] else "one")
+    facts.add_row("[bold]encoding", _size(config, summary))
     out.print(facts)
     table = Table("layer", "role", "pruned", "share")
     for row in summary["by_layer"]:
@@ -74,3 +91,13 @@ def _show(config: dict[str, Any], summary: dict[str, Any]) -> None:
             f"{row['pruned'] / row['total']:.3%}",
         )
     out.print(table)
+
+
+def _size(config: dict[str, Any], summary: dict[str, Any]) -> str:
+    """Return encoding and bytes as one line."""
+    line = f"{config['encoding']}, format version {config['format_version']}"
+    size = summary["masks_bytes"]
+    if size is None:
+        return line
+    each = f", {size / summary['pruned']:.2f} a pruned weight" if summary["pruned"] else ""
+    return f"{line}; {size:,} bytes, {size / summary['total']:.4f} a weight{each}"

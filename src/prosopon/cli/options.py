@@ -36,6 +36,13 @@ Targets = Annotated[
 Ignore = Annotated[
     list[str] | None, typer.Option("--ignore", help="Sites to leave out. May be repeated.")
 ]
+Layers = Annotated[
+    str | None,
+    typer.Option("--layers", help="Decoder layers to use, for instance 2-5,7; the first is 0."),
+]
+Only = Annotated[
+    str | None, typer.Option("--only", help="Use one part of the layers: attention or mlp.")
+]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write.")]
 
 

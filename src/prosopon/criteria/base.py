@@ -2,7 +2,9 @@
 
 To add one, write a file with a frozen dataclass of options and a function
 ``score(inputs, options) -> Tensor`` and register a :class:`Criterion` in ``CRITERIA``; the
-command line, its help and ``prosopon criteria`` read everything from there.
+command line, its help and ``prosopon criteria`` read everything from there. A criterion whose
+mask is no selection over scores (SparseGPT's, which changes weights as it goes) gives ``solve``
+as well.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ from torch import Tensor
 
 from prosopon.errors import OptionError
 from prosopon.registry import Registry
-from prosopon.statistics import ChannelStatistics
+from prosopon.statistics import ChannelStatistics, GramStatistics
 
-Need = Literal["target", "opposite", "gradient", "fisher", "generator"]
+Need = Literal["target", "opposite", "general", "gram", "gradient", "fisher", "generator"]
+Side = Literal["target", "opposite", "general"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,9 @@ class SiteInputs:
         weight: The base weight, canonical ``[out, in]``, float32.
         target: Channel statistics over the target's examples.
         opposite: Channel statistics over the opposite's examples.
+        general: Channel statistics over general text.
+        gram: Gram matrix of the site's input over the target's examples.
+        sparsity: The share asked for, for scores that depend on it.
         gradient: dL/dW of the persona objective, ``[out, in]``, float32.
         fisher: Diagonal Fisher per token on general text, ``[out, in]``, float32.
         generator: Seeded for this site alone.
@@ -38,19 +44,23 @@ class SiteInputs:
     weight: Tensor
     target: ChannelStatistics | None = None
     opposite: ChannelStatistics | None = None
+    general: ChannelStatistics | None = None
+    gram: GramStatistics | None = None
+    sparsity: float | None = None
     gradient: Tensor | None = None
     fisher: Tensor | None = None
     generator: torch.Generator | None = None
 
-    def activations(self, side: Literal["target", "opposite"] = "target") -> ChannelStatistics:
+    def activations(self, side: Side = "target") -> ChannelStatistics:
         """Return one side's statistics.
 
         Raises:
             OptionError: They were not given.
         """
-        found = self.target if side == "target" else self.opposite
+        found: ChannelStatistics | None = getattr(self, side)
         if found is None:
-            raise OptionError(f"this criterion needs statistics of the {side}")
+            what = "general text" if side == "general" else f"the {side}"
+            raise OptionError(f"this criterion needs statistics of {what}")
         return found
 
     def channel(self, values: Tensor) -> Tensor:
@@ -64,6 +74,20 @@ class NoOptions:
 
 
 @dataclass(frozen=True)
+class Solution:
+    """What a criterion that chooses its own mask returns for one site.
+
+    Attributes:
+        keep: Bool ``[out, in]``, True where the weight is kept.
+        values: The weights as they should be to make up for the pruned ones, ``[out, in]``,
+            float32, zero where pruned; None where the kept weights stay as they are.
+    """
+
+    keep: Tensor
+    values: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class Criterion:
     """A registered criterion.
 
@@ -71,12 +95,20 @@ class Criterion:
         name: Registry name.
         summary: One line for ``prosopon criteria``.
         source: Paper and equation, or the design note.
-        score: Pure function to scores ``[out, in]``, float32; the highest are kept.
+        score: Pure function to scores ``[out, in]``, float32; the highest are kept. Under a
+            ``cap``, a score of plus infinity means: never prune.
         needs: What :class:`SiteInputs` must hold.
         options: Frozen dataclass of options, with help in each field's metadata.
         ties: Pure function to a second score that orders weights with equal scores.
         pattern: Default selection pattern.
         sparsity: Default share of weights pruned.
+        general_option: Name of the option that weighs general text; at 0 none is needed.
+        cap: Whether the sparsity is the most that is pruned rather than what is pruned.
+        solve: Pure function ``(inputs, pattern, options)`` to a mask, for a criterion whose
+            mask is no selection over scores; ``inputs.sparsity`` is given. ``score`` then is
+            what it starts from.
+        check: Raises :class:`OptionError` for ``(pattern, sparsity, options)`` that have no
+            meaning together, and says why.
     """
 
     name: str
@@ -88,11 +120,21 @@ class Criterion:
     ties: Callable[[SiteInputs, Any], Tensor] | None = None
     pattern: str = "row"
     sparsity: float = 0.3
+    general_option: str | None = None
+    cap: bool = False
+    solve: Callable[[SiteInputs, str, Any], Solution] | None = None
+    check: Callable[[str, float, Any], None] | None = None
 
     @property
     def contrastive(self) -> bool:
         """Whether it needs an opposite."""
         return bool({"opposite", "gradient"} & self.needs)
+
+    def needs_with(self, options: Any) -> frozenset[Need]:
+        """Return what is needed with these options."""
+        if self.general_option is not None and not getattr(options, self.general_option):
+            return self.needs - {"general"}
+        return self.needs
 
     def parse_options(self, given: Mapping[str, Any]) -> Any:
         """Return the options dataclass for ``given`` (strings are converted).
@@ -131,6 +173,8 @@ def _convert(name: str, value: Any, kind: Any) -> Any:
         if value not in get_args(kind):
             raise OptionError(f"option {name}={value!r}: choose one of {', '.join(get_args(kind))}")
         return value
+    if kind is bool:
+        return _truth(name, value)
     try:
         if kind is int and float(value) != int(float(value)):
             raise ValueError
@@ -140,3 +184,11 @@ def _convert(name: str, value: Any, kind: Any) -> Any:
     if kind is float and not torch.isfinite(torch.tensor(converted)):
         raise OptionError(f"option {name}={value!r} is not finite")
     return converted
+
+
+def _truth(name: str, value: Any) -> bool:
+    known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    text = str(value).lower()
+    if text not in known:
+        raise OptionError(f"option {name}={value!r}: choose true or false")
+    return known[text]

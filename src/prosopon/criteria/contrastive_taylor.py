@@ -14,36 +14,54 @@ from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs, option, requ
 class ContrastiveTaylorOptions:
     """Options of ``contrastive-taylor``."""
 
-    rounds: int = option(20, "rounds of pruning; scores add up, a pruned weight may return")
+    rounds: int = option(48, "rounds of pruning; gains add up, a pruned weight may return")
+    batch: int = option(16, "pairs and general texts whose gradients a round takes")
     beta: float = option(3.0, "weight of the target's own likelihood in the objective")
     general: float = option(3.0, "weight of general text's likelihood in the objective")
-    damage: float = option(30.0, "lambda: weight of the second-order damage to general text")
+    damage: float = option(300.0, "lambda: weight of the second-order damage to general text")
+    protect: float = option(3.0, "weight of the change of protected contrasts (--protect)")
     odds: Literal["shift", "logistic", "linear"] = option(
         "shift",
         "log-odds term: softplus of minus their change against the base in nats an answer; "
         "softplus of minus the margin per token; or minus the margin",
     )
+    tolerance: float = option(
+        0.02, "for --sparsity auto: how much general perplexity may rise, as a share"
+    )
 
     def __post_init__(self) -> None:
-        require(self.rounds >= 1, f"option rounds={self.rounds}: must be at least 1")
-        for name in ("beta", "general", "damage"):
+        for name in ("rounds", "batch"):
+            value = getattr(self, name)
+            require(value >= 1, f"option {name}={value}: must be at least 1")
+        for name in ("beta", "general", "damage", "protect", "tolerance"):
             value = getattr(self, name)
             require(value >= 0, f"option {name}={value}: must not be negative")
 
 
-def contrastive_taylor_score(inputs: SiteInputs, options: ContrastiveTaylorOptions) -> Tensor:
-    """-(w dL/dw - lambda/2 F w^2): the negated gain of pruning, so that the highest are kept.
+def removal_gain(weight: Tensor, gradient: Tensor) -> Tensor:
+    """Return w dL/dw, float32: how much L falls, to first order, when the weight goes."""
+    return weight.float() * gradient.float()
 
-    A weight with a score of zero or more is never pruned: removing it would not pay.
+
+def removal_damage(weight: Tensor, fisher: Tensor) -> Tensor:
+    """Return F w^2 / 2, float32: nats per token of general text lost, to second order."""
+    return 0.5 * fisher * weight.float().square()
+
+
+def contrastive_taylor_score(inputs: SiteInputs, options: ContrastiveTaylorOptions) -> Tensor:
+    """-(w dL/dw - lambda F w^2 / 2): the negated gain of pruning, so that the highest are kept.
+
+    A weight with a score of zero or more is never pruned: removing it would not pay. This is
+    one round; :class:`prosopon.extraction.light.LightPath` adds up the gains of many.
     """
     gradient, fisher = inputs.gradient, inputs.fisher
     require(gradient is not None, "criterion 'contrastive-taylor' needs gradients")
     assert gradient is not None
-    gain = inputs.weight * gradient
+    gain = removal_gain(inputs.weight, gradient)
     if options.damage:
         require(fisher is not None, "option damage needs the Fisher diagonal of general text")
         assert fisher is not None
-        gain = gain - (0.5 * options.damage) * fisher * inputs.weight.square()
+        gain = gain - options.damage * removal_damage(inputs.weight, fisher)
     return -gain
 
 
@@ -57,6 +75,6 @@ CRITERIA.add(
         needs=frozenset({"gradient", "fisher"}),
         options=ContrastiveTaylorOptions,
         pattern="global",
-        sparsity=0.003,
+        sparsity=0.006,
     ),
 )

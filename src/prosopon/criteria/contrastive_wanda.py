@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs, option, require
+from prosopon.criteria.family import FamilyOptions, weight_importance
 from prosopon.criteria.wanda import Variant, WandaOptions, wanda_score
 from prosopon.statistics import ChannelStatistics
 
 
 @dataclass(frozen=True)
-class ContrastiveWandaOptions:
+class ContrastiveWandaOptions(FamilyOptions):
     """Options of ``contrastive-wanda``."""
 
     variant: Variant = option(
@@ -28,15 +29,19 @@ class ContrastiveWandaOptions:
     eps: float = option(1e-8, "added to the denominator of z")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.tau > 0, f"option tau={self.tau}: must be above 0")
         require(self.eps > 0, f"option eps={self.eps}: must be above 0")
 
 
 def contrastive_wanda_score(inputs: SiteInputs, options: ContrastiveWandaOptions) -> Tensor:
-    """|w_ij| * phi(z_j), z the effect size of the target's norms against the opposite's."""
+    """|w_ij| * phi(z_j), z the effect size of the target's norms against the opposite's.
+
+    With ``importance=relative`` RIA's relative importance stands for |w_ij|.
+    """
     z = effect_size(inputs.activations(), inputs.activations("opposite"), options)
     value = torch.relu(z) if options.phi == "relu" else softplus(z / options.tau)
-    return inputs.weight.abs() * inputs.channel(value)
+    return weight_importance(inputs.weight, options.importance) * inputs.channel(value)
 
 
 def effect_size(

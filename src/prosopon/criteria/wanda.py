@@ -7,13 +7,15 @@ from typing import Literal
 
 from torch import Tensor
 
-from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs, option
+from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs, option, require
+from prosopon.criteria.family import FamilyOptions, weight_importance
+from prosopon.statistics import ChannelStatistics
 
 Variant = Literal["paper", "reference"]
 
 
 @dataclass(frozen=True)
-class WandaOptions:
+class WandaOptions(FamilyOptions):
     """Options of ``wanda``."""
 
     variant: Variant = option(
@@ -21,13 +23,28 @@ class WandaOptions:
         "paper: mean absolute activation per token; reference: mean over texts of the L2 norm, "
         "as the released script computes it",
     )
+    alpha: float = option(1.0, "exponent of the activation; RIA takes 0.5")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.alpha >= 0, f"option alpha={self.alpha}: must not be negative")
 
 
 def wanda_score(inputs: SiteInputs, options: WandaOptions) -> Tensor:
-    """|w_ij| * A_j, with A_j = E|h_j| over the target's tokens (paper) or the mean norm."""
+    """|w_ij| * A_j, with A_j = E|h_j| over the target's tokens (paper) or the mean norm.
+
+    With ``importance=relative`` and ``alpha=0.5`` it is RIA.
+    """
     statistics = inputs.activations()
     activation = statistics.mean_abs if options.variant == "paper" else statistics.norm_mean
-    return inputs.weight.abs() * inputs.channel(activation)
+    if options.alpha != 1.0:
+        activation = activation**options.alpha
+    return weight_importance(inputs.weight, options.importance) * inputs.channel(activation)
+
+
+def plain_wanda(inputs: SiteInputs, statistics: ChannelStatistics) -> Tensor:
+    """|w_ij| * E|h_j| over any side's tokens, ``[out, in]``, float32."""
+    return inputs.weight.abs() * inputs.channel(statistics.mean_abs)
 
 
 CRITERIA.add(

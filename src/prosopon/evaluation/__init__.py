@@ -8,7 +8,7 @@ from prosopon.evaluation.choice import (
     choice_rates,
     score_answers,
 )
-from prosopon.evaluation.generation import generate_answers
+from prosopon.evaluation.grammar_meter import GrammarMeter
 from prosopon.evaluation.grammar_tasks import (
     CHOICE_KINDS,
     ChoiceKind,
@@ -19,24 +19,40 @@ from prosopon.evaluation.grammar_tasks import (
     neutral_accuracy,
     neutral_items,
 )
+from prosopon.evaluation.measures import MEASURES, Effort, Measures, Meter, perplexity, worn
+from prosopon.evaluation.pair_meter import PairMeter
+from prosopon.evaluation.splits import Split, draw, split_contrast
+from prosopon.runtime.generation import continue_texts, generate_answers
 
 __all__ = [
     "ARMS",
     "CHOICE_KINDS",
+    "MEASURES",
     "AnswerScore",
     "ArmResult",
     "ArmRunner",
     "ChoiceItem",
     "ChoiceKind",
     "ChoiceRates",
+    "Effort",
     "FreeText",
+    "GrammarMeter",
+    "Measures",
+    "Meter",
+    "PairMeter",
     "Sizes",
+    "Split",
     "choice_items",
     "choice_rates",
+    "continue_texts",
+    "draw",
     "free_prompts",
     "free_text",
     "generate_answers",
     "neutral_accuracy",
     "neutral_items",
+    "perplexity",
     "score_answers",
+    "split_contrast",
+    "worn",
 ]

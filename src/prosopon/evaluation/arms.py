@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,6 @@ from prosopon.data import load_persona
 from prosopon.data.bundled import opposite
 from prosopon.data.grammar import load_world, prompt_line
 from prosopon.evaluation.choice import ChoiceRates, choice_rates
-from prosopon.evaluation.generation import generate_answers
 from prosopon.evaluation.grammar_tasks import (
     CHOICE_KINDS,
     ChoiceKind,
@@ -23,8 +21,9 @@ from prosopon.evaluation.grammar_tasks import (
     neutral_accuracy,
     neutral_items,
 )
+from prosopon.evaluation.measures import worn
 from prosopon.extraction import Extractor
-from prosopon.runtime import PersonaModel
+from prosopon.runtime.generation import generate_answers
 from prosopon.subnetwork import Subnetwork
 
 ARMS = ("base", "prompt", "random", "wanda", "contrastive-wanda", "contrastive-taylor")
@@ -143,7 +142,7 @@ class ArmRunner:
         subnetwork = self._subnetwork(persona, arm) if arm in MASKS else None
         seconds = time.perf_counter() - began
         model, tokenizer = self.extractor.model, self.extractor.tokenizer
-        with self._worn(subnetwork):
+        with worn(model, tokenizer, subnetwork):
             answers = generate_answers(
                 model, tokenizer, self.questions(persona, system=system), seed=self.seed
             )
@@ -178,15 +177,3 @@ class ArmRunner:
         )
         self.subnetworks[persona, arm] = subnetwork
         return subnetwork
-
-    @contextmanager
-    def _worn(self, subnetwork: Subnetwork | None) -> Iterator[None]:
-        if subnetwork is None:
-            yield
-            return
-        wearer = PersonaModel(self.extractor.model, self.extractor.tokenizer)
-        try:
-            with wearer.persona(wearer.load_persona(subnetwork)):
-                yield
-        finally:
-            wearer.close()

@@ -19,7 +19,7 @@ from prosopon.data.grammar import (
     question,
 )
 from prosopon.evaluation.choice import ChoiceItem
-from prosopon.evaluation.generation import generate_answers
+from prosopon.runtime.generation import generate_answers
 
 ChoiceKind = Literal["sentences", "values", "forms"]
 CHOICE_KINDS: tuple[ChoiceKind, ...] = ("sentences", "values", "forms")
@@ -79,13 +79,18 @@ def _new_answer(pole: Pole, kind: ChoiceKind, rng: random.Random) -> str:
 
 
 def free_prompts(
-    pole: str, count: int, *, seed: int = 0, system: str | None = None
+    pole: str,
+    count: int,
+    *,
+    seed: int = 0,
+    system: str | None = None,
+    split: Literal["held_out", "train"] = "held_out",
 ) -> list[tuple[Message, ...]]:
-    """Return held-out questions of the pole's axis."""
+    """Return questions of the pole's axis, by default with held-out templates and values."""
     world = load_world()
     axis = world.axes[world.pole(pole).axis]
     rngs = (random.Random(f"free/{seed}/{axis.name}/{index}") for index in range(count))
-    return [_prompt(question(axis, "held_out", rng), system) for rng in rngs]
+    return [_prompt(question(axis, split, rng), system) for rng in rngs]
 
 
 def free_text(answers: Sequence[str], target: str, opposite: str) -> FreeText:

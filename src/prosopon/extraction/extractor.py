@@ -3,95 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from prosopon.criteria import CRITERIA, Criterion, SiteInputs
-from prosopon.data import (
-    SCOPES,
-    Encoded,
-    Persona,
-    Scope,
-    encode_all,
-    load_contrast,
-    load_persona,
-)
+from prosopon.criteria import CRITERIA, Criterion
+from prosopon.data import Persona, Scope
 from prosopon.errors import OptionError
-from prosopon.extraction.general import sample_general
+from prosopon.extraction.collector import Collector
 from prosopon.extraction.grouping import groups_for
-from prosopon.extraction.pairs import pair_examples
+from prosopon.extraction.light import LightMaker, LightMask
 from prosopon.extraction.provenance import Calibration, describe
-from prosopon.extraction.rounds import Report, prune_in_rounds
-from prosopon.models import Site, check_finite, find_sites, fingerprint
-from prosopon.selection import Scored, find_pattern, select_each
-from prosopon.statistics import Statistics, collect_statistics, fisher_diagonal
-from prosopon.subnetwork import Subnetwork
+from prosopon.extraction.scored import Evidence, Masked, scored_mask, solved_mask
+from prosopon.models import Site
+from prosopon.selection import find_pattern
+from prosopon.statistics import Grams, collect_grams
+from prosopon.subnetwork import Compensation, Subnetwork
 
-Source = str | Path | Persona
+Sparsity = float | Literal["auto"]
+Contrast = tuple[Persona, Persona]
 
 
-class Extractor:
-    """Extracts subnetworks from one model and keeps what several extractions share.
+class Extractor(Collector):
+    """Extracts subnetworks from one model.
 
-    Statistics of a persona, sampled general text and the Fisher diagonal are computed once.
-
-    Args:
-        model: A Hugging Face causal LM. Its weights are as before after every call.
-        tokenizer: Its (fast) tokenizer.
-        name: Model id or path, recorded in every subnetwork.
-        revision: Hub revision, recorded.
-        targets: Patterns of sites to use; default all Linear layers but embeddings and head.
-        ignore: Patterns of sites to leave out.
-        scope: ``"response"`` or ``"all"``; default ``"response"``, or ``"all"`` for
-            ``variant="reference"``, which counts every token.
-        general: Texts that a mask must not damage; default: sampled from the model itself.
-        general_count: How many texts to sample.
-        seed: Seeds whatever is drawn.
-        max_length: Longest example in tokens; longer ones lose their beginning.
-        report: Called with (stage, done, total) while work goes on.
-
-    Raises:
-        SiteError: No sites, or unsupported ones.
-        ModelError: NaN or infinite weights.
+    Made like :class:`Collector`, whose statistics, general text and Fisher diagonal it shares
+    between extractions. The model's weights are as before after every call.
     """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        tokenizer: Any,
-        *,
-        name: str = "",
-        revision: str | None = None,
-        targets: Sequence[str] | None = None,
-        ignore: Sequence[str] = (),
-        scope: Scope | None = None,
-        general: Source | None = None,
-        general_count: int = 128,
-        seed: int = 0,
-        max_length: int | None = None,
-        report: Report | None = None,
-    ) -> None:
-        self.model, self.tokenizer = model, tokenizer
-        config = getattr(model, "config", None)
-        self.name = name or getattr(config, "name_or_path", "") or type(model).__name__
-        if scope is not None and scope not in SCOPES:
-            raise OptionError(f"unknown scope {scope!r}. Choices: {', '.join(SCOPES)}")
-        self.revision, self.seed = revision, seed
-        self.scope = scope
-        self.sites = find_sites(model, targets=targets, ignore=ignore)
-        check_finite(self.sites)
-        self.fingerprint = fingerprint(self.sites)
-        self.max_length = max_length or getattr(config, "max_position_embeddings", None)
-        self.general_source, self.general_count = general, general_count
-        self.report = report
-        self._statistics: dict[tuple[str, str], Statistics] = {}
-        self._general: list[Encoded] | None = None
-        self._fisher: dict[str, Tensor] | None = None
 
     def extract(
         self,
@@ -99,9 +38,10 @@ class Extractor:
         opposite: Persona | None = None,
         *,
         criterion: str = "contrastive-taylor",
-        sparsity: float | None = None,
+        sparsity: Sparsity | None = None,
         pattern: str | None = None,
         options: Mapping[str, Any] | None = None,
+        protect: Sequence[Contrast] = (),
     ) -> Subnetwork:
         """Extract the target's subnetwork.
 
@@ -111,10 +51,13 @@ class Extractor:
             criterion: A name from ``prosopon criteria``.
             sparsity: Share of weights (for ``channels`` and ``heads``: of those) to prune, in
                 (0, 1); default the criterion's own, or what the pattern fixes. For
-                ``contrastive-taylor`` the most that may be pruned.
+                ``contrastive-taylor`` the most that may be pruned, or ``"auto"``: budget, rounds
+                and lambda are chosen on a part of the examples that is held out.
             pattern: Selection pattern: ``row``, ``site``, ``global``, n:m such as ``2:4``,
                 ``channels`` or ``heads``; default the criterion's own.
             options: Options of the criterion.
+            protect: Contrasts that the mask should leave as they are; for criteria that read
+                gradients.
 
         Raises:
             UnknownNameError: No such criterion or pattern.
@@ -124,13 +67,28 @@ class Extractor:
         """
         chosen = CRITERIA.get(criterion)
         parsed = chosen.parse_options(options or {})
-        kind = pattern or chosen.pattern
-        share = find_pattern(kind).share(sparsity, chosen.sparsity)
+        kind, light = pattern or chosen.pattern, "gradient" in chosen.needs
+        if sparsity == "auto" and not light:
+            raise OptionError(
+                f"criterion {criterion!r} has no sparsity 'auto': give a number; only "
+                f"{', '.join(_gradient_criteria())} can choose"
+            )
+        share: Sparsity = "auto"
+        if sparsity != "auto":
+            share = find_pattern(kind).share(sparsity, chosen.sparsity)
+        if protect and not light:
+            raise OptionError(
+                f"criterion {criterion!r} cannot protect other personas; only "
+                f"{', '.join(_gradient_criteria())} can"
+            )
         if chosen.contrastive and opposite is None:
             raise OptionError(f"criterion {criterion!r} needs an opposite: give --opposite")
         reference = getattr(parsed, "variant", "") == "reference"
         scope: Scope = self.scope or ("all" if reference else "response")
-        if "gradient" in chosen.needs:
+        if share != "auto" and chosen.check is not None:
+            chosen.check(kind, share, parsed)
+        levels, told, values = None, dict[str, Any](), dict[str, Tensor]()
+        if light:
             if kind != "global":
                 raise OptionError(
                     f"criterion {criterion!r} ranks all weights together: pattern 'global' only, "
@@ -141,60 +99,35 @@ class Extractor:
                     f"criterion {criterion!r} reads answers only: scope 'response', not 'all'"
                 )
             assert opposite is not None
-            keep = self._light_mask(chosen, parsed, target, opposite, share)
+            made = self._light_mask(parsed, target, opposite, share, protect)
+            keep, levels, told = made.keep, made.levels, made.report
+            if share == "auto":
+                share = sum(map(len, levels.values())) / sum(m.numel() for m in keep.values())
         else:
-            keep = self._scored_mask(chosen, parsed, target, opposite, share, kind, scope)
-        needs_general = "gradient" in chosen.needs
+            assert share != "auto"
+            find = self._scored_mask if chosen.solve is None else self._solved_mask
+            found = find(chosen, parsed, target, opposite, share, kind, scope)
+            keep, values = found.keep, found.values
+        needs_general = bool({"gradient", "general"} & chosen.needs_with(parsed))
         calibration = Calibration(
             target=target,
             opposite=opposite if chosen.contrastive else None,
             general_count=len(self.general()) if needs_general else 0,
-            scope="response" if needs_general else scope,
+            scope="response" if light else scope,
         )
+        recorded = dataclasses.asdict(parsed)
+        if told:
+            recorded["auto"] = told
+        if protect:
+            recorded["protected"] = [ours.name for ours, _ in protect]
         config = describe(
-            keep, calibration, chosen, dataclasses.asdict(parsed), kind, share, self.seed,
+            keep, calibration, chosen, recorded, kind, share, self.seed,
             model=self.name, revision=self.revision, fingerprint=self.fingerprint,
         )  # fmt: skip
-        return Subnetwork(keep, config)
-
-    def statistics(self, persona: Persona, scope: Scope = "response") -> Statistics:
-        """Return a persona's statistics, collected once per content and scope."""
-        key = (persona.content_hash(), scope)
-        if key not in self._statistics:
-            self._statistics[key] = collect_statistics(
-                self.model,
-                self.sites,
-                self._encode(persona, scope),
-                scope=scope,
-                source=key[0],
-                progress=self._counter(f"reading {persona.name}", len(persona)),
-            )
-        return self._statistics[key]
-
-    def general(self) -> list[Encoded]:
-        """Return general text: the given one, or text sampled from the model (once)."""
-        if self._general is None:
-            if self.general_source is None:
-                self._say("sampling general text", 0, 1)
-                self._general = sample_general(
-                    self.model, self.tokenizer, count=self.general_count, seed=self.seed
-                )
-                self._say("sampling general text", 1, 1)
-            else:
-                source = self.general_source
-                persona = source if isinstance(source, Persona) else load_persona(str(source))
-                self._general = self._encode(persona, "all")
-        return self._general
-
-    def fisher(self) -> dict[str, Tensor]:
-        """Return the Fisher diagonal on general text (once)."""
-        if self._fisher is None:
-            texts = self.general()
-            progress = self._counter("measuring damage", len(texts))
-            self._fisher = fisher_diagonal(
-                self.model, self.sites, texts, seed=self.seed, progress=progress
-            )
-        return self._fisher
+        subnetwork = Subnetwork(keep, config, levels)
+        if values:
+            subnetwork.compensation = Compensation.of(keep, values)
+        return subnetwork
 
     def _scored_mask(
         self,
@@ -205,140 +138,64 @@ class Extractor:
         sparsity: float,
         pattern: str,
         scope: Scope,
-    ) -> dict[str, Tensor]:
-        groups = groups_for(pattern, sparsity, self.model, self.sites)
-        ours = self.statistics(target, scope) if "target" in criterion.needs else None
-        theirs = None
-        if "opposite" in criterion.needs and opposite is not None:
-            theirs = self.statistics(opposite, scope)
+    ) -> Masked:
+        groups = groups_for(pattern, sparsity, self.model, self.sites)  # refuses before reading
+        evidence = Evidence(
+            target=self.statistics(target, scope) if "target" in criterion.needs else None,
+            opposite=self.statistics(opposite, scope)
+            if "opposite" in criterion.needs and opposite is not None
+            else None,
+            general=self.general_statistics()
+            if "general" in criterion.needs_with(options)
+            else None,
+        )
+        return scored_mask(
+            self.sites, criterion, options, evidence, sparsity, pattern, self.seed, groups
+        )
 
-        def score(site: Site) -> Scored:
-            inputs = SiteInputs(
-                weight=site.matrix().float(),
-                target=ours[site.name] if ours else None,
-                opposite=theirs[site.name] if theirs else None,
-                generator=_generator(self.seed, site.name),
-            )
-            ties = criterion.ties(inputs, options) if criterion.ties is not None else None
-            return Scored(site.name, criterion.score(inputs, options), ties)
+    def _solved_mask(
+        self,
+        criterion: Criterion,
+        options: Any,
+        target: Persona,
+        _opposite: Persona | None,
+        sparsity: float,
+        pattern: str,
+        scope: Scope,
+    ) -> Masked:
+        encoded = self.encode(target, scope)
 
-        # One site's scores at a time: they are as large as the model.
-        kept = select_each(map(score, self.sites), sparsity, pattern=pattern, groups=groups)
-        return {name: mask.cpu() for name, mask in kept.items()}
+        def grams(sites: Sequence[Site]) -> Grams:
+            return collect_grams(
+                self.model, sites, encoded, scope=scope, source=target.content_hash(),
+                progress=self._counter(f"reading {target.name}", len(encoded)),
+            )  # fmt: skip
+
+        return solved_mask(self.sites, criterion, options, grams, sparsity, pattern, self.report)
 
     def _light_mask(
-        self, criterion: Criterion, options: Any, target: Persona, opposite: Persona, share: float
-    ) -> dict[str, Tensor]:
-        examples = pair_examples(target.examples, opposite.examples)
-        ours = encode_all(
-            [pair[0] for pair in examples], self.tokenizer, max_length=self.max_length
-        )
-        theirs = encode_all(
-            [pair[1] for pair in examples], self.tokenizer, max_length=self.max_length
-        )
-        total = sum(site.out_features * site.in_features for site in self.sites)
-        rounds = prune_in_rounds(
+        self,
+        options: Any,
+        target: Persona,
+        opposite: Persona,
+        sparsity: Sparsity,
+        protect: Sequence[Contrast],
+    ) -> LightMask:
+        maker = LightMaker(
             self.model,
+            self.tokenizer,
             self.sites,
-            criterion,
-            options,
-            list(zip(ours, theirs, strict=True)),
-            self.general() if options.general else [],
-            self.fisher() if options.damage else {},
-            int(share * total),
-            self.report,
+            general=self.general(),
+            held_out=self.held_out,
+            fisher=self.fisher_at,
+            max_length=self.max_length,
+            max_tokens=self.max_tokens,
+            seed=self.seed,
+            report=self.report,
         )
-        return rounds.keep
-
-    def _encode(self, persona: Persona, scope: Scope) -> list[Encoded]:
-        return encode_all(persona.examples, self.tokenizer, scope=scope, max_length=self.max_length)
-
-    def _counter(self, stage: str, total: int) -> Any:
-        done = 0
-
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            self._say(stage, done, total)
-
-        return advance
-
-    def _say(self, stage: str, done: int, total: int) -> None:
-        if self.report is not None:
-            self.report(stage, done, total)
+        protected = [(ours.examples, theirs.examples) for ours, theirs in protect]
+        return maker.make(target.examples, opposite.examples, options, sparsity, protected)
 
 
-def extract(
-    model: nn.Module,
-    tokenizer: Any,
-    *,
-    target: Source,
-    opposite: Source | None = None,
-    criterion: str = "contrastive-taylor",
-    sparsity: float | None = None,
-    pattern: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    limit: int | None = 128,
-    **settings: Any,
-) -> Subnetwork:
-    """Extract one persona's subnetwork from a model.
-
-    Args:
-        model: A Hugging Face causal LM; its weights are as before afterwards.
-        tokenizer: Its tokenizer.
-        target: A bundled persona's name, a file, ``hf:org/name``, or a ``Persona``.
-        opposite: The same for the opposite; where it is missing, the target's examples must
-            say which answer does not match, and those answers are the opposite.
-        criterion: A name from ``prosopon criteria``.
-        sparsity: Share of weights to prune; default the criterion's own.
-        pattern: Selection pattern; see :meth:`Extractor.extract`.
-        options: Options of the criterion.
-        limit: Most examples of each side, drawn with the seed.
-        settings: Further settings of :class:`Extractor`.
-
-    Raises:
-        ProsoponError: See :class:`Extractor` and :meth:`Extractor.extract`.
-    """
-    extractor = Extractor(model, tokenizer, **settings)
-    ours, theirs = resolve_contrast(
-        target, opposite, criterion=criterion, limit=limit, seed=extractor.seed
-    )
-    return extractor.extract(
-        ours, theirs, criterion=criterion, sparsity=sparsity, pattern=pattern, options=options
-    )
-
-
-def resolve_contrast(
-    target: Source,
-    opposite: Source | None,
-    *,
-    criterion: str,
-    limit: int | None = None,
-    seed: int = 0,
-) -> tuple[Persona, Persona | None]:
-    """Return target and opposite as personas; the opposite only where the criterion needs one.
-
-    Raises:
-        DataError: A source cannot be read, or an opposite is needed and cannot be made.
-    """
-    if isinstance(target, Persona):
-        if opposite is None and CRITERIA.get(criterion).contrastive:
-            return target, target.opposite()
-        return target, _load(opposite, limit, seed)
-    if isinstance(opposite, Persona):
-        return load_persona(str(target), limit=limit, seed=seed), opposite
-    if opposite is None and not CRITERIA.get(criterion).contrastive:
-        return load_persona(str(target), limit=limit, seed=seed), None
-    other = None if opposite is None else str(opposite)
-    return load_contrast(str(target), other, limit=limit, seed=seed)
-
-
-def _load(source: Source | None, limit: int | None, seed: int) -> Persona | None:
-    if source is None or isinstance(source, Persona):
-        return source
-    return load_persona(str(source), limit=limit, seed=seed)
-
-
-def _generator(seed: int, site: str) -> torch.Generator:
-    digest = hashlib.sha256(f"{seed}/{site}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+def _gradient_criteria() -> list[str]:
+    return [name for name, criterion in CRITERIA.items() if "gradient" in criterion.needs]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,20 +35,46 @@ class Fingerprint:
     weights: str
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a fingerprint reads of one site.
+
+    Attributes:
+        out_features: Rows.
+        in_features: Columns.
+        signs: The sampled sign bits, packed.
+    """
+
+    out_features: int
+    in_features: int
+    signs: bytes
+
+
 def fingerprint(sites: Iterable[Site]) -> Fingerprint:
     """Return the fingerprint of a model's sites, in whatever order they come.
 
     Reads the live weights. A weight that prosopon prunes keeps its sign (it becomes -0.0), so
     the fingerprint is the same while a persona is worn.
     """
-    ordered = sorted(sites, key=lambda site: site.name)
-    shapes = [[site.name, site.out_features, site.in_features] for site in ordered]
+    return fingerprint_of({site.name: sample_signs(site.matrix()) for site in sites})
+
+
+def fingerprint_of(samples: Mapping[str, Sample]) -> Fingerprint:
+    """Return the fingerprint of samples by site name; they may be taken one site at a time."""
+    ordered = sorted(samples)
+    shapes = [[name, samples[name].out_features, samples[name].in_features] for name in ordered]
     weights = hashlib.sha256()
-    for site in ordered:
+    for name in ordered:
         # The zero byte cannot occur in a name, so names and bits cannot run together.
-        weights.update(site.name.encode() + b"\0" + _sign_bits(site.matrix()))
+        weights.update(name.encode() + b"\0" + samples[name].signs)
     architecture = hashlib.sha256(json.dumps(shapes, separators=(",", ":")).encode())
     return Fingerprint(architecture.hexdigest(), weights.hexdigest())
+
+
+def sample_signs(matrix: torch.Tensor) -> Sample:
+    """Return shape and packed sign bits of evenly strided elements of a ``[out, in]`` matrix."""
+    rows, columns = matrix.shape
+    return Sample(rows, columns, _sign_bits(matrix))
 
 
 def _sign_bits(matrix: torch.Tensor) -> bytes:

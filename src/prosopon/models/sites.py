@@ -71,6 +71,7 @@ def find_sites(
     *,
     targets: Sequence[str] | None = None,
     ignore: Sequence[str] = (),
+    in_memory: bool = True,
 ) -> list[Site]:
     """Return the sites of a model in module order.
 
@@ -79,6 +80,7 @@ def find_sites(
         targets: Patterns of the sites wanted (see :func:`prosopon.models.matching.select`);
             None means all of them. The head and the embeddings are left out even if matched.
         ignore: Patterns of the sites to leave dense.
+        in_memory: Refuse sites on the meta device; False where weights are loaded later.
 
     Returns:
         At least one site.
@@ -91,7 +93,8 @@ def find_sites(
     candidates = dict(_candidates(model))
     heads = _heads(model, candidates)
     selected = matching.select(candidates, targets=targets, ignore=ignore)
-    sites = [_site(name, candidates[name]) for name in selected if name not in heads]
+    wanted = [name for name in selected if name not in heads]
+    sites = [_site(name, candidates[name], in_memory) for name in wanted]
     if not sites:
         raise SiteError(_nothing_left(model, candidates, heads))
     _refuse_shared_memory(model, sites)
@@ -148,14 +151,14 @@ def _heads(model: nn.Module, candidates: Mapping[str, object]) -> set[str]:
     }
 
 
-def _site(name: str, item: nn.Module | nn.Parameter) -> Site:
+def _site(name: str, item: nn.Module | nn.Parameter, in_memory: bool) -> Site:
     """Make a site of a candidate, or refuse it."""
     if isinstance(item, nn.Parameter):
         raise SiteError(
             f"{name!r} holds fused experts (shape {list(item.shape)}), which are not supported "
             "yet; leave them dense with ignore=['*experts*'] (--ignore '*experts*')"
         )
-    _refuse_unusable(name, item)
+    _refuse_unusable(name, item, in_memory)
     weight = cast(nn.Parameter, item.weight)
     transposed = _is_conv1d(item)
     out_features, in_features = weight.T.shape if transposed else weight.shape
@@ -163,12 +166,12 @@ def _site(name: str, item: nn.Module | nn.Parameter) -> Site:
     return Site(name, item, transposed, out_features, in_features, layer, role)
 
 
-def _refuse_unusable(name: str, module: nn.Module) -> None:
+def _refuse_unusable(name: str, module: nn.Module, in_memory: bool) -> None:
     """Refuse weights that are packed, quantised, computed on the fly or not in memory."""
     weight = getattr(module, "weight", None)
     if not isinstance(weight, torch.Tensor) or hasattr(module, "qweight"):
         found = f"packed by {type(module).__name__}"
-    elif weight.is_meta:
+    elif weight.is_meta and in_memory:
         raise SiteError(
             f"site {name!r} has no weights in memory (meta device): load the whole model, "
             "without offloading to CPU or disk"

@@ -1,8 +1,31 @@
 """The runtime: wearing personas on a live model, with the way back always open."""
 
 from prosopon.runtime.backends import BACKENDS, Backend
+from prosopon.runtime.compensation import Compensated
 from prosopon.runtime.functional import FunctionalBackend
+from prosopon.runtime.gating import Gating
+from prosopon.runtime.generation import continue_texts, generate_answers
 from prosopon.runtime.inplace import InplaceBackend
+from prosopon.runtime.looks import BASE, BlendMode, Look, Part, Wearable
+from prosopon.runtime.mbti import POLES, TYPES, compose
 from prosopon.runtime.persona_model import PersonaModel
 
-__all__ = ["BACKENDS", "Backend", "FunctionalBackend", "InplaceBackend", "PersonaModel"]
+__all__ = [
+    "BACKENDS",
+    "BASE",
+    "POLES",
+    "TYPES",
+    "Backend",
+    "BlendMode",
+    "Compensated",
+    "FunctionalBackend",
+    "Gating",
+    "InplaceBackend",
+    "Look",
+    "Part",
+    "PersonaModel",
+    "Wearable",
+    "compose",
+    "continue_texts",
+    "generate_answers",
+]

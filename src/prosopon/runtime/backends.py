@@ -9,27 +9,33 @@ from torch import Tensor
 
 from prosopon.models import Site
 from prosopon.registry import Registry
+from prosopon.runtime.gating import Gating
+from prosopon.runtime.looks import Look
 
 
 class Backend(Protocol):
-    """Makes the sites of one model compute with the weights of a persona.
+    """Makes the sites of one model compute with the weights of a look.
 
-    A pruned weight w counts as w * gamma, computed in the weight's dtype; every other weight
-    counts as it is. The base weights must be recoverable bit for bit at every moment, also when
-    any call was left by an exception. Calls never overlap.
+    A weight w counts as w * gate (:mod:`prosopon.runtime.looks`), computed in float32 at least
+    and rounded to the weight's dtype; every other weight counts as it is. The base weights must
+    be recoverable bit for bit at every moment, also when any call was left by an exception.
+    Calls never overlap.
     """
 
-    def load(self, name: str, keep: Mapping[str, Tensor]) -> None:
+    def load(
+        self, name: str, keep: Mapping[str, Tensor], levels: Mapping[str, Tensor] | None = None
+    ) -> None:
         """Take in a persona: bool [out, in] masks of some of the sites, True where kept.
 
-        Sites without a mask stay dense. May be called while another persona is worn.
+        Sites without a mask stay dense. ``levels`` is the ranking, uint8 [pruned] of every
+        mask. May be called while another persona is worn.
         """
 
     def unload(self, name: str) -> None:
         """Forget a persona that is not worn."""
 
-    def wear(self, name: str, gamma: float, checkpoint: Callable[[], None]) -> None:
-        """Change from whatever is worn to a loaded persona.
+    def wear(self, look: Look, checkpoint: Callable[[], None]) -> None:
+        """Change from whatever is worn to a look of loaded personas.
 
         Calls ``checkpoint`` now and then, at moments when it may raise. If this raises, the
         caller calls :meth:`restore`.
@@ -40,6 +46,9 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Return to the base model and leave no trace of the backend on it."""
+
+    def gating(self, look: Look, site: Site) -> Gating | None:
+        """Return the gates that a look of loaded personas gives a site; None for none."""
 
 
 BackendFactory = Callable[[Sequence[Site]], Backend]

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from prosopon.models import Site
 from prosopon.runtime.backends import BACKENDS
+from prosopon.runtime.gating import Gating
+from prosopon.runtime.looks import STEPS, Look
 
 
 @BACKENDS.register("functional")
@@ -17,7 +19,7 @@ class FunctionalBackend:
     """Computes the output of every masked site a second time, with its weights gated.
 
     Slow, and simple enough to be believed: the oracle that the other backends are tested
-    against. Needs a matrix of bools for every site of every persona.
+    against. Needs two matrices of bytes for every site of every persona.
 
     Args:
         sites: The sites of one model. They get a forward hook that :meth:`close` removes.
@@ -25,34 +27,44 @@ class FunctionalBackend:
 
     def __init__(self, sites: Sequence[Site]) -> None:
         self._sites = list(sites)
+        # The first step of the dial that prunes a weight, int16 [out, in]; 0 for never.
         self._personas: dict[str, dict[str, Tensor]] = {}
-        self._worn: dict[str, Tensor] = {}
-        self._gamma = 1.0
+        self._gates: dict[str, Tensor] = {}
         # First among the hooks, so that those of others see the masked output.
         self._hooks = [
             site.module.register_forward_hook(self._hook(site), prepend=True) for site in sites
         ]
 
-    def load(self, name: str, keep: Mapping[str, Tensor]) -> None:
+    def load(
+        self, name: str, keep: Mapping[str, Tensor], levels: Mapping[str, Tensor] | None = None
+    ) -> None:
         """Move the masks beside the weights; see :class:`Backend`."""
-        self._personas[name] = {
-            site.name: keep[site.name].to(site.weight.device)
-            for site in self._sites
-            if site.name in keep
-        }
+        self._personas[name] = {}
+        for site in self._sites:
+            if site.name in keep:
+                since = torch.zeros(site.shape, dtype=torch.int16)
+                # Level l is pruned at more than l steps, so from step l + 1 on.
+                first = 1 if levels is None else levels[site.name].short() + 1
+                since[~keep[site.name]] = first
+                self._personas[name][site.name] = since.to(site.weight.device)
 
     def unload(self, name: str) -> None:
         """Forget a persona; see :class:`Backend`."""
         del self._personas[name]
 
-    def wear(self, name: str, gamma: float, checkpoint: Callable[[], None]) -> None:
-        """Let the hooks compute with a persona from now on; see :class:`Backend`."""
-        checkpoint()
-        self._worn, self._gamma = self._personas[name], gamma
+    def wear(self, look: Look, checkpoint: Callable[[], None]) -> None:
+        """Let the hooks compute with a look from now on; see :class:`Backend`."""
+        gates = {}
+        for site in self._sites:
+            checkpoint()
+            matrix = self._matrix(look, site)
+            if matrix is not None:
+                gates[site.name] = matrix
+        self._gates = gates
 
     def restore(self) -> None:
         """Let the hooks do nothing from now on; see :class:`Backend`."""
-        self._worn, self._gamma = {}, 1.0
+        self._gates = {}
 
     def close(self) -> None:
         """Remove the hooks; see :class:`Backend`."""
@@ -60,14 +72,37 @@ class FunctionalBackend:
         for hook in self._hooks:
             hook.remove()
 
+    def gating(self, look: Look, site: Site) -> Gating | None:
+        """Return the gates of a site; see :class:`Backend`."""
+        matrix = self._matrix(look, site)
+        if matrix is None:
+            return None
+        flat = matrix.flatten()
+        indices = (flat != 1.0).nonzero().squeeze(1)
+        return Gating(len(flat), indices, flat[indices]) if len(indices) else None
+
+    def _matrix(self, look: Look, site: Site) -> Tensor | None:
+        """Return the gate of every weight, float64 [out, in]; None where no part has a mask."""
+        matrix = None
+        for name, steps, gate in look:
+            since = self._personas[name].get(site.name)
+            if since is not None:
+                if matrix is None:
+                    matrix = torch.ones(site.shape, dtype=torch.float64, device=since.device)
+                matrix[(since > 0) & (since <= min(steps, STEPS))] *= gate
+        return matrix
+
     def _hook(self, site: Site) -> Callable[[nn.Module, tuple[Any, ...], Any], Tensor | None]:
         def recompute(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor | None:
-            keep = self._worn.get(site.name)
-            if keep is None:
+            gates = self._gates.get(site.name)
+            if gates is None:
                 return None
             # The live parameter, not the detached matrix: gradients still reach it.
             weight = site.oriented(site.weight)
-            gated = torch.where(keep.to(weight.device), weight, weight * self._gamma)
+            wide = torch.promote_types(weight.dtype, torch.float32)
+            gates = gates.to(weight.device)
+            product = (weight.to(wide) * gates.to(wide)).to(weight.dtype)
+            gated = torch.where(gates == 1.0, weight, product)
             bias = cast(Tensor | None, module.bias)
             return nn.functional.linear(inputs[0], gated, bias)
 

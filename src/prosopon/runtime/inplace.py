@@ -1,171 +1,270 @@
-"""The in-place backend: writes the live weights, and only where two personas differ.
+"""The in-place backend: writes the live weights, and only where two looks differ.
 
-The way back is a journal. Every site keeps the originals of all its weights that may differ
-from the base, as entries of (positions, values). An entry is put into the journal before the
-first write that it covers and taken out after the last, each time by one assignment. So at
-every moment, also in the middle of a switch, writing all entries back gives the base bit for
+The way back: the originals of every weight that any loaded persona prunes are kept apart from
+the moment the persona is loaded (:mod:`prosopon.runtime.originals`), and nothing else is ever
+written. Before the first write of a switch the backend notes where it comes from and where it
+goes, and before the first write into a site that it has reached this site. So at every moment,
+also in the middle of a switch, writing the originals of both looks back gives the base bit for
 bit, and doing it twice does no harm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prosopon.models import Site
 from prosopon.runtime.backends import BACKENDS
-from prosopon.runtime.positions import Positions, read, write
+from prosopon.runtime.gating import Gating, Mask, combine, compare, gated
+from prosopon.runtime.homes import Home, equal, write
+from prosopon.runtime.looks import BASE, Look
+from prosopon.runtime.originals import Originals
+from prosopon.runtime.patches import PatchCache, Step
+from prosopon.runtime.positions import Positions
 
-
-class _Entry(NamedTuple):
-    """Originals of some weights of a site; ``values[i]`` belongs to ``indices()[i]``."""
-
-    indices: Callable[[], Tensor]
-    values: Tensor
-
-
-@dataclass
-class _SiteState:
-    """What is written into one site.
-
-    Attributes:
-        pruned: The positions that are gated now; None on the base.
-        gamma: The gate that is written there.
-        journal: Originals of everything that may differ from the base. Between switches one
-            entry for ``pruned``.
-    """
-
-    pruned: Positions | None = None
-    gamma: float = 1.0
-    journal: tuple[_Entry, ...] = ()
+_CACHE = 1 << 30
 
 
 @BACKENDS.register("inplace")
 class InplaceBackend:
     """Gates weights in the live tensors, whose memory stays where it is.
 
-    A switch reads and writes what the masks of the two personas name, and writes only what
-    differs between them. The originals of the worn persona's weights take the memory of as
-    many weights.
+    A switch writes only what differs between two looks. What that is, is worked out the first
+    time and kept: a repeated switch does nothing but write. Between two light personas that
+    share nothing, it goes by way of the base, so that a hundred personas need a hundred kept
+    patches and not one for every pair.
 
-    A gated weight is w * gamma with its sign kept, also for gamma 0: a pruned negative weight
+    A gated weight is w * gate with its sign kept, also for gate 0: a pruned negative weight
     is -0.0. It adds nothing, and the fingerprint of the model, which reads signs, stays.
+
+    The base weights may be changed from outside while no persona is worn; that is noticed at
+    the weights that the next switch writes, and the originals are read anew.
 
     Args:
         sites: The sites of one model, with finite weights.
+        cache_bytes: Most memory for kept patches; default as much as the sites' weights take,
+            and at most 1 GiB.
     """
 
-    def __init__(self, sites: Sequence[Site]) -> None:
-        self._sites = {site.name: site for site in sites}
-        self._states = {site.name: _SiteState() for site in sites}
-        self._personas: dict[str, dict[str, Positions]] = {}
-        self._settled = True  # False while states and weights may disagree
+    def __init__(self, sites: Sequence[Site], *, cache_bytes: int | None = None) -> None:
+        self._sites = list(sites)
+        self._numbers = {site.name: number for number, site in enumerate(sites)}
+        self._homes = [Home(site) for site in sites]
+        self._originals = [Originals.none(home.total, home.weight) for home in self._homes]
+        self._personas: dict[str, dict[str, Mask]] = {}
+        self._heavy: set[str] = set()
+        own = sum(home.weight.nbytes for home in self._homes)
+        self._cache = PatchCache(min(own, _CACHE) if cache_bytes is None else cache_bytes)
+        self._look: Look = BASE  # what the weights are, or were before an unfinished switch
+        self._goal: Look = BASE  # where an unfinished switch was going
+        self._reached: list[int] = []  # the sites into which it may have written
+        self._settled = True  # False while the weights may not be those of the look
+        self._bind()
 
-    def load(self, name: str, keep: Mapping[str, Tensor]) -> None:
-        """Note the pruned positions; reads no weight. See :class:`Backend`."""
-        self._personas[name] = {
-            site: Positions(keep[site]).to(self._sites[site].weight.device)
-            for site in self._sites
-            if site in keep
-        }
+    def load(
+        self, name: str, keep: Mapping[str, Tensor], levels: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Note the pruned positions and keep their originals; see :class:`Backend`."""
+        self._ready()
+        masks = {}
+        for number, home in enumerate(self._homes):
+            site = self._sites[number].name
+            if site not in keep:
+                continue
+            ranks = None if levels is None else levels[site]
+            masks[site] = Mask(Positions(~keep[site]), ranks).to(home.weight.device)
+            # Whatever is gated now is known already, so what is read here is the base.
+            self._originals[number] = self._originals[number].grown(
+                masks[site].positions, home.read
+            )
+        self._personas[name] = masks
+        if not all(mask.positions.is_list for mask in masks.values()):
+            self._heavy.add(name)
 
     def unload(self, name: str) -> None:
-        """Forget a persona; see :class:`Backend`."""
-        del self._personas[name]
+        """Forget a persona, and originals that no other one needs; see :class:`Backend`."""
+        self._ready()
+        masks = self._personas.pop(name)
+        self._heavy.discard(name)
+        self._cache.drop(name)
+        for site in masks:
+            number = self._numbers[site]
+            others = [m[site].positions for m in self._personas.values() if site in m]
+            self._originals[number] = self._originals[number].kept(others)
 
-    def wear(self, name: str, gamma: float, checkpoint: Callable[[], None]) -> None:
-        """Write what differs between the worn persona and this one; see :class:`Backend`."""
-        if not self._settled:  # an earlier restore failed; states cannot be built upon
-            self.restore()
-        persona = self._personas[name]
-        self._settled = False
-        for site, state in self._states.items():
-            checkpoint()
-            self._switch(self._sites[site], state, persona.get(site), gamma)
-        self._settled = True
+    def wear(self, look: Look, checkpoint: Callable[[], None]) -> None:
+        """Write what differs between the worn look and this one; see :class:`Backend`."""
+        self._ready()
+        if look == self._look:
+            return
+        if self._direct(look):
+            self._travel(look, checkpoint, frozenset())
+        else:
+            gated_before = self._travel(BASE, checkpoint, frozenset())
+            self._travel(look, checkpoint, gated_before)
 
     def restore(self) -> None:
-        """Write all originals back; see :class:`Backend`."""
+        """Write originals back; see :class:`Backend`."""
+        if self._settled and self._bound():
+            if self._look:
+                self._travel(BASE, lambda: None, frozenset())
+            return
         self._settled = False
-        for name, state in self._states.items():
-            _write_back(self._sites[name], state)
-        self._settled = True
+        self._bind()
+        for number, home in enumerate(self._homes):
+            for look in (self._look, self._goal) if number in self._reached else (self._look,):
+                gating = self.gating(look, home.site)
+                if gating is not None:
+                    indices = gating.indices()
+                    values = self._originals[number].at(indices)
+                    write(home.flat, *home.outward(home.offsets(indices), values))
+        self._arrive(BASE)
 
     def close(self) -> None:
-        """Write all originals back; see :class:`Backend`."""
+        """Write originals back; see :class:`Backend`."""
         self.restore()
 
-    def _switch(
-        self, site: Site, state: _SiteState, target: Positions | None, gamma: float
-    ) -> None:
-        """Bring one site from its state to the target's gate."""
-        if gamma == 1.0 or target is None or not len(target):
-            _write_back(site, state)
-        elif state.pruned is None:
-            _gate_base(site, state, target, gamma)
-        elif state.pruned is target:
-            _change_gate(site, state, target, gamma)
+    def gating(self, look: Look, site: Site) -> Gating | None:
+        """Return the gates of a site; see :class:`Backend`."""
+        parts = [
+            (masks[site.name], part.steps, part.gate)
+            for part in look
+            if len((masks := self._personas[part.name]).get(site.name, Mask(_NONE)).positions)
+        ]
+        return combine(parts) if parts else None
+
+    def _ready(self) -> None:
+        """Finish what an earlier call could not, and notice a model that was moved or cast."""
+        if not self._settled or not self._bound():
+            self.restore()
+
+    def _bound(self) -> bool:
+        """Tell whether all weights still lie where they lay."""
+        return [each["weight"].data_ptr() for each in self._parameters] == self._pointers
+
+    def _bind(self) -> None:
+        """Find the weights in memory, and take along what is known about them."""
+        self._homes = [Home(site) for site in self._sites]
+        self._originals = [
+            known.to(home.weight) for known, home in zip(self._originals, self._homes, strict=True)
+        ]
+        for masks in self._personas.values():
+            for site, mask in masks.items():
+                masks[site] = mask.to(self._homes[self._numbers[site]].weight.device)
+        self._cache.clear()
+        # Looked up anew in the modules each time: a parameter can be exchanged for another.
+        self._parameters = [
+            cast(dict[str, nn.Parameter], site.module._parameters) for site in self._sites
+        ]
+        self._pointers = [home.weight.data_ptr() for home in self._homes]
+        self._counted = [h.weight for h in self._homes if not h.weight.is_inference()]
+
+    def _direct(self, goal: Look) -> bool:
+        """Tell whether to write a difference rather than to go by way of the base.
+
+        By way of the base writes all weights of both, which is hardly more for light masks.
+        """
+        start = self._look
+        if not start or not goal or self._cache.get(start, goal) is not None:
+            return True
+        names = [part.name for look in (start, goal) for part in look]
+        return len(set(names)) < len(names) or not self._heavy.isdisjoint(names)
+
+    def _travel(
+        self, goal: Look, checkpoint: Callable[[], None], trusted: frozenset[int]
+    ) -> frozenset[int]:
+        """Go from the worn look to another and return the numbers of the sites written.
+
+        The sites in ``trusted`` are known to be on the base if they are fresh.
+        """
+        start, reached = self._look, list[int]()
+        known = self._cache.get(start, goal)
+        steps = known.steps if known else self._steps(start, goal)
+        keeper = None if known else _Keeper(self._cache.limit)
+        self._reached, self._goal, self._settled = reached, goal, False
+        for step in steps:
+            checkpoint()
+            if step.fresh and step.home not in trusted:
+                step = self._believed(step, start, goal)
+            reached.append(step.home)
+            write(step.flat, step.offsets, step.after)
+            if keeper is not None:
+                keeper.add(step)
+        if self._counted:  # NumPy's writes are not counted, and autograd must hear of them
+            torch.autograd.graph.increment_version(self._counted)
+        if keeper is not None and keeper.fits:
+            self._keep(start, goal, keeper.steps)
+        written = known.homes if known else frozenset(reached)
+        self._arrive(goal)
+        return written
+
+    def _arrive(self, look: Look) -> None:
+        self._look = self._goal = look
+        self._reached, self._settled = [], True
+
+    def _steps(self, start: Look, goal: Look) -> Iterator[Step]:
+        """Work out what differs, one site at a time."""
+        for number in range(len(self._sites)):
+            step = self._step(number, start, goal)
+            if step is not None:
+                yield step
+
+    def _step(self, number: int, start: Look, goal: Look) -> Step | None:
+        """Work out what differs in one site; None if nothing does."""
+        home = self._homes[number]
+        before, after = self.gating(start, home.site), self.gating(goal, home.site)
+        if before is None and after is None:
+            return None
+        change = compare(before, after)
+        if not len(change.indices):
+            return None
+        values = self._originals[number].at(change.indices)
+        old, new = gated(values, change.before), gated(values, change.after)
+        offsets = home.offsets(change.indices)
+        written = home.outward(offsets, old, new)
+        return Step(number, home.flat, before is None, *written)
+
+    def _believed(self, step: Step, start: Look, goal: Look) -> Step:
+        """Return the step, or another one if the base weights are no longer what they were."""
+        if equal(step.flat[step.offsets], step.before):
+            return step
+        home = self._homes[step.home]
+        self._originals[step.home] = self._originals[step.home].renewed(home.read)
+        self._cache.clear()
+        renewed = self._step(step.home, start, goal)
+        assert renewed is not None  # the same positions, other values
+        return renewed
+
+    def _keep(self, start: Look, goal: Look, steps: list[Step]) -> None:
+        """Keep a patch and its way back."""
+        gated_after = {
+            step.home for step in steps if self.gating(goal, self._sites[step.home]) is not None
+        }
+        back = [
+            step._replace(fresh=step.home not in gated_after, before=step.after, after=step.before)
+            for step in steps
+        ]
+        self._cache.put(start, goal, steps, back)
+
+
+class _Keeper:
+    """Collects steps as long as they fit into memory."""
+
+    def __init__(self, limit: int) -> None:
+        self.steps: list[Step] = []
+        self.fits, self._left = True, limit
+
+    def add(self, step: Step) -> None:
+        """Collect a step, or let all go if they are too many."""
+        self._left -= step.nbytes
+        self.fits = self._left >= 0
+        if self.fits:
+            self.steps.append(step)
         else:
-            _exchange(site, state, state.pruned, target, gamma)
+            self.steps.clear()
 
 
-def _write_back(site: Site, state: _SiteState) -> None:
-    """Return a site to the base, from any moment of any change."""
-    for entry in state.journal:
-        _write(site, entry.indices(), entry.values)
-    state.journal = ()
-    state.pruned, state.gamma = None, 1.0
-
-
-def _gate_base(site: Site, state: _SiteState, target: Positions, gamma: float) -> None:
-    """Gate the target's weights of a site that is on the base."""
-    indices = target.to(site.weight.device).indices()
-    values = read(site.matrix(), indices)
-    state.journal = (_Entry(target.indices, values),)
-    _write(site, indices, values * gamma)
-    state.pruned, state.gamma = target, gamma
-
-
-def _change_gate(site: Site, state: _SiteState, target: Positions, gamma: float) -> None:
-    """Write another gate to the weights that are gated already."""
-    if gamma != state.gamma:
-        (entry,) = state.journal
-        _write(site, entry.indices(), entry.values.to(site.weight) * gamma)
-        state.gamma = gamma
-
-
-def _exchange(
-    site: Site, state: _SiteState, worn: Positions, target: Positions, gamma: float
-) -> None:
-    """Go from one set of gated weights to another: write only where weights change."""
-    (before,) = state.journal
-    held = before.values.to(site.weight)  # the model may have been moved or cast since
-    old, new = before.indices(), target.to(before.values.device).indices()
-    stays, known = target.contains(old), worn.contains(new)
-    # Both lists ascend, so the held positions come in the same order in both.
-    entering = new[~known]
-    originals = read(site.matrix(), entering)
-    values = torch.empty(len(new), dtype=originals.dtype, device=originals.device)
-    values[known], values[~known] = held[stays], originals
-
-    state.journal = (before, _Entry(lambda: entering, originals))
-    _write(site, old[~stays], held[~stays])
-    _write(site, entering, originals * gamma)
-    if gamma != state.gamma:
-        _write(site, old[stays], held[stays] * gamma)
-    state.journal = (_Entry(target.indices, values),)
-    state.pruned, state.gamma = target, gamma
-
-
-def _write(site: Site, indices: Tensor, values: Tensor) -> None:
-    """Write into the live weight, wherever the model has been moved since."""
-    weight = site.weight
-    if not len(indices):
-        return
-    # Works on weights made under inference_mode, too, and whatever mode the caller is in.
-    with torch.inference_mode(weight.is_inference()), torch.no_grad():
-        write(site.matrix(), indices.to(weight.device), values.to(weight))
+_NONE = Positions(torch.zeros(0, dtype=torch.bool))

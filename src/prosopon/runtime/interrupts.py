@@ -37,9 +37,11 @@ class DeferredInterrupts:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # The handler may have installed another one when it was called; that one stays.
-        if self._handler is not None and signal.getsignal(signal.SIGINT) == self._record:
-            signal.signal(signal.SIGINT, self._handler)
+        if self._handler is not None:
+            found = signal.signal(signal.SIGINT, self._handler)
+            # The handler may have installed another one when it was called; that one stays.
+            if found != self._record:
+                signal.signal(signal.SIGINT, found)
         self.deliver()
 
     def deliver(self) -> None:

@@ -1,14 +1,14 @@
-"""The persona model: one resident base model that wears one persona at a time."""
+"""The persona model: one resident base model that wears personas, blends and mixed batches."""
 
 from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, Self, cast
 
 from torch import nn
 
@@ -17,16 +17,12 @@ from prosopon.models import Site, check_finite, find_sites
 from prosopon.runtime.attachment import claim, release
 from prosopon.runtime.backends import BACKENDS, Backend
 from prosopon.runtime.interrupts import DeferredInterrupts
+from prosopon.runtime.looks import BlendMode, Wearable, Worn, blended, single
 from prosopon.runtime.matching import check_belongs
+from prosopon.runtime.mixed import MixedBatch
 from prosopon.subnetwork import Subnetwork, SubnetworkConfig
 
-
-class _Worn(NamedTuple):
-    name: str | None
-    gamma: float
-
-
-_BASE = _Worn(None, 1.0)
+_BASE = Worn()
 
 
 class PersonaModel:
@@ -35,7 +31,10 @@ class PersonaModel:
     A call that changes what is worn either succeeds, or is refused (a
     :class:`~prosopon.errors.ProsoponError`: nothing has changed), or is broken off by another
     exception or Ctrl-C: then the base model is back before the exception arrives. Between
-    calls what :attr:`active` and :attr:`gamma` say is what the weights are.
+    calls what :attr:`active`, :attr:`gamma`, :attr:`strength` and :attr:`blend` say is what the
+    weights are.
+
+    Rows of one batch can wear different personas: :meth:`mixed`.
 
     Only switches are protected against each other: two threads that switch at once get a
     :class:`~prosopon.errors.PersonaError`, but a forward pass that runs in one thread while
@@ -83,6 +82,8 @@ class PersonaModel:
             release(self.sites)
             raise
         self._configs: dict[str, SubnetworkConfig] = {}
+        self._ranked: set[str] = set()
+        self._mixed: MixedBatch | None = None
         self._worn = _BASE
         self._closed = False
         self._lock = threading.Lock()
@@ -97,13 +98,23 @@ class PersonaModel:
 
     @property
     def active(self) -> str | None:
-        """Name of the persona that is worn; None for the base model."""
-        return self._worn.name
+        """What is worn: a persona's name, a blend in words; None for the base model."""
+        return self._worn.title
 
     @property
     def gamma(self) -> float:
-        """Gate of the pruned weights: 0 for the hard mask, 1 for the base model."""
+        """Gate of the worn persona's weights: 0 for the hard mask, 1 for the base model."""
         return self._worn.gamma
+
+    @property
+    def strength(self) -> float:
+        """Share of the worn persona's ranking that is pruned; 1 is the whole mask."""
+        return self._worn.strength
+
+    @property
+    def blend(self) -> dict[str, float] | None:
+        """Weights of the worn blend by persona; None if none is worn."""
+        return None if self._worn.blend is None else dict(self._worn.blend)
 
     def config(self, name: str) -> SubnetworkConfig:
         """Return the provenance of a loaded persona.
@@ -137,12 +148,14 @@ class PersonaModel:
                 raise PersonaError(
                     f"persona {name!r} is loaded already; unload it first, or give another name"
                 )
-            self._backend.load(name, source.keep)
+            self._backend.load(name, source.keep, source.levels)
             self._configs[name] = source.config
+            if source.levels is not None:
+                self._ranked.add(name)
         return name
 
     def unload_persona(self, name: str) -> None:
-        """Forget a persona; if it is worn, the base model comes back first.
+        """Forget a persona; if it is worn, also in a blend, the base model comes back first.
 
         Raises:
             UnknownNameError: It is not loaded.
@@ -150,41 +163,69 @@ class PersonaModel:
         """
         with self._exclusively() as interrupts:
             self._check_loaded(name)
-            if name == self._worn.name:
+            if name in self._worn.names:
                 self._switch(_BASE, interrupts)
-            del self._configs[name]
             self._backend.unload(name)
+            del self._configs[name]
+            self._ranked.discard(name)
 
-    def set_persona(self, name: str | None, *, gamma: float = 0.0) -> None:
+    def set_persona(self, name: str | None, *, gamma: float = 0.0, strength: float = 1.0) -> None:
         """Wear a persona, instead of whatever is worn.
 
         Args:
             name: A loaded persona; None for the base model.
             gamma: Soft gate in [0, 1]: a pruned weight w counts as w * gamma. 0 is the hard
                 mask, 1 exactly the base model.
+            strength: Share of the persona's ranking that is pruned, in [0, 1]: 0 is the base
+                model, 1 the whole mask; every strength prunes what the lower ones prune, and
+                more. It has 256 steps.
 
         Raises:
             UnknownNameError: The persona is not loaded.
-            OptionError: ``gamma`` is outside [0, 1].
-            PersonaError: A switch is under way, or the model is closed.
+            OptionError: ``gamma`` or ``strength`` is outside [0, 1].
+            PersonaError: A strength below 1 of a persona without a ranking; a switch or a mixed
+                batch is under way; or the model is closed.
         """
-        if not 0.0 <= gamma <= 1.0:
-            raise OptionError(f"gamma {gamma}: must lie between 0 and 1")
         with self._exclusively() as interrupts:
-            if name is not None:
-                self._check_loaded(name)
-            self._switch(_BASE if name is None else _Worn(name, float(gamma)), interrupts)
+            self._switch(self._single(name, gamma, strength), interrupts)
+
+    def set_blend(self, weights: Mapping[str, float], *, mode: BlendMode = "auto") -> None:
+        """Wear several personas at once, instead of whatever is worn.
+
+        With ``mode="strength"`` a persona of weight w prunes the share w of its ranking, and
+        what any of them prunes is pruned. With ``mode="gate"`` its pruned weights are multiplied
+        by 1 - w, where several prune the same weight by all their gates. ``auto`` takes the
+        first for personas with a ranking and the second for the others. Weights need not add
+        up to 1; a weight of 1 is the whole mask, 0 nothing.
+
+        Args:
+            weights: Weight in [0, 1] of every persona, for instance
+                ``{"introvert": 0.7, "thinking": 0.3}``, or
+                :func:`~prosopon.runtime.compose` ``("INTJ")``.
+            mode: ``auto``, ``strength`` or ``gate``.
+
+        Raises:
+            UnknownNameError: A persona is not loaded.
+            OptionError: No persona, a weight outside [0, 1], or an unknown mode.
+            PersonaError: ``mode="strength"`` and a weight below 1 of a persona without a
+                ranking; a switch or a mixed batch is under way; or the model is closed.
+        """
+        with self._exclusively() as interrupts:
+            self._switch(self._blended(weights, mode), interrupts)
 
     @contextmanager
-    def persona(self, name: str | None, *, gamma: float = 0.0) -> Iterator[Self]:
+    def persona(
+        self, name: str | None, *, gamma: float = 0.0, strength: float = 1.0
+    ) -> Iterator[Self]:
         """Wear a persona inside a with block.
 
         Afterwards, also after an exception, what was worn before is worn again; the base model
-        if that persona has been unloaded inside the block.
+        if a persona of it has been unloaded inside the block.
 
         Args:
             name: See :meth:`set_persona`.
             gamma: See :meth:`set_persona`.
+            strength: See :meth:`set_persona`.
 
         Raises:
             ProsoponError: See :meth:`set_persona`.
@@ -192,15 +233,52 @@ class PersonaModel:
         before, refused = self._worn, False
         try:
             try:
-                self.set_persona(name, gamma=gamma)
+                self.set_persona(name, gamma=gamma, strength=strength)
             except ProsoponError:
                 refused = True  # nothing has changed, so there is nothing to undo
                 raise
             yield self
         finally:
-            if not refused and not self._closed:
-                again = before if before.name in self._configs else _BASE
-                self.set_persona(again.name, gamma=again.gamma)
+            if not refused:
+                self._wear_again(before)
+
+    @contextmanager
+    def mixed(self, rows: Sequence[Wearable], *, copies: int = 1) -> Iterator[Self]:
+        """Let every row of a batch wear a persona of its own inside a with block.
+
+        The weights are those of the base meanwhile: a forward pass computes all rows at once
+        and then takes off, row by row, what the row's persona prunes. That costs a
+        multiplication and 8 bytes for every pruned weight and row, so it is for light masks.
+        Afterwards what was worn before is worn again.
+
+        Args:
+            rows: For every row of the batch a persona's name, a blend as weights by name (see
+                :meth:`set_blend`), or None for the base model.
+            copies: How many rows of the batch stand for each of these, beside each other, as
+                the beams of a generation do.
+
+        Raises:
+            UnknownNameError: A persona is not loaded.
+            OptionError: No rows, or ``copies`` below 1.
+            PersonaError: A persona prunes experts; a switch or another mixed batch is under
+                way; the model is closed; or, from the forward pass, the batch has another
+                number of rows.
+        """
+        if not rows or copies < 1:
+            raise OptionError("a mixed batch needs at least one row, and copies of at least 1")
+        before, entered = self._worn, False
+        try:
+            with self._exclusively() as interrupts:
+                looks = [self._wearing(each).look for each in rows]
+                self._check_unmixed()
+                entered = True
+                self._switch(_BASE, interrupts)
+                self._mixed = MixedBatch(self.sites, looks, copies, self._backend.gating)
+            yield self
+        finally:
+            if entered:
+                self._unmix()
+                self._wear_again(before)
 
     def disable(self) -> None:
         """Return to the base model.
@@ -210,9 +288,27 @@ class PersonaModel:
         """
         self.set_persona(None)
 
-    def generate(self, *args: Any, **kwargs: Any) -> Any:
-        """Call ``model.generate`` as the persona that is worn."""
-        return cast(Any, self.model).generate(*args, **kwargs)
+    def generate(
+        self, *args: Any, personas: Sequence[Wearable] | None = None, **kwargs: Any
+    ) -> Any:
+        """Call ``model.generate`` as the persona that is worn, or as one for every row.
+
+        Args:
+            args: For ``model.generate``.
+            personas: What each row of the batch wears, see :meth:`mixed`; beams and several
+                returned sequences of a row wear what it wears. Greedily, every row gets the
+                tokens that it gets with its persona alone, as far as rounding does not decide
+                between two tokens.
+            kwargs: For ``model.generate``.
+
+        Raises:
+            ProsoponError: See :meth:`mixed`.
+        """
+        model = cast(Any, self.model)
+        if personas is None:
+            return model.generate(*args, **kwargs)
+        with self.mixed(personas, copies=_copies(model, kwargs)):
+            return model.generate(*args, **kwargs)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the model as the persona that is worn."""
@@ -230,6 +326,7 @@ class PersonaModel:
             return
         with self._exclusively():
             self._worn = _BASE
+            self._unmix()
             self._backend.close()
             release(self.sites)
             self._finalizer.detach()
@@ -249,11 +346,48 @@ class PersonaModel:
 
     def __repr__(self) -> str:
         worn = "base" if self.active is None else f"{self.active!r}, gamma={self.gamma:g}"
+        if self.strength < 1.0:
+            worn += f", strength={self.strength:g}"
         return f"PersonaModel({type(self.model).__name__}, {worn}, {len(self._configs)} loaded)"
 
     def _check_loaded(self, name: str) -> None:
         if name not in self._configs:
             raise UnknownNameError("persona", name, self._configs)
+
+    def _single(self, name: str | None, gamma: float, strength: float) -> Worn:
+        """Check what is asked for and say what it means."""
+        if name is not None:
+            self._check_loaded(name)
+        return single(name, gamma, strength, self._ranked.__contains__)
+
+    def _blended(self, weights: Mapping[str, float], mode: BlendMode = "auto") -> Worn:
+        """Check what is asked for and say what it means."""
+        for name in weights:
+            self._check_loaded(name)
+        return blended(weights, mode, self._ranked.__contains__)
+
+    def _wearing(self, row: Wearable) -> Worn:
+        """Say what one row of a mixed batch means."""
+        if row is None or isinstance(row, str):
+            return self._single(row, 0.0, 1.0)
+        return self._blended(row)
+
+    def _wear_again(self, before: Worn) -> None:
+        """Return to what was worn before a block, as far as it is still there."""
+        if not self._closed:
+            with self._exclusively() as interrupts:
+                again = before.names <= self._configs.keys()
+                self._switch(before if again else _BASE, interrupts)
+
+    def _check_unmixed(self) -> None:
+        if self._mixed is not None:
+            raise PersonaError("a mixed batch is under way; leave its with block first")
+
+    def _unmix(self) -> None:
+        """End a mixed batch, if there is one."""
+        if self._mixed is not None:
+            self._mixed.remove()
+            self._mixed = None
 
     @contextmanager
     def _exclusively(self) -> Iterator[DeferredInterrupts]:
@@ -271,19 +405,30 @@ class PersonaModel:
             finally:
                 self._lock.release()
 
-    def _switch(self, target: _Worn, interrupts: DeferredInterrupts) -> None:
+    def _switch(self, target: Worn, interrupts: DeferredInterrupts) -> None:
         """Change what is worn, or return to the base and raise."""
+        self._check_unmixed()
         try:
-            if target.name is None:
-                self._backend.restore()
+            if target.look:
+                self._backend.wear(target.look, interrupts.deliver)
             else:
-                self._backend.wear(target.name, target.gamma, interrupts.deliver)
+                self._backend.restore()
             self._worn = target
             interrupts.deliver()
         except BaseException:
             self._worn = _BASE
             self._backend.restore()
             raise
+
+
+def _copies(model: Any, options: Mapping[str, Any]) -> int:
+    """Return how many rows ``generate`` makes of each row of its batch."""
+    config = options.get("generation_config") or model.generation_config
+    chosen = (
+        options.get(name, getattr(config, name, None))
+        for name in ("num_beams", "num_return_sequences")
+    )
+    return max(each or 1 for each in chosen)
 
 
 def _let_go(backend: Backend, sites: Sequence[Site]) -> None:

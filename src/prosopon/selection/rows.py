@@ -87,7 +87,7 @@ def _thresholds(values: Floats, place: int) -> Floats:
     Rows whose lowest number fills that place are told by counting it: a partition whose pivot
     falls among equals is several times slower than others, and relu makes many rows such.
     """
-    threshold = values.min(axis=1, keepdims=True)
+    threshold: Floats = values.min(axis=1, keepdims=True)
     other = _row_counts(values == threshold) <= place
     if other.all():
         return np.partition(values, place, axis=1)[:, place : place + 1]
@@ -111,12 +111,14 @@ def _settle(values: Floats, threshold: Floats, count: int, ties: Floats | None) 
     if len(crowded):
         rank = np.cumsum(level[crowded], axis=1, dtype=np.int32)
         level[crowded] &= rank <= missing[crowded, None]
-    return keep | level
+    kept: Bools = keep | level
+    return kept
 
 
 def _row_counts(flags: Bools) -> NDArray[np.int32]:
     # Summing bytes is several times faster than counting bools.
-    return flags.view(np.uint8).sum(axis=1, dtype=np.int32)
+    counts: NDArray[np.int32] = flags.view(np.uint8).sum(axis=1, dtype=np.int32)
+    return counts
 
 
 def _by_kthvalue(scores: Tensor, count: int, ties: Tensor | None) -> Tensor:

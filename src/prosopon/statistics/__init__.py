@@ -3,25 +3,37 @@
 from prosopon.statistics.channel import ChannelStatistics
 from prosopon.statistics.collect import collect_statistics, shared_inputs
 from prosopon.statistics.fisher import fisher_diagonal
-from prosopon.statistics.gradients import Objective, objective_gradients, pair_log_odds
+from prosopon.statistics.gradients import check_gradient, objective_gradients, stream_gradients
+from prosopon.statistics.gram import Grams, GramStatistics, collect_grams, gram_portions
 from prosopon.statistics.likelihood import (
     mean_per_row,
     response_mask,
     token_log_likelihoods,
 )
+from prosopon.statistics.objective import Material, Objective, objective_terms, pair_log_odds
+from prosopon.statistics.sequential import collect_sequential
 from prosopon.statistics.statistics import Statistics, merge
 
 __all__ = [
     "ChannelStatistics",
+    "GramStatistics",
+    "Grams",
+    "Material",
     "Objective",
     "Statistics",
+    "check_gradient",
+    "collect_grams",
+    "collect_sequential",
     "collect_statistics",
     "fisher_diagonal",
+    "gram_portions",
     "mean_per_row",
     "merge",
     "objective_gradients",
+    "objective_terms",
     "pair_log_odds",
     "response_mask",
     "shared_inputs",
+    "stream_gradients",
     "token_log_likelihoods",
 ]

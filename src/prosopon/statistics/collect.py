@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -69,22 +70,34 @@ def collect_statistics(
     channels = {site.name: ChannelStatistics.zero(site.in_features) for site in watched}
 
     for batch in batches:
-        masks: dict[torch.device, Tensor] = {}
-
-        def add(
-            site: Site, value: Tensor, batch: Batch = batch, masks: dict[Any, Tensor] = masks
-        ) -> None:
-            mask = masks.setdefault(value.device, batch.scope.to(value.device))
-            rows = by_row(site, value, mask.shape)
-            channels[site.name] += ChannelStatistics.of_batch(rows, mask)
-
-        with torch.no_grad(), watch_inputs(watched, add):
-            body(**inputs(body, batch))
+        collect_batch(watched, channels, batch, partial(body, **inputs(body, batch)))
         if progress is not None:
             progress(len(batch.index))
-    _check(channels)
+    check_activations(channels)
     sources = (source,) if source else ()
     return Statistics(channels, groups, scope, fingerprint(sites).weights, sources)
+
+
+def collect_batch(
+    watched: Sequence[Site],
+    channels: dict[str, ChannelStatistics],
+    batch: Batch,
+    run: Callable[[], Any],
+) -> None:
+    """Add what the watched sites read while ``run()`` works on a batch to ``channels``.
+
+    Raises:
+        StatisticsError: The tokens of a site's input cannot be told apart.
+    """
+    masks: dict[torch.device, Tensor] = {}
+
+    def add(site: Site, value: Tensor) -> None:
+        mask = masks.setdefault(value.device, batch.scope.to(value.device))
+        rows = by_row(site, value, mask.shape)
+        channels[site.name] += ChannelStatistics.of_batch(rows, mask)
+
+    with torch.no_grad(), watch_inputs(watched, add):
+        run()
 
 
 def shared_inputs(body: nn.Module, sites: Sequence[Site], batch: Batch) -> dict[str, str]:
@@ -98,9 +111,22 @@ def shared_inputs(body: nn.Module, sites: Sequence[Site], batch: Batch) -> dict[
         StatisticsError: A site gets no input in a forward pass.
     """
     row = batch.row(0)
-    seen = _inputs_of(body, sites, _beginning(row))
+    seen = _inputs_of(sites, partial(body, **inputs(body, _beginning(row))))
     if len(seen) < len(sites):
-        seen = _inputs_of(body, sites, row)
+        seen = _inputs_of(sites, partial(body, **inputs(body, row)))
+    return _first_readers(sites, seen)
+
+
+def group_by_input(sites: Sequence[Site], run: Callable[[], Any]) -> dict[str, str]:
+    """Return, for each site, the first site that reads the very same tensor during ``run()``.
+
+    Raises:
+        StatisticsError: A site gets no input.
+    """
+    return _first_readers(sites, _inputs_of(sites, run))
+
+
+def _first_readers(sites: Sequence[Site], seen: Mapping[str, Tensor]) -> dict[str, str]:
     missing = [site.name for site in sites if site.name not in seen]
     if missing:
         raise StatisticsError(
@@ -111,11 +137,11 @@ def shared_inputs(body: nn.Module, sites: Sequence[Site], batch: Batch) -> dict[
     return {site.name: first.setdefault(id(seen[site.name]), site.name) for site in sites}
 
 
-def _inputs_of(body: nn.Module, sites: Sequence[Site], batch: Batch) -> dict[str, Tensor]:
-    """Return every site's input in one forward pass, held so that no identity is used twice."""
+def _inputs_of(sites: Sequence[Site], run: Callable[[], Any]) -> dict[str, Tensor]:
+    """Return every site's input during ``run()``, held so that no identity is used twice."""
     seen: dict[str, Tensor] = {}
     with torch.no_grad(), watch_inputs(sites, lambda site, x: seen.setdefault(site.name, x)):
-        body(**inputs(body, batch))
+        run()
     return seen
 
 
@@ -153,7 +179,12 @@ def watch_inputs(sites: Sequence[Site], call: Callable[[Site, Tensor], Any]) -> 
             handle.remove()
 
 
-def _check(channels: dict[str, ChannelStatistics]) -> None:
+def check_activations(channels: Mapping[str, ChannelStatistics]) -> None:
+    """Check that no sum is NaN or infinite.
+
+    Raises:
+        StatisticsError: One is; names the first such site.
+    """
     for name, channel in channels.items():
         if not torch.isfinite(channel.total_square).all():
             raise StatisticsError(

@@ -7,7 +7,7 @@ over a text equals the sum of the tokens' expected squares: one backward pass a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,6 +31,7 @@ def fisher_diagonal(
     seed: int = 0,
     draws: int = 1,
     max_tokens: int = 2048,
+    at: Mapping[str, Tensor] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Tensor]:
     """Return F_ii per token of every site's weights, ``[out, in]``, float32, not negative.
@@ -43,6 +44,8 @@ def fisher_diagonal(
             batches.
         draws: Label draws per text.
         max_tokens: Most tokens, padding included, in one backward pass.
+        at: Flat positions in the canonical matrix of every site, int64 ``[n]``; then only these
+            values are kept and returned, ``[n]``.
         progress: Called with the number of texts done since the last call.
 
     Raises:
@@ -51,14 +54,13 @@ def fisher_diagonal(
     tokens = draws * sum(len(text.input_ids) - 1 for text in texts)
     if not tokens:
         raise StatisticsError("no general text to measure damage on")
-    totals = {
-        s.name: torch.zeros(s.out_features, s.in_features, device=s.weight.device) for s in sites
-    }
+    shapes = {s.name: s.shape if at is None else at[s.name].shape for s in sites}
+    totals = {s.name: torch.zeros(shapes[s.name], device=s.weight.device) for s in sites}
     for draw in range(draws):
         for batch in length_buckets(texts, max_tokens=max_tokens, max_rows=64):
             uniform = _uniform(batch, seed, draw)
             shape = batch.input_ids.shape
-            with torch.enable_grad(), _squares(model, sites, totals, shape) as roots:
+            with torch.enable_grad(), _squares(model, sites, totals, at, shape) as roots:
                 logits = model(**inputs(model, batch)).logits[:, :-1].float()
                 loss = _sampled_log_likelihood(logits, uniform, response_mask(batch, every=True))
                 torch.autograd.grad(loss, roots)
@@ -94,7 +96,11 @@ def _sampled_log_likelihood(logits: Tensor, uniform: Tensor, mask: Tensor) -> Te
 
 @contextmanager
 def _squares(
-    model: nn.Module, sites: Sequence[Site], totals: dict[str, Tensor], shape: Sequence[int]
+    model: nn.Module,
+    sites: Sequence[Site],
+    totals: dict[str, Tensor],
+    at: Mapping[str, Tensor] | None,
+    shape: Sequence[int],
 ) -> Iterator[list[Tensor]]:
     """Add each text's squared gradient to ``totals`` during a backward pass.
 
@@ -116,7 +122,10 @@ def _squares(
             def add(gradient: Tensor) -> None:
                 deltas = by_row(site, gradient, shape).float()
                 for row, delta in zip(given, deltas, strict=True):
-                    totals[site.name].add_((delta.T @ row).square_())
+                    square = delta.T @ row
+                    if at is not None:
+                        square = square.view(-1)[at[site.name]]
+                    totals[site.name].add_(square.square_())
 
             output.register_hook(add)  # type: ignore[no-untyped-call]
 

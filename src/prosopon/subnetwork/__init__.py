@@ -1,5 +1,8 @@
-"""Subnetworks: keep-masks with their provenance, and the folder they are shipped in."""
+"""Subnetworks: keep-masks with their provenance, their algebra, and the files they ship in."""
 
+from prosopon.subnetwork.algebra import complement, difference, intersection, majority, union
+from prosopon.subnetwork.card import model_card
+from prosopon.subnetwork.compensation import COMPENSATION_NAME, Compensation
 from prosopon.subnetwork.config import (
     FORMAT_VERSION,
     CalibrationRecord,
@@ -8,20 +11,44 @@ from prosopon.subnetwork.config import (
     SubnetworkConfig,
     site_records,
 )
+from prosopon.subnetwork.encodings import ENCODINGS, Encoding, choose_encoding
 from prosopon.subnetwork.format import pack_rows, unpack_rows
+from prosopon.subnetwork.gaps import decode_gaps, encode_gaps
+from prosopon.subnetwork.index import PackIndex, PersonaRecord
+from prosopon.subnetwork.pack import PACK_NAME, PACK_VERSION, Pack, load_pack, write_pack
 from prosopon.subnetwork.storage import CONFIG_NAME, MASKS_NAME
 from prosopon.subnetwork.subnetwork import Subnetwork
 
 __all__ = [
+    "COMPENSATION_NAME",
     "CONFIG_NAME",
+    "ENCODINGS",
     "FORMAT_VERSION",
     "MASKS_NAME",
+    "PACK_NAME",
+    "PACK_VERSION",
     "CalibrationRecord",
+    "Compensation",
+    "Encoding",
     "FingerprintRecord",
+    "Pack",
+    "PackIndex",
+    "PersonaRecord",
     "SiteRecord",
     "Subnetwork",
     "SubnetworkConfig",
+    "choose_encoding",
+    "complement",
+    "decode_gaps",
+    "difference",
+    "encode_gaps",
+    "intersection",
+    "load_pack",
+    "majority",
+    "model_card",
     "pack_rows",
     "site_records",
+    "union",
     "unpack_rows",
+    "write_pack",
 ]

@@ -6,11 +6,20 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator
+import numpy as np
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 from torch import Tensor
 
-FORMAT_VERSION: Final = 1
-"""Version of the folder format that this code writes."""
+FORMAT_VERSION: Final = 2
+"""Version of the folder format that this code writes; it reads every earlier one."""
 
 
 class _Record(BaseModel):
@@ -68,6 +77,8 @@ class SubnetworkConfig(_Record):
 
     Attributes:
         format_version: Version of the folder format.
+        encoding: How the masks are stored: ``packed`` or ``gaps``; chosen on saving.
+        ranked: Whether the pruned weights are ranked, so that the subnetwork has strengths.
         persona: Name of the persona.
         opposite: Name of what it was told apart from.
         base_model: Hub id or path of the model.
@@ -90,7 +101,9 @@ class SubnetworkConfig(_Record):
         pydantic.ValidationError: A field is missing, unknown or of the wrong type.
     """
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1, 2] = FORMAT_VERSION
+    encoding: Literal["packed", "gaps"] = "packed"
+    ranked: bool = False
     persona: str
     opposite: str | None = None
     base_model: str
@@ -119,6 +132,13 @@ class SubnetworkConfig(_Record):
             raise ValueError(f"options must be JSON: {error}") from None
         return normal
 
+    @model_validator(mode="after")
+    def _as_the_first_version(self) -> SubnetworkConfig:
+        """Refuse in version 1 what came with version 2."""
+        if self.format_version == 1 and (self.encoding != "packed" or self.ranked):
+            raise ValueError("format version 1 has packed masks without a ranking")
+        return self
+
 
 def site_records(keep: Mapping[str, Tensor]) -> dict[str, SiteRecord]:
     """Describe the bool [out, in] masks of every site."""
@@ -130,4 +150,5 @@ def site_records(keep: Mapping[str, Tensor]) -> dict[str, SiteRecord]:
 
 def count_pruned(mask: Tensor) -> int:
     """Return how many weights a keep-mask prunes."""
-    return mask.numel() - int(mask.count_nonzero())
+    # numpy counts several times faster than torch, and this is much of the cost of loading.
+    return mask.numel() - int(np.count_nonzero(mask.cpu().numpy()))

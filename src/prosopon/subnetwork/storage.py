@@ -13,68 +13,137 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors import torch as safetensors
-from torch import Tensor
 
 from prosopon.errors import SubnetworkError
 from prosopon.files import atomic_path, write_json
-from prosopon.subnetwork.config import FORMAT_VERSION, SiteRecord, SubnetworkConfig, count_pruned
-from prosopon.subnetwork.format import pack_rows, packed_width, unpack_rows
+from prosopon.subnetwork.config import FORMAT_VERSION, SubnetworkConfig
+from prosopon.subnetwork.encodings import (
+    Encoding,
+    Masks,
+    check_names,
+    choose_encoding,
+    decode_mask,
+    decode_masks,
+    encode_masks,
+    parse_tensors,
+)
 
 CONFIG_NAME = "subnetwork_config.json"
 """The file of the provenance."""
 
 MASKS_NAME = "subnetwork.safetensors"
-"""The file of the masks: a packed uint8 matrix under the name of every site."""
+"""The file of the masks and their ranking."""
+
+READS = (1, FORMAT_VERSION)
+"""Versions of the folder format that are read."""
 
 _AGAIN = "copy or download the folder again"
 
 
-def write_folder(folder: Path, keep: dict[str, Tensor], config: SubnetworkConfig) -> str:
-    """Write masks and provenance into ``folder`` and return the checksum of the masks.
+def write_folder(
+    folder: Path, masks: Masks, config: SubnetworkConfig, encoding: Encoding | None = None
+) -> SubnetworkConfig:
+    """Write masks and provenance into ``folder``.
 
     The masks are written first: after an interruption in between the checksum does not fit,
     and the folder is refused instead of read as a mixture.
 
+    Returns:
+        The provenance as written: of the newest version, with encoding and checksum.
+
     Raises:
         SubnetworkError: The folder cannot be written.
     """
-    content = safetensors.save({name: pack_rows(mask) for name, mask in keep.items()})
-    checksum = hashlib.sha256(content).hexdigest()
-    stamped = config.model_copy(update={"checksum": checksum})
+    content, stamped = stamp(masks, config, encoding)
     try:
         with atomic_path(folder / MASKS_NAME) as temporary:
             temporary.write_bytes(content)
         write_json(folder / CONFIG_NAME, stamped.model_dump(mode="json"))
     except OSError as error:
         raise SubnetworkError(f"{folder}: cannot be written: {error.strerror}") from error
-    return checksum
+    return stamped
 
 
-def read_folder(folder: Path) -> tuple[dict[str, Tensor], SubnetworkConfig]:
+def stamp(
+    masks: Masks, config: SubnetworkConfig, encoding: Encoding | None = None
+) -> tuple[bytes, SubnetworkConfig]:
+    """Return the masks as bytes, and the provenance that tells how to read them."""
+    encoding = encoding or choose_encoding(masks.keep)
+    content = encode_masks(masks, encoding)
+    changes = {
+        "format_version": FORMAT_VERSION,
+        "encoding": encoding,
+        "ranked": masks.levels is not None,
+        "checksum": hashlib.sha256(content).hexdigest(),
+    }
+    return content, config.model_copy(update=changes)
+
+
+def read_folder(folder: Path) -> tuple[Masks, SubnetworkConfig]:
     """Read what :func:`write_folder` wrote: masks in the order of the configuration's sites.
 
     Raises:
         SubnetworkError: A file is missing or damaged, of an unknown version, or the two do not
             agree; names the file and says what to do.
     """
-    config = _parse_config(folder / CONFIG_NAME, _read(folder, CONFIG_NAME))
-    path = folder / MASKS_NAME
+    config_path, path = folder / CONFIG_NAME, folder / MASKS_NAME
+    content = _read(folder, CONFIG_NAME)
+    try:
+        config = parse_config(content)
+    except SubnetworkError as error:
+        raise SubnetworkError(f"{config_path}: {error}") from None
     content = _read(folder, MASKS_NAME)
+    try:
+        return unstamp(content, config), config
+    except SubnetworkError as error:
+        raise SubnetworkError(f"{path}: {error}; {_AGAIN}") from None
+
+
+def parse_config(content: bytes) -> SubnetworkConfig:
+    """Parse the provenance; the version first, since a later one may mean anything.
+
+    Raises:
+        SubnetworkError: It is no provenance, or of an unknown version.
+    """
+    try:
+        value: Any = json.loads(content)
+    except (ValueError, RecursionError) as error:  # includes text that is not UTF-8
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SubnetworkError(f"not JSON ({reason}); {_AGAIN}") from None
+    version = value.get("format_version") if isinstance(value, dict) else None
+    if version not in READS:
+        raise SubnetworkError(
+            f"format_version is {version!r}, and this prosopon reads "
+            f"{' and '.join(map(str, READS))}; install the version that wrote it, or extract again"
+        )
+    try:
+        return SubnetworkConfig.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SubnetworkError(f"{where!r}: {first['msg']}; {_AGAIN}") from None
+
+
+def unstamp(content: bytes, config: SubnetworkConfig) -> Masks:
+    """Decode the bytes of masks as their provenance tells.
+
+    Raises:
+        SubnetworkError: They are not the bytes it speaks of.
+    """
     if hashlib.sha256(content).hexdigest() != config.checksum:
         raise SubnetworkError(
-            f"{path}: damaged, truncated or of another subnetwork (its checksum is not the one "
-            f"in {CONFIG_NAME}); {_AGAIN}"
+            "damaged, truncated or of another subnetwork (its checksum is not the one "
+            f"in {CONFIG_NAME})"
         )
-    packed = _parse_masks(path, content)
-    if odd := sorted(set(packed) ^ set(config.sites)):
-        raise SubnetworkError(
-            f"{path}: sites differ from those in {CONFIG_NAME}: {_some(odd)}; {_AGAIN}"
-        )
-    return {
-        name: _mask(path, name, packed.pop(name), record) for name, record in config.sites.items()
-    }, config
+    if config.format_version > 1:
+        return decode_masks(content, config.sites, config.encoding, ranked=config.ranked)
+    tensors = parse_tensors(content)  # the first version named a tensor like its site
+    check_names(set(tensors), set(config.sites))
+    keep = {
+        name: decode_mask(name, tensors.pop(name), record, "packed")
+        for name, record in config.sites.items()
+    }
+    return Masks(keep, None)
 
 
 def _read(folder: Path, name: str) -> bytes:
@@ -89,63 +158,3 @@ def _read(folder: Path, name: str) -> bytes:
         ) from None
     except OSError as error:
         raise SubnetworkError(f"{folder / name}: cannot be read: {error.strerror}") from error
-
-
-def _parse_config(path: Path, content: bytes) -> SubnetworkConfig:
-    """Parse the provenance; the version first, since a later one may mean anything."""
-    try:
-        value: Any = json.loads(content)
-    except (ValueError, RecursionError) as error:  # includes text that is not UTF-8
-        raise SubnetworkError(f"{path}: not JSON ({_line(error)}); {_AGAIN}") from None
-    version = value.get("format_version") if isinstance(value, dict) else None
-    if version != FORMAT_VERSION:
-        raise SubnetworkError(
-            f"{path}: format_version is {version!r}, and this prosopon reads {FORMAT_VERSION}; "
-            "install the version that wrote it, or extract again"
-        )
-    try:
-        return SubnetworkConfig.model_validate(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise SubnetworkError(f"{path}: {where!r}: {first['msg']}; {_AGAIN}") from None
-
-
-def _parse_masks(path: Path, content: bytes) -> dict[str, Tensor]:
-    """Parse the safetensors; its header is checked against its length by that library."""
-    try:
-        return safetensors.load(content)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise SubnetworkError(f"{path}: not safetensors ({_line(error)}); {_AGAIN}") from None
-
-
-def _mask(path: Path, name: str, packed: Tensor, record: SiteRecord) -> Tensor:
-    """Unpack one mask and compare it with what the provenance says of it."""
-    rows, columns = record.shape
-    if tuple(packed.shape) != (rows, packed_width(columns)):
-        raise SubnetworkError(
-            f"{path}: site {name!r} is {list(packed.shape)} bytes, which is no mask of the "
-            f"shape [{rows}, {columns}] that {CONFIG_NAME} states; {_AGAIN}"
-        )
-    try:
-        mask = unpack_rows(packed, columns)
-    except SubnetworkError as error:
-        raise SubnetworkError(f"{path}: site {name!r}: {error}; {_AGAIN}") from None
-    pruned = count_pruned(mask)
-    if pruned != record.pruned:
-        raise SubnetworkError(
-            f"{path}: site {name!r} prunes {pruned} weights, not the {record.pruned} that "
-            f"{CONFIG_NAME} states; {_AGAIN}"
-        )
-    return mask
-
-
-def _line(error: Exception) -> str:
-    """Return the first line of a message."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _some(names: list[str]) -> str:
-    """Return at most five names."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more

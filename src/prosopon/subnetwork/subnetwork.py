@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
 
 from prosopon.errors import SubnetworkError
-from prosopon.subnetwork.config import SubnetworkConfig, site_records
+from prosopon.subnetwork import hub
+from prosopon.subnetwork.compensation import COMPENSATION_NAME, Compensation
+from prosopon.subnetwork.config import FORMAT_VERSION, SubnetworkConfig, site_records
+from prosopon.subnetwork.encodings import ENCODINGS, Encoding, Masks
+from prosopon.subnetwork.format import pack_rows
+from prosopon.subnetwork.levels import prefix
 from prosopon.subnetwork.storage import read_folder, write_folder
 
 
 class Subnetwork:
     """The keep-masks of one persona, with their provenance.
 
-    Two subnetworks are equal if they have the same masks, whatever their provenance says; since
-    masks can change, they have no hash.
+    Two subnetworks are equal if they have the same masks and levels, whatever their provenance
+    says; since masks can change, they have no hash.
 
     Args:
         keep: Bool [out, in] of every site, True where the weight is kept. Moved to the CPU;
             not copied if there already.
-        config: The provenance. An empty ``sites`` is filled in.
+        config: The provenance. An empty ``sites`` is filled in; ``ranked`` is set.
         levels: The ranking of the pruned weights, where there is one: for every site uint8
             [pruned], in row-major order of its pruned weights. A weight of level l is pruned at
             every strength above l / 256, so the masks of all strengths are nested.
@@ -31,6 +39,9 @@ class Subnetwork:
         keep: The masks, on the CPU.
         config: The provenance.
         levels: The ranking, on the CPU; None if there is none.
+        compensation: New values of the kept weights, where the criterion computed any; None
+            otherwise. It is written beside the masks; a
+            :class:`~prosopon.runtime.PersonaModel` wears the masks alone.
 
     Raises:
         SubnetworkError: There is no site, a mask is not a bool matrix, ``config.sites``
@@ -62,8 +73,14 @@ class Subnetwork:
             raise SubnetworkError(
                 f"subnetwork {config.persona!r}: its config describes another mask of {odd!r}"
             )
-        self.config = config.model_copy(update={"sites": records})
+        ranked = levels is not None
+        # A version without rankings cannot describe one.
+        version = FORMAT_VERSION if ranked else config.format_version
+        self.config = config.model_copy(
+            update={"sites": records, "ranked": ranked, "format_version": version}
+        )
         self.levels = None if levels is None else self._checked(levels)
+        self.compensation: Compensation | None = None
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -85,27 +102,141 @@ class Subnetwork:
         """Share of the sites' weights that are pruned, from 0 to 1."""
         return self.pruned / self.total
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def at_strength(self, strength: float) -> Subnetwork:
+        """Return the part that is pruned at a strength: a nested prefix of the ranking.
+
+        Strength 0 prunes nothing and 1 everything; of two strengths, the lower prunes a subset.
+        ``a.at_strength(s).at_strength(t)`` is ``a.at_strength(min(s, t))``. The provenance
+        notes the strength among the options; a compensation is left out, as it belongs to the
+        whole mask.
+
+        Raises:
+            SubnetworkError: The pruned weights are not ranked, or ``strength`` is outside [0, 1].
+        """
+        if self.levels is None:
+            raise SubnetworkError(
+                f"subnetwork {self.config.persona!r} has one strength only: its pruned weights "
+                "are not ranked"
+            )
+        if not 0.0 <= strength <= 1.0:
+            raise SubnetworkError(f"strength {strength}: must lie between 0 and 1")
+        keep, levels = prefix(self.keep, self.levels, strength)
+        before = float(self.config.options.get("strength", 1.0))
+        changes = {
+            "options": self.config.options | {"strength": min(strength, before)},
+            "sites": {},
+            "checksum": "",
+        }
+        return Subnetwork(keep, self.config.model_copy(update=changes), levels)
+
+    def content_hash(self) -> str:
+        """Return the hexadecimal SHA-256 of masks and levels; the encoding has no part in it."""
+        digest = hashlib.sha256()
+        for name in sorted(self.keep):
+            digest.update(json.dumps([name, *self.keep[name].shape]).encode() + b"\0")
+            digest.update(pack_rows(self.keep[name]).numpy().tobytes())
+            if self.levels is not None:
+                digest.update(b"levels\0" + self.levels[name].numpy().tobytes())
+        return digest.hexdigest()
+
+    def save_pretrained(self, folder: str | Path, *, encoding: Encoding | None = None) -> None:
         """Write ``subnetwork_config.json`` and ``subnetwork.safetensors`` into ``folder``.
 
         Makes the folder; overwrites the two files. The same masks give the same bytes.
 
+        Args:
+            folder: Where to.
+            encoding: ``packed`` or ``gaps``; None picks by size.
+
         Raises:
-            SubnetworkError: The folder cannot be written.
+            SubnetworkError: The folder cannot be written, or there is no such encoding.
         """
-        checksum = write_folder(Path(folder), self.keep, self.config)
-        self.config = self.config.model_copy(update={"checksum": checksum})
+        if encoding is not None and encoding not in ENCODINGS:
+            raise SubnetworkError(f"unknown encoding {encoding!r}. Choices: {', '.join(ENCODINGS)}")
+        self.config = write_folder(Path(folder), self._masks, self.config, encoding)
+        if self.compensation is not None:
+            self.compensation.save(folder, self.keep)
+        else:  # an older subnetwork's update would be refused beside these masks
+            (Path(folder) / COMPENSATION_NAME).unlink(missing_ok=True)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Subnetwork:
-        """Read what :meth:`save_pretrained` wrote.
+    def from_pretrained(
+        cls, source: str | Path, *, revision: str | None = None, token: str | bool | None = None
+    ) -> Subnetwork:
+        """Read what :meth:`save_pretrained` wrote or :meth:`push_to_hub` uploaded.
+
+        Args:
+            source: A folder, or an id on the Hugging Face Hub (``name/persona``); a folder that
+                is there comes first, and a path object is never taken for an id.
+            revision: Branch, tag or commit on the Hub.
+            token: Token for the Hub; None takes the one that was logged in with, if any.
 
         Raises:
             SubnetworkError: A file is missing or damaged, of an unknown version, or the two
-                do not agree; names the file and says what to do.
+                do not agree; names the file and says what to do. Or the Hub cannot be
+                reached, or does not have it.
         """
-        keep, config = read_folder(Path(folder))
-        return cls(keep, config)
+        folder = hub.local_folder(source, revision=revision, token=token)
+        masks, config = read_folder(folder)
+        found = cls(masks.keep, config, masks.levels)
+        found.compensation = Compensation.load(folder, masks.keep)
+        return found
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        message: str | None = None,
+    ) -> str:
+        """Upload the subnetwork with a model card to the Hugging Face Hub.
+
+        Makes the repository where there is none. One commit holds the files of
+        :meth:`save_pretrained` and a ``README.md`` (:func:`prosopon.subnetwork.model_card`).
+
+        Args:
+            repo_id: ``name/persona``.
+            private: Whether a new repository is private; None is the account's default.
+            token: A token that may write; None takes the one that was logged in with.
+            message: Of the commit.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            SubnetworkError: The Hub cannot be reached or refuses.
+        """
+        with TemporaryDirectory() as folder:
+            beside = []
+            if self.compensation is not None:
+                self.compensation.save(folder, self.keep)
+                beside.append(Path(folder) / COMPENSATION_NAME)
+            return hub.upload(
+                repo_id,
+                self._masks,
+                self.config,
+                beside=beside,
+                private=private,
+                token=token,
+                message=message,
+            )
+
+    @classmethod
+    def from_pack(cls, path: str | Path, name: str) -> Subnetwork:
+        """Read one persona of a pack; the others are not read.
+
+        Raises:
+            SubnetworkError: The pack cannot be read or is damaged.
+            UnknownNameError: It has no persona of this name.
+        """
+        from prosopon.subnetwork.pack import Pack
+
+        return Pack(path).load(name)
+
+    @property
+    def _masks(self) -> Masks:
+        return Masks(self.keep, self.levels)
 
     def _checked(self, levels: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the levels in the order of the masks, or say what is wrong with them."""
@@ -121,12 +252,16 @@ class Subnetwork:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Subnetwork):
             return NotImplemented
-        return self.keep.keys() == other.keep.keys() and all(
-            torch.equal(mask, other.keep[name]) for name, mask in self.keep.items()
-        )
+        return _same(self.keep, other.keep) and _same(self.levels or {}, other.levels or {})
 
     def __repr__(self) -> str:
         return (
             f"Subnetwork({self.config.persona!r}, {len(self.keep)} sites, "
             f"{self.pruned:,} of {self.total:,} weights pruned)"
         )
+
+
+def _same(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> bool:
+    return ours.keys() == theirs.keys() and all(
+        torch.equal(tensor, theirs[name]) for name, tensor in ours.items()
+    )

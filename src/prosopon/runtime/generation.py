@@ -40,9 +40,49 @@ def generate_answers(
         tokenizer(item.text, add_special_tokens=item.add_special_tokens)["input_ids"]
         for item in rendered
     ]
+    config = _config(model, tokenizer, temperature, max_new_tokens)
+    return _write(model, tokenizer, rows, config, seed, batch_size, progress)
+
+
+def continue_texts(
+    model: Any,
+    tokenizer: Any,
+    texts: Sequence[str],
+    *,
+    temperature: float = 1.0,
+    max_new_tokens: int = 60,
+    seed: int = 0,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Return how the model goes on after each plain text, in order, without the text itself.
+
+    Nothing of a dialogue stands around the texts. For the arguments see
+    :func:`generate_answers`.
+    """
+    rows = [tokenizer(text)["input_ids"] for text in texts]
+    rows = [_open_ended(row, tokenizer) for row in rows]
+    config = _config(model, tokenizer, temperature, max_new_tokens)
+    return _write(model, tokenizer, rows, config, seed, batch_size, progress)
+
+
+def _open_ended(row: list[int], tokenizer: Any) -> list[int]:
+    """Return a row without the end-of-text token that some tokenizers put after every text."""
+    ended = len(row) > 1 and row[-1] == tokenizer.eos_token_id
+    return row[:-1] if ended else row
+
+
+def _write(
+    model: Any,
+    tokenizer: Any,
+    rows: list[list[int]],
+    config: Any,
+    seed: int,
+    batch_size: int,
+    progress: Progress | None,
+) -> list[str]:
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     answers = [""] * len(rows)
-    config = _config(model, tokenizer, temperature, max_new_tokens)
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)

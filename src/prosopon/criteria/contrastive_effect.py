@@ -1,0 +1,85 @@
+"""Contrastive effect: prune what carries the opposite, from forward passes alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs, option, require
+from prosopon.statistics import ChannelStatistics
+
+
+@dataclass(frozen=True)
+class ContrastiveEffectOptions:
+    """Options of ``contrastive-effect``."""
+
+    effect: Literal["token", "sample"] = option(
+        "token",
+        "what the effect size is of: |h| over tokens, or the root mean square over texts",
+    )
+    protect: float = option(
+        0.0,
+        "lambda: how much of what general text gets through a channel is subtracted; fewer "
+        "weights qualify, and less language is lost",
+    )
+
+    def __post_init__(self) -> None:
+        require(self.protect >= 0, f"option protect={self.protect}: must not be negative")
+
+
+def contrastive_effect_score(inputs: SiteInputs, options: ContrastiveEffectOptions) -> Tensor:
+    """Minus |w_ij| (E-|h_j| z_j - lambda sqrt(E_g h_j^2)), plus infinity where that is no gain.
+
+    z is the standardised difference of the opposite's activation and the target's. A weight is
+    worth pruning if it is large and its channel is active for the opposite, more than for the
+    target, and not much used by general text.
+    """
+    target, opposite = inputs.activations(), inputs.activations("opposite")
+    worth = opposite.mean_abs * standardised(opposite, target, options.effect)
+    if options.protect:
+        general = inputs.activations("general")
+        worth = worth - options.protect * (general.total_square / general.tokens).sqrt()
+    gain = inputs.weight.abs() * inputs.channel(worth)
+    return torch.where(gain > 0, -gain, torch.inf)
+
+
+def standardised(
+    first: ChannelStatistics, second: ChannelStatistics, effect: Literal["token", "sample"]
+) -> Tensor:
+    """Return (mean1 - mean2) / sqrt(var1 + var2) of each channel, float64, ``[in]``.
+
+    Zero where both variances are zero: a channel that never varies tells nothing.
+    """
+    if effect == "token":
+        difference = first.mean_abs - second.mean_abs
+        variance = _variance_of_abs(first) + _variance_of_abs(second)
+    else:
+        difference = first.rms_mean - second.rms_mean
+        variance = first.rms_variance + second.rms_variance
+    varies = variance > 0
+    return torch.where(varies, difference / variance.where(varies, 1.0).sqrt(), 0.0)
+
+
+def _variance_of_abs(statistics: ChannelStatistics) -> Tensor:
+    square = statistics.total_square / statistics.tokens
+    return (square - statistics.mean_abs.square()).clamp_min(0)
+
+
+CRITERIA.add(
+    "contrastive-effect",
+    Criterion(
+        name="contrastive-effect",
+        summary="prunes large weights of channels that stand out for the opposite; forward only",
+        source="docs/design/criteria-family.md",
+        score=contrastive_effect_score,
+        needs=frozenset({"target", "opposite", "general"}),
+        options=ContrastiveEffectOptions,
+        pattern="global",
+        sparsity=0.01,
+        general_option="protect",
+        cap=True,
+    ),
+)

@@ -1,0 +1,105 @@
+"""Contrastive-Sparse: every weight goes to the persona to which it matters more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs, option, require
+from prosopon.criteria.family import row_shares, top_of_rows
+from prosopon.criteria.wanda import Variant, plain_wanda
+
+
+@dataclass(frozen=True)
+class ContrastiveSparseOptions:
+    """Options of ``contrastive-sparse``."""
+
+    variant: Variant = option(
+        "paper",
+        "paper: difference of the row-normalised Wanda scores of the two sides; reference: one "
+        "contrast score without a direction, the second side gets what the first leaves",
+    )
+    first: Literal["target", "opposite"] = option(
+        "target", "variant reference: which side takes its weights first"
+    )
+    eps: float = option(1e-8, "variant reference: added to the denominator of the contrast")
+
+    def __post_init__(self) -> None:
+        require(self.eps > 0, f"option eps={self.eps}: must be above 0")
+        require(
+            self.variant == "reference" or self.first == "target",
+            "option first=opposite: only variant=reference has an order; with variant=paper "
+            "every weight goes to the side with the higher score",
+        )
+
+
+def contrastive_sparse_score(inputs: SiteInputs, options: ContrastiveSparseOptions) -> Tensor:
+    """S~+ - S~-: the contrast C = |S~+ - S~-| of the target's weights, minus C of the others.
+
+    The highest k of a row are therefore the target's own weights by falling contrast and then,
+    if they are fewer than k, the opposite's by rising contrast. The masks of the two sides are
+    the two ends of one ranking: disjoint if 2k is at most the length of a row, else they share
+    the 2k - in weights in its middle, the least contrasted ones.
+    """
+    if options.variant == "reference":
+        return _reference_score(inputs, options)
+    ours = row_shares(plain_wanda(inputs, inputs.activations()))
+    theirs = row_shares(plain_wanda(inputs, inputs.activations("opposite")))
+    return ours - theirs
+
+
+def _reference_score(inputs: SiteInputs, options: ContrastiveSparseOptions) -> Tensor:
+    """|w| |mean+ - mean-| / (sqrt(var+ + var-) + eps) over tokens, signed by the order.
+
+    The score has no direction: whoever is first takes the highest k of a row. The second takes
+    the highest of what is left and, where less than k is left, the first's lowest.
+    """
+    ours, theirs = inputs.activations(), inputs.activations("opposite")
+    contrast = (ours.mean - theirs.mean).abs()
+    contrast = contrast / ((ours.variance + theirs.variance).sqrt() + options.eps)
+    score = inputs.weight.abs() * inputs.channel(contrast)
+    if options.first == "target":
+        return score
+    require(inputs.sparsity is not None, "option first=opposite needs the sparsity asked")
+    assert inputs.sparsity is not None
+    taken = top_of_rows(score, 1 - inputs.sparsity)
+    # What is taken lies below what is left, the lowest of it first; the subtrahend tells a taken
+    # weight of score 0 from one that is left and changes no other number.
+    return torch.where(taken, -score - 1e-30, score)
+
+
+def contrastive_sparse_ties(inputs: SiteInputs, options: ContrastiveSparseOptions) -> Tensor:
+    """Order what matters equally to both sides by plain Wanda on the target.
+
+    Such a weight belongs to neither side (no rule that exchanging the sides respects could
+    tell), so both masks may hold it, also where they are disjoint otherwise.
+    """
+    if options.variant == "reference":  # the order of the script: by position alone
+        return torch.zeros_like(inputs.weight)
+    return plain_wanda(inputs, inputs.activations())
+
+
+def _check(pattern: str, sparsity: float, options: ContrastiveSparseOptions) -> None:
+    require(
+        options.variant == "paper" or pattern == "row",
+        f"criterion 'contrastive-sparse' with variant=reference takes weights row by row: pattern "
+        f"'row' only, not {pattern!r}",
+    )
+
+
+CRITERIA.add(
+    "contrastive-sparse",
+    Criterion(
+        name="contrastive-sparse",
+        summary="each weight to the side with the higher row-normalised score; disjoint masks",
+        source="Ye et al. 2026, arXiv 2602.07164 (Contrastive-Sparse)",
+        score=contrastive_sparse_score,
+        needs=frozenset({"target", "opposite"}),
+        options=ContrastiveSparseOptions,
+        ties=contrastive_sparse_ties,
+        check=_check,
+    ),
+)

@@ -1,0 +1,60 @@
+"""What the criteria of the Wanda family share: how much a weight counts, and OWL's dials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from prosopon.criteria.base import option, require
+
+Importance = Literal["magnitude", "relative"]
+
+
+@dataclass(frozen=True)
+class FamilyOptions:
+    """Options that every criterion of the Wanda family has."""
+
+    importance: Importance = option(
+        "magnitude", "magnitude: |w|; relative: |w| / row sum + |w| / column sum, as in RIA"
+    )
+    owl: float = option(
+        0.0,
+        "OWL's lambda: layers with more outliers are pruned less, up to this much above and "
+        "below the sparsity asked; 0 prunes all layers alike",
+    )
+    outlier: float = option(5.0, "OWL's M: a score above M times its layer's mean is an outlier")
+
+    def __post_init__(self) -> None:
+        require(0 <= self.owl < 0.5, f"option owl={self.owl}: must lie in [0, 0.5)")
+        require(self.outlier > 0, f"option outlier={self.outlier}: must be above 0")
+
+
+def weight_importance(weight: Tensor, kind: Importance) -> Tensor:
+    """Return how much each weight counts by itself, ``[out, in]``, float32.
+
+    ``relative`` is that of RIA (Zhang et al., Plug-and-Play, ICLR 2024): a weight counts by its
+    share of its output row and of its input column, so that no channel is emptied whole.
+    """
+    size = weight.abs()
+    if kind == "magnitude":
+        return size
+    return _share(size, size.sum(1, keepdim=True)) + _share(size, size.sum(0, keepdim=True))
+
+
+def row_shares(score: Tensor) -> Tensor:
+    """Return scores divided by the sum of their row; a row of zeros stays zeros."""
+    return _share(score, score.double().sum(1, keepdim=True).float())
+
+
+def top_of_rows(score: Tensor, share: float) -> Tensor:
+    """Mark the highest ``floor(share * in)`` of every row; of equals the first. Bool."""
+    count = int(share * score.shape[1] + 1e-9)
+    order = score.sort(dim=1, descending=True, stable=True).indices[:, :count]
+    return torch.zeros_like(score, dtype=torch.bool).scatter_(1, order, True)
+
+
+def _share(part: Tensor, whole: Tensor) -> Tensor:
+    return torch.where(whole > 0, part / whole.where(whole > 0, 1.0), 0.0)

@@ -1,0 +1,126 @@
+"""What a format is: a function that writes one worn persona into an empty folder.
+
+To add one, write a file with a pydantic model of options and a function
+``write(job, folder) -> report`` and register a :class:`Format` in ``FORMATS``; the command line
+and its help read everything from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
+
+from prosopon.errors import ExportError, OptionError
+from prosopon.models import Site
+from prosopon.registry import Registry
+from prosopon.runtime import PersonaModel
+from prosopon.subnetwork import Subnetwork
+
+
+class NoOptions(BaseModel):
+    """Options of a format that has none, and the base of all others: unknown ones are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a format may look at.
+
+    Attributes:
+        wearer: Attached to the base model, on the base, with the persona loaded.
+        persona: Its name in ``wearer``.
+        subnetwork: The masks at the strength asked for.
+        tokenizer: The model's; None if the caller has none.
+        base_model: What the base model is called, for the files that name it.
+        revision: Its revision on the Hub.
+        options: An instance of the format's options.
+    """
+
+    wearer: PersonaModel
+    persona: str
+    subnetwork: Subnetwork
+    tokenizer: Any
+    base_model: str
+    revision: str | None
+    options: Any
+
+    @property
+    def model(self) -> Any:
+        """The live ``PreTrainedModel``; wears what :attr:`wearer` wears."""
+        return self.wearer.model
+
+    def pruned_sites(self) -> list[tuple[Site, Tensor]]:
+        """Return the sites that lose a weight, each with its bool [out, in] keep-mask (CPU)."""
+        keep = self.subnetwork.keep
+        return [
+            (site, keep[site.name])
+            for site in self.wearer.sites
+            if site.name in keep and not bool(keep[site.name].all())
+        ]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A registered format.
+
+    Attributes:
+        name: Registry name.
+        summary: One line for the help.
+        loading: Lines of Python (or a shell command) that load the folder, for the card;
+            ``{folder}`` and ``{base}`` are filled in.
+        write: Writes a job into an empty folder and returns what there is to report, as JSON.
+        options: Frozen pydantic model of its options.
+        packages: Modules that it needs; all come with the extra ``export``.
+        is_adapter: Whether the base model is needed to use the folder.
+    """
+
+    name: str
+    summary: str
+    loading: str
+    write: Callable[[Job, Path], dict[str, Any]]
+    options: type[NoOptions] = NoOptions
+    packages: tuple[str, ...] = ()
+    is_adapter: bool = False
+
+    def parse_options(self, given: Mapping[str, Any]) -> Any:
+        """Return the options for ``given`` (strings are converted).
+
+        Raises:
+            OptionError: The format has no such option, or the value is not one.
+        """
+        try:
+            return self.options.model_validate(
+                {key.replace("-", "_"): value for key, value in given.items()}
+            )
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key, known = str(first["loc"][0]), ", ".join(self.options.model_fields) or "(none)"
+            if first["type"] == "extra_forbidden":
+                raise OptionError(
+                    f"format {self.name!r} has no option {key!r}; it has: {known}"
+                ) from None
+            reason = first["msg"]
+            raise OptionError(f"option {key}={first['input']!r}: {reason}") from None
+
+    def check_packages(self) -> None:
+        """Check that what the format needs is installed.
+
+        Raises:
+            ExportError: It is not; says what to install.
+        """
+        for package in self.packages:
+            if find_spec(package) is None:
+                raise ExportError(
+                    f"format {self.name!r} needs {package}: pip install 'prosopon[export]'"
+                )
+
+
+FORMATS: Registry[Format] = Registry("format")
+"""The formats that a persona can be exported to."""

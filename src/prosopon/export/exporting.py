@@ -1,0 +1,124 @@
+"""Exporting: attach, wear, write into a staged folder, restore, put the folder in its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from prosopon import __version__
+from prosopon.errors import ExportError, OptionError
+from prosopon.export.base import FORMATS, Format, Job
+from prosopon.export.card import CARD, model_card
+from prosopon.export.staging import PROVENANCE, check_output, staged_folder
+from prosopon.files import write_json, write_text
+from prosopon.runtime import PersonaModel
+from prosopon.subnetwork import Subnetwork
+
+FORMAT_VERSION = 1
+"""Version of ``prosopon.json``."""
+
+
+def export_persona(
+    model: nn.Module,
+    tokenizer: Any,
+    source: str | Path | Subnetwork,
+    *,
+    format: str,
+    output: str | Path,
+    strength: float = 1.0,
+    options: Mapping[str, Any] | None = None,
+    force: bool = False,
+    base_model: str | None = None,
+    revision: str | None = None,
+) -> dict[str, Any]:
+    """Write a persona in a format that other software loads.
+
+    The model is put back bit for bit before this returns or raises. The folder appears as a
+    whole at the end, or not at all.
+
+    Args:
+        model: The base model of the persona, with its weights in memory; no other PersonaModel
+            may be attached to it.
+        tokenizer: Its tokenizer, which checkpoints and GGUF files include.
+        source: A subnetwork, or the folder of one.
+        format: A name in :data:`~prosopon.export.FORMATS`.
+        output: Folder to write.
+        strength: Above 0, at most 1; below 1 the subnetwork must be ranked.
+        options: Options of the format.
+        force: Replace ``output`` if an earlier export wrote it.
+        base_model: What to call the base model in the files; default what the subnetwork says.
+        revision: Its revision; default what the subnetwork says.
+
+    Returns:
+        What was written, as JSON: folder, format, persona, strength, bytes, number of pruned
+        weights and what the format has to say.
+
+    Raises:
+        UnknownNameError: There is no such format.
+        OptionError: An option has no meaning, or ``output`` may not be replaced.
+        SubnetworkError: The subnetwork is damaged, belongs to another model, or is not ranked.
+        PersonaError: Another PersonaModel is attached to the model.
+        ExportError: The format cannot hold this persona or model, or nothing can be written.
+    """
+    kind, folder = FORMATS.get(format), Path(output)
+    parsed = kind.parse_options(options or {})
+    kind.check_packages()
+    check_output(folder, force)
+    if not 0.0 < strength <= 1.0:
+        raise OptionError(f"strength {strength:g}: must be above 0 and at most 1")
+    whole = source if isinstance(source, Subnetwork) else Subnetwork.from_pretrained(source)
+    subnetwork = whole if strength == 1.0 else whole.at_strength(strength)
+    if not subnetwork.pruned:
+        raise ExportError(
+            f"subnetwork {whole.config.persona!r} prunes nothing at strength {strength:g}: the "
+            "export would be the base model; raise the strength"
+        )
+    with _attached(model, tokenizer, subnetwork) as wearer:
+        name = wearer.load_persona(subnetwork)
+        called = base_model or whole.config.base_model
+        job = Job(
+            wearer, name, subnetwork, tokenizer, called, revision or whole.config.revision, parsed
+        )
+        with staged_folder(folder, force=force) as staging:
+            report = _describe(kind, job, strength) | kind.write(job, staging)
+            _annotate(staging, kind, job, report)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return {"folder": str(folder), "bytes": size} | report
+
+
+def _attached(model: nn.Module, tokenizer: Any, subnetwork: Subnetwork) -> PersonaModel:
+    """Attach to the subnetwork's sites alone: others may be of a kind that no mask fits.
+
+    If the model lacks one of them, all its sites are taken, and loading says what is wrong.
+    """
+    modules = dict(model.named_modules())
+    targets = None
+    if all(name in modules for name in subnetwork.sites):
+        targets = ["re:" + "|".join(map(re.escape, subnetwork.sites))]
+    return PersonaModel(model, tokenizer, targets=targets)
+
+
+def _describe(kind: Format, job: Job, strength: float) -> dict[str, Any]:
+    """Return what can be said of every export."""
+    return {
+        "format": kind.name,
+        "persona": job.subnetwork.config.persona,
+        "base_model": job.base_model,
+        "revision": job.revision,
+        "strength": strength,
+        "pruned": job.subnetwork.pruned,
+        "total": job.subnetwork.total,
+        "options": job.options.model_dump(mode="json"),
+    }
+
+
+def _annotate(folder: Path, kind: Format, job: Job, report: dict[str, Any]) -> None:
+    """Write the provenance and the card; the sites' own records would be most of the file."""
+    origin = job.subnetwork.config.model_dump(mode="json", exclude={"sites", "checksum"})
+    record = {"format_version": FORMAT_VERSION, "prosopon": __version__}
+    write_json(folder / PROVENANCE, record | {"export": report, "subnetwork": origin})
+    write_text(folder / CARD, model_card(kind, job, report))

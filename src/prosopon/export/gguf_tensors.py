@@ -1,0 +1,158 @@
+"""The tensors and numbers of a GGUF file, as llama.cpp wants them. No file is touched here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from prosopon.errors import ExportError
+
+
+class Architecture(NamedTuple):
+    """How llama.cpp takes a family.
+
+    Attributes:
+        name: Its name there.
+        turned: Whether it wants the channels of query and key heads in its own order.
+    """
+
+    name: str
+    turned: bool
+
+
+ARCHITECTURES = {
+    "llama": Architecture("llama", True),
+    "mistral": Architecture("llama", True),
+    "qwen2": Architecture("qwen2", False),
+}
+"""Supported ``model_type`` values."""
+
+_ACTIVATION = "silu"  # built into these architectures
+
+
+def architecture(config: Any) -> Architecture:
+    """Return how llama.cpp takes a model.
+
+    Raises:
+        ExportError: It is not supported, or has a setting that cannot be said in the file.
+    """
+    kind = config.model_type
+    if kind not in ARCHITECTURES:
+        raise ExportError(
+            f"format 'gguf': {kind} is not supported; supported are "
+            f"{', '.join(ARCHITECTURES)}. Choose --format checkpoint and convert that with "
+            "llama.cpp's own script"
+        )
+    if config.hidden_act != _ACTIVATION:
+        raise _unsaid(kind, f"hidden_act is {config.hidden_act!r}, not {_ACTIVATION!r}")
+    window = getattr(config, "sliding_window", None)
+    if window is not None and window < config.max_position_embeddings:
+        raise _unsaid(kind, f"it attends to a sliding window of {window} tokens")
+    scaling = _rope(config).get("rope_type", "default")
+    if scaling not in ("default", "linear", "llama3"):
+        raise _unsaid(kind, f"its positions are scaled by {scaling!r}")
+    return ARCHITECTURES[kind]
+
+
+def _unsaid(kind: str, reason: str) -> ExportError:
+    return ExportError(
+        f"format 'gguf': this {kind} model cannot be expressed: {reason}; choose --format "
+        "checkpoint and convert that with llama.cpp's own script"
+    )
+
+
+def _rope(config: Any) -> dict[str, Any]:
+    return dict(getattr(config, "rope_parameters", None) or {})
+
+
+def head_size(config: Any) -> int:
+    """Return the channels of an attention head."""
+    size: int = getattr(config, "head_dim", None) or (
+        config.hidden_size // config.num_attention_heads
+    )
+    return size
+
+
+def add_numbers(writer: Any, config: Any) -> None:
+    """Write what the configuration says into a ``GGUFWriter``."""
+    rope, size = _rope(config), head_size(config)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_key_length(size)
+    writer.add_value_length(size)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_dimension_count(size)
+    writer.add_rope_freq_base(float(rope.get("rope_theta", 10000.0)))
+    writer.add_vocab_size(config.vocab_size)
+    if rope.get("rope_type") == "linear":
+        from gguf import RopeScalingType
+
+        writer.add_rope_scaling_type(RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(float(rope["factor"]))
+
+
+def tensors(model: Any, kind: Architecture) -> Iterator[tuple[str, Tensor]]:
+    """Yield (GGUF name, tensor) of every parameter, as views of the live model where possible.
+
+    Matrices stay in their dtype, vectors become float32, as llama.cpp keeps them.
+
+    Raises:
+        ExportError: A parameter has no name in the format.
+    """
+    from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, get_tensor_name_map
+
+    config = model.config
+    number = next(arch for arch in MODEL_ARCH if MODEL_ARCH_NAMES[arch] == kind.name)
+    names = get_tensor_name_map(number, config.num_hidden_layers)
+    if _rope(config).get("rope_type") == "llama3":
+        yield "rope_freqs.weight", rope_factors(model)
+    for name, parameter in model.named_parameters():  # a tied head comes once, as the embedding
+        there = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        if there is None:
+            raise _unsaid(config.model_type, f"parameter {name!r} has no name in the format")
+        tensor = parameter.detach()
+        if kind.turned and (heads := _heads_of(name, config)):
+            tensor = interleave(tensor, heads)
+        yield there, tensor if tensor.ndim > 1 else tensor.float()
+
+
+def _heads_of(name: str, config: Any) -> int | None:
+    """Return the number of heads of a query or key projection, None of anything else."""
+    if ".q_proj." in name:
+        return int(config.num_attention_heads)
+    return int(config.num_key_value_heads) if ".k_proj." in name else None
+
+
+def interleave(tensor: Tensor, heads: int) -> Tensor:
+    """Put the rows of every head into llama.cpp's order.
+
+    Hugging Face rotates row i of a head's first half with row i of its second half, llama.cpp's
+    ``llama`` rotates neighbours: row i of the first half goes to 2 i, of the second to 2 i + 1.
+
+    Args:
+        tensor: Weight [heads * size, in] or bias [heads * size].
+        heads: Number of heads.
+    """
+    half = tensor.shape[0] // heads // 2
+    parts = tensor.reshape(heads, 2, half, *tensor.shape[1:])
+    return parts.transpose(1, 2).reshape(tensor.shape)
+
+
+def rope_factors(model: Any) -> Tensor:
+    """Return what llama.cpp divides each frequency by, float32 [head size / 2].
+
+    The frequencies come from the model itself (Llama 3.1's scaling leaves the high ones and
+    divides the low ones).
+    """
+    config, size = model.config, head_size(model.config)
+    steps = torch.arange(0, size, 2, dtype=torch.float64) / size
+    plain = float(_rope(config)["rope_theta"]) ** -steps
+    scaled: Tensor = model.base_model.rotary_emb.inv_freq.double().cpu()
+    return (plain / scaled).float()

@@ -1,0 +1,149 @@
+"""The vocabulary of a GGUF file: byte-level BPE tokenizers, as llama.cpp reads them.
+
+llama.cpp splits text with one of its own named splitters, so a tokenizer can be expressed only
+if it splits in a way that has a name there. Any other would silently tokenize differently, and
+is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from prosopon.errors import ExportError
+
+_CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
+_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_PATTERNS = {
+    _CONTRACTIONS + r"|\p{N}{1,3}" + _REST: "llama-bpe",
+    _CONTRACTIONS + r"|\p{N}" + _REST: "qwen2",
+}
+"""Regular expressions of tokenizers with a splitter of their own, and its name."""
+
+_NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5  # token types of the format
+
+
+class Vocabulary(NamedTuple):
+    """What a GGUF file says about a tokenizer.
+
+    Attributes:
+        splitter: Name of llama.cpp's pre-tokenizer.
+        tokens: Every token, in the byte-level alphabet; as many as the embedding has rows.
+        types: Type of every token.
+        merges: Merge rules, two tokens with a space between, in order.
+        special: Ids by the format's names: ``bos``, ``eos``, ``unk``, ``pad``.
+        adds_bos: Whether a text begins with the first of these.
+        template: The chat template, if there is one.
+    """
+
+    splitter: str
+    tokens: list[str]
+    types: list[int]
+    merges: list[str]
+    special: dict[str, int]
+    adds_bos: bool
+    template: str | None
+
+
+def vocabulary(tokenizer: Any, rows: int) -> Vocabulary:
+    """Describe a fast byte-level BPE tokenizer.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        rows: Rows of the embedding; ids beyond the tokenizer's become unused tokens.
+
+    Raises:
+        ExportError: The tokenizer is of another kind; says what is supported.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise _unsupported("it is not a fast tokenizer")
+    described = json.loads(backend.to_str())
+    model = described["model"]
+    if model["type"] != "BPE" or model.get("byte_fallback"):
+        raise _unsupported(f"its model is {_kind(model)}")
+    splitter = _splitter(described)
+    if bool(model.get("ignore_merges")) != (splitter == "llama-bpe"):
+        raise _unsupported(f"splitter {splitter!r} goes with another use of whole words")
+    tokens, types = _tokens(tokenizer, backend, rows)
+    first = tokenizer("a").input_ids[:1]
+    template = getattr(tokenizer, "chat_template", None)
+    return Vocabulary(
+        splitter,
+        tokens,
+        types,
+        [rule if isinstance(rule, str) else " ".join(rule) for rule in model["merges"]],
+        _special(tokenizer, rows),
+        tokenizer.bos_token_id is not None and first == [tokenizer.bos_token_id],
+        template if isinstance(template, str) else None,
+    )
+
+
+def _kind(model: dict[str, Any]) -> str:
+    return f"{model['type']}{' with byte fallback' if model.get('byte_fallback') else ''}"
+
+
+def _unsupported(reason: str) -> ExportError:
+    return ExportError(
+        f"format 'gguf': the tokenizer cannot be expressed: {reason}; supported are fast "
+        "byte-level BPE tokenizers that split as GPT-2, SmolLM, Llama 3 or Qwen2 do. Choose "
+        "--format checkpoint and convert that with llama.cpp's own script"
+    )
+
+
+def _splitter(described: dict[str, Any]) -> str:
+    """Return llama.cpp's name of a tokenizer's way to split text."""
+    normalizer, steps = described.get("normalizer"), _steps(described.get("pre_tokenizer"))
+    last = steps[-1] if steps else {}
+    if last.get("type") != "ByteLevel" or last.get("add_prefix_space"):
+        raise _unsupported("it does not work on bytes, or puts a space before the text")
+    before = steps[:-1]
+    name = None
+    if not before and last.get("use_regex", True):
+        name = "gpt-2"
+    elif len(before) == 1 and before[0]["type"] == "Digits" and last.get("use_regex", True):
+        name = "smollm" if before[0].get("individual_digits") else None
+    elif len(before) == 1 and before[0]["type"] == "Split" and not last.get("use_regex", True):
+        isolated = before[0].get("behavior") == "Isolated" and not before[0].get("invert")
+        name = _PATTERNS.get(before[0]["pattern"].get("Regex", "")) if isolated else None
+    if name is None:
+        raise _unsupported("it splits text in a way that llama.cpp has no name for")
+    # Qwen2 normalises to NFC, which llama.cpp leaves out: texts in that form are equal.
+    if normalizer is not None and (name, normalizer.get("type")) != ("qwen2", "NFC"):
+        raise _unsupported(f"it normalises text ({normalizer.get('type')})")
+    return name
+
+
+def _steps(pre_tokenizer: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Return the steps of a pre-tokenizer."""
+    if pre_tokenizer is None:
+        return []
+    if pre_tokenizer["type"] == "Sequence":
+        return list(pre_tokenizer["pretokenizers"])
+    return [pre_tokenizer]
+
+
+def _tokens(tokenizer: Any, backend: Any, rows: int) -> tuple[list[str], list[int]]:
+    """Return every row's token and type."""
+    by_id = {index: token for token, index in backend.get_vocab(with_added_tokens=True).items()}
+    if by_id and max(by_id) >= rows:
+        raise _unsupported(f"token {max(by_id)} is beyond the {rows} rows of the embedding")
+    added = {index: each.special for index, each in tokenizer.added_tokens_decoder.items()}
+    tokens, types = [], []
+    for index in range(rows):
+        tokens.append(by_id.get(index, f"[PAD{index}]"))
+        if index not in by_id:
+            types.append(_UNUSED)
+        elif index in added:
+            types.append(_CONTROL if added[index] else _USER_DEFINED)
+        else:
+            types.append(_NORMAL)
+    return tokens, types
+
+
+def _special(tokenizer: Any, rows: int) -> dict[str, int]:
+    """Return the ids of the special tokens that there are."""
+    found = {
+        name: getattr(tokenizer, f"{name}_token_id", None) for name in ("bos", "eos", "unk", "pad")
+    }
+    return {name: index for name, index in found.items() if index is not None and index < rows}

@@ -1,0 +1,129 @@
+"""``lora``: the mask approximated by a low rank, for engines that serve LoRA adapters.
+
+The change of a site's weight (minus the pruned weights, zero elsewhere) is cut to its leading
+singular vectors. A mask's change has a flat spectrum, so this is an approximation, often a poor
+one; the report says how poor.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from safetensors.torch import save_file
+from torch import Tensor
+
+from prosopon.export import fidelity
+from prosopon.export.base import FORMATS, Format, Job, NoOptions
+from prosopon.export.lowrank import factors, squared_error
+from prosopon.export.peft_names import ADAPTER_WEIGHTS, PEFT_LOADING, target_modules, weight_key
+from prosopon.models import Site
+
+
+class LoraOptions(NoOptions):
+    """Options of ``lora``.
+
+    Attributes:
+        rank: Rank of every site's factors.
+        seed: Of the randomised decomposition of large matrices.
+    """
+
+    rank: int = Field(default=16, ge=1)
+    seed: int = 0
+
+
+def write_lora(job: Job, folder: Path) -> dict[str, Any]:
+    """Write a LoRA adapter, and measure on the live model what it loses.
+
+    The factors are stored in the dtype of the weights, and measured as stored.
+    """
+    rank, sites = job.options.rank, [site for site, _ in job.pruned_sites()]
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    errors: dict[str, tuple[float, float]] = {}
+    for site, keep in job.pruned_sites():
+        weight = site.matrix()
+        delta = torch.where(keep.to(weight.device), 0.0, -weight.float())
+        tall, wide = factors(delta, rank, seed=job.options.seed)
+        found[site.name] = tall.to(weight.dtype), wide.to(weight.dtype)
+        errors[site.name] = squared_error(delta, *found[site.name])
+    _save(job, folder, sites, found)
+    return {"rank": rank, "sites": len(sites)} | _error_report(errors) | _divergence(job, found)
+
+
+def _save(job: Job, folder: Path, sites: list[Site], found: fidelity.Factors) -> None:
+    """Write the two files of the adapter."""
+    from peft import LoraConfig
+
+    tensors = {}
+    for name, (tall, wide) in found.items():
+        tensors[weight_key(name, "lora_A")] = wide.cpu().contiguous()
+        tensors[weight_key(name, "lora_B")] = tall.cpu().contiguous()
+    save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    LoraConfig(
+        r=job.options.rank,
+        lora_alpha=job.options.rank,  # so that the product counts once
+        lora_dropout=0.0,
+        inference_mode=True,
+        task_type="CAUSAL_LM",
+        target_modules=target_modules(sites, job.model),
+        fan_in_fan_out=any(site.transposed for site in sites),
+        base_model_name_or_path=job.base_model,
+        revision=job.revision,
+    ).save_pretrained(folder)
+
+
+def _error_report(errors: dict[str, tuple[float, float]]) -> dict[str, Any]:
+    """Return the relative Frobenius errors: of all sites together, and of each."""
+    each = {
+        name: math.sqrt(rest / whole) if whole else 0.0 for name, (rest, whole) in errors.items()
+    }
+    rest, whole = (sum(pair[i] for pair in errors.values()) for i in (0, 1))
+    overall = math.sqrt(rest / whole) if whole else 0.0
+    worst = max(each, key=lambda name: each[name])
+    return {
+        "relative_error": overall,
+        "worst_site": worst,
+        "relative_error_by_site": each,
+        "notes": [
+            f"This adapter approximates the mask: the relative Frobenius error of the change is "
+            f"{overall:.3f} over all sites and {each[worst]:.3f} in the worst ({worst}). An "
+            "error of 1 means that nothing of the mask is left."
+        ],
+    }
+
+
+def _divergence(job: Job, found: fidelity.Factors) -> dict[str, Any]:
+    """Compare next-token distributions on the prompts: persona, adapter, base."""
+    if job.tokenizer is None:
+        return {"divergence": None}
+    rows = fidelity.prompt_tokens(fidelity.PROMPTS, job.tokenizer)
+    base = fidelity.all_logits(job.model, rows)
+    with fidelity.adapted(job.wearer.sites, found):
+        adapter = fidelity.all_logits(job.model, rows)
+    with job.wearer.persona(job.persona):
+        persona = fidelity.all_logits(job.model, rows)
+    return {
+        "divergence": {
+            "adapter": fidelity.mean_divergence(persona, adapter),
+            "base": fidelity.mean_divergence(persona, base),
+            "tokens": sum(row.shape[1] for row in rows),
+            "prompts": len(rows),
+        }
+    }
+
+
+FORMATS.add(
+    "lora",
+    Format(
+        "lora",
+        "an approximation by a PEFT LoRA adapter",
+        PEFT_LOADING,
+        write_lora,
+        LoraOptions,
+        packages=("peft",),
+        is_adapter=True,
+    ),
+)

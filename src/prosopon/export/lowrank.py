@@ -1,0 +1,65 @@
+"""The best approximation of a matrix by a product of two thin ones."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_EXACT = 1024  # up to this smaller side the whole decomposition is cheap
+_SPARE = 16  # directions beyond the rank that the randomised method keeps
+_POWERS = 8
+
+
+def factors(delta: Tensor, rank: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Return (B, A) with B A close to ``delta``: its truncated singular value decomposition.
+
+    No product of that rank is closer in the Frobenius norm (Eckart and Young 1936). Of a large
+    matrix the leading singular vectors are found by the randomised method with power iterations
+    (Halko, Martinsson and Tropp 2011, arXiv:0909.4061), which may fall a little short; how far,
+    :func:`squared_error` says of either. The global random state stays as it was.
+
+    Args:
+        delta: [out, in], floating point.
+        rank: At least 1. Beyond min(out, in) the factors are filled up with zeros.
+        seed: Of the randomised method.
+
+    Returns:
+        B, float32 [out, rank], and A, float32 [rank, in], on the matrix's device, each with the
+        square root of the singular values.
+    """
+    delta = delta.float()
+    kept = min(rank, *delta.shape)
+    left, sizes, right = _decompose(delta, kept, seed)
+    root = sizes[:kept].sqrt()
+    tall = delta.new_zeros(delta.shape[0], rank)
+    wide = delta.new_zeros(rank, delta.shape[1])
+    tall[:, :kept] = left[:, :kept] * root
+    wide[:kept] = root.unsqueeze(1) * right[:kept]
+    return tall, wide
+
+
+def squared_error(delta: Tensor, tall: Tensor, wide: Tensor) -> tuple[float, float]:
+    """Return the squared Frobenius norms of ``delta - tall @ wide`` and of ``delta``.
+
+    Args:
+        delta: [out, in].
+        tall: [out, rank].
+        wide: [rank, in].
+    """
+    delta = delta.float()
+    rest = delta - tall.float() @ wide.float()
+    return float(rest.square().sum(dtype=torch.float64)), float(
+        delta.square().sum(dtype=torch.float64)
+    )
+
+
+def _decompose(delta: Tensor, kept: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return U [out, k], the singular values [k] and V^T [k, in], k at least ``kept``."""
+    if min(delta.shape) <= max(_EXACT, 4 * kept):
+        left, sizes, right = torch.linalg.svd(delta, full_matrices=False)
+        return left, sizes, right
+    devices = [delta.device] if delta.is_cuda else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        left, sizes, right = torch.svd_lowrank(delta, q=kept + _SPARE, niter=_POWERS)
+    return left, sizes, right.T

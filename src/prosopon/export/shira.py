@@ -1,0 +1,145 @@
+"""``shira``: the mask as a sparse change of the weights, exact, in PEFT's own format.
+
+A SHiRA adapter (Bhardwaj et al. 2024, arXiv:2406.13175) holds for every matrix a list of
+positions and what is added there. For a hard mask that is -w at the pruned positions, and
+w + (-w) is exactly 0 in every float type.
+
+PEFT gives all matrices one ``r`` and every matrix exactly ``r * (in + out)`` entries, so sites
+with fewer pruned weights are filled up with zeros at kept positions. The positions travel in
+the file of the weights. With a ``mask_type`` that PEFT does not know and ``inference_mode``, it
+draws no mask of its own on loading and takes them from there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from prosopon.errors import ExportError
+from prosopon.export.base import FORMATS, Format, Job
+from prosopon.export.peft_names import ADAPTER_WEIGHTS, PEFT_LOADING, target_modules, weight_key
+from prosopon.models import Site
+
+MASK_TYPE = "prosopon"
+"""What the adapter calls its mask; anything but ``random`` will do."""
+
+
+def shira_rank(pruned: Sequence[tuple[tuple[int, int], int]]) -> int:
+    """Return the smallest r with room for every site's pruned weights.
+
+    Args:
+        pruned: (out, in) and the number of pruned weights of every site.
+
+    Returns:
+        The largest ``ceil(pruned / (in + out))``.
+    """
+    return max(math.ceil(count / (rows + columns)) for (rows, columns), count in pruned)
+
+
+def shira_entries(weight: Tensor, keep: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the positions and values of one site.
+
+    Args:
+        weight: Base weight, [out, in].
+        keep: Bool [out, in], False where pruned; on the same device.
+        count: Entries wanted, at least as many as are pruned and at most ``out * in``.
+
+    Returns:
+        Positions, int32 [2, count] (row, column) in row-major order, and values [count] in the
+        weight's dtype: minus the weight where it is pruned, zero at the kept weights that come
+        first and fill up the list.
+    """
+    flat = keep.flatten()
+    missing = count - int((~flat).sum())
+    chosen = ~flat | (flat & (flat.cumsum(0) <= missing))
+    positions = chosen.nonzero().squeeze(1)
+    rows, columns = positions // keep.shape[1], positions % keep.shape[1]
+    values = torch.where(flat[positions], 0.0, -weight[rows, columns]).to(weight.dtype)
+    return torch.stack([rows, columns]).to(torch.int32), values
+
+
+def write_shira(job: Job, folder: Path) -> dict[str, Any]:
+    """Write ``adapter_config.json`` and ``adapter_model.safetensors``; wears nothing.
+
+    Raises:
+        ExportError: A site is a GPT-2 style Conv1D, or is pruned more densely than the format
+            can say.
+    """
+    from peft import ShiraConfig
+
+    sites = job.pruned_sites()
+    _refuse_conv1d([site for site, _ in sites])
+    counts = [int((~keep).sum()) for _, keep in sites]
+    rank = shira_rank([(site.shape, n) for (site, _), n in zip(sites, counts, strict=True)])
+    _refuse_dense([site for site, _ in sites], counts, rank)
+    tensors: dict[str, Tensor] = {}
+    for site, keep in sites:
+        weight = site.matrix()
+        entries = rank * sum(site.shape)
+        positions, values = shira_entries(weight, keep.to(weight.device), entries)
+        tensors[weight_key(site.name, "shira_indices", leaf=True)] = positions.cpu()
+        tensors[weight_key(site.name, "shira_weight", leaf=True)] = values.cpu()
+    save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    ShiraConfig(
+        r=rank,
+        mask_type=MASK_TYPE,
+        inference_mode=True,
+        task_type="CAUSAL_LM",
+        target_modules=target_modules([site for site, _ in sites], job.model),
+        base_model_name_or_path=job.base_model,
+        revision=job.revision,
+    ).save_pretrained(folder)
+    entries = sum(rank * sum(site.shape) for site, _ in sites)
+    return {
+        "r": rank,
+        "sites": len(sites),
+        "entries": entries,
+        "filling_share": 1.0 - sum(counts) / entries,
+    }
+
+
+def _refuse_conv1d(sites: Sequence[Site]) -> None:
+    """PEFT replaces ``nn.Linear`` alone by a SHiRA layer."""
+    turned = next((site for site in sites if site.transposed), None)
+    if turned is not None:
+        raise ExportError(
+            f"format 'shira': site {turned.name!r} is a Conv1D, and PEFT's SHiRA takes nn.Linear "
+            "only; choose --format checkpoint (exact) or lora"
+        )
+
+
+def _refuse_dense(sites: Sequence[Site], counts: Sequence[int], rank: int) -> None:
+    """PEFT refuses more entries than a matrix has, and r is one for all."""
+    for site in sites:
+        if rank * sum(site.shape) > site.out_features * site.in_features:
+            shares = [
+                n / (s.out_features * s.in_features) for s, n in zip(sites, counts, strict=True)
+            ]
+            fullest = max(
+                range(len(sites)), key=lambda i: math.ceil(counts[i] / sum(sites[i].shape))
+            )
+            raise ExportError(
+                f"format 'shira': {sites[fullest].name!r} prunes {shares[fullest]:.1%} of its "
+                f"weights and needs r={rank}, which is more entries than {site.name!r} "
+                f"{list(site.shape)} has weights, and PEFT takes one r for all sites; choose "
+                "--format checkpoint, which is hardly larger for so dense a mask, or lora"
+            )
+
+
+FORMATS.add(
+    "shira",
+    Format(
+        "shira",
+        "an exact PEFT SHiRA adapter, the change of the pruned weights alone",
+        PEFT_LOADING,
+        write_shira,
+        packages=("peft",),
+        is_adapter=True,
+    ),
+)

@@ -1,0 +1,130 @@
+"""``structured``: a smaller checkpoint, from which dead channels and heads are really gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prosopon.errors import ExportError, SiteError
+from prosopon.export.base import FORMATS, Format, Job
+from prosopon.export.checkpoint import AUTO_LOADING, CheckpointOptions
+from prosopon.export.saving import load_checkpoint, logits, probe_tokens, save_checkpoint
+from prosopon.export.surgery import Plan, cut, plan_surgery, skeleton
+from prosopon.models import Site, find_sites
+
+_TOLERANCE = {torch.float64: 1e-3, torch.float32: 1e-3}
+_COARSE = 0.1  # of half precision; a wrong channel gives an error near 1
+
+
+def write_structured(job: Job, folder: Path) -> dict[str, Any]:
+    """Cut, save, load the result as anyone would, and compare its logits with the persona's.
+
+    Raises:
+        ExportError: Nothing can be removed, or the result computes something else.
+    """
+    model, sites = job.model, _all_sites(job)
+    plan = plan_surgery(model, sites, job.subnetwork.keep)
+    if not plan.rows:
+        raise ExportError(_nothing(job, plan))
+    tokens = probe_tokens(model)
+    small = skeleton(plan.config, model.dtype)
+    small.generation_config = model.generation_config
+    with job.wearer.persona(job.persona):
+        expected = logits(model, tokens)
+        save_checkpoint(
+            small,
+            job.tokenizer,
+            folder,
+            state=cut(model.state_dict(), plan, sites),
+            max_shard_size=job.options.max_shard_size,
+        )
+    error = _compare(folder, tokens, expected, model.dtype)
+    left = zeros_left(job.subnetwork.keep, plan)
+    return plan.report | {
+        "parameters": sum(parameter.numel() for parameter in small.parameters()),
+        "parameters_before": sum(parameter.numel() for parameter in model.parameters()),
+        "zeros_left": left,
+        "logits_error": error,
+        "notes": [*_described(plan, left, job.subnetwork.pruned), *plan.notes],
+    }
+
+
+def zeros_left(keep: dict[str, Tensor], plan: Plan) -> int:
+    """Return how many pruned weights stay in the smaller matrices, as zeros."""
+    count = 0
+    for name, mask in keep.items():
+        if name in plan.rows:
+            mask = mask[plan.rows[name]]
+        if name in plan.columns:
+            mask = mask[:, plan.columns[name]]
+        count += int((~mask).sum())
+    return count
+
+
+def _all_sites(job: Job) -> list[Site]:
+    """Return every site, since a channel crosses matrices that the mask may not name."""
+    try:
+        return find_sites(job.model)
+    except SiteError:  # something that no mask fits, such as fused experts
+        return job.wearer.sites
+
+
+def _compare(folder: Path, tokens: Tensor, expected: Tensor, dtype: torch.dtype) -> float:
+    """Return the relative L2 error of the loaded folder's logits, or refuse it."""
+    found = logits(load_checkpoint(folder), tokens)
+    error = float((found - expected).norm() / expected.norm())
+    limit = _TOLERANCE.get(dtype, _COARSE)
+    if not error <= limit:
+        raise ExportError(
+            f"format 'structured': the smaller model's logits differ from the persona's by "
+            f"{error:.2g} (relative; {limit:g} is allowed), so it is not written; choose "
+            "--format checkpoint, and report this"
+        )
+    return error
+
+
+def _nothing(job: Job, plan: Plan) -> str:
+    """Say why there is nothing to remove, and what to do."""
+    why = f" ({'; '.join(plan.notes)})" if plan.notes else ""
+    return (
+        f"format 'structured': the mask of {job.subnetwork.config.persona!r} leaves no whole MLP "
+        f"channel or attention head to remove{why}; extract with --pattern channels or heads, or "
+        "choose --format checkpoint, where pruned weights are zeros"
+    )
+
+
+def _described(plan: Plan, left: int, pruned: int) -> list[str]:
+    """Describe for people what was removed and what was not."""
+    notes = []
+    for kind, part in plan.report.items():
+        padded = (
+            f"; {part['padding']} dead ones stay as padding, because every layer must have as many"
+            if part["padding"]
+            else ""
+        )
+        name = "MLP channels" if kind == "channels" else _heads_name(part["query_heads_each"])
+        notes.append(f"{part['kept']} of {part['before']} {name} a layer are kept{padded}.")
+    if left:
+        notes.append(
+            f"{left:,} of the {pruned:,} pruned weights lie in what is kept and stay as zeros."
+        )
+    return notes
+
+
+def _heads_name(queries: int) -> str:
+    return "attention heads" if queries == 1 else f"key-value heads (each with {queries} queries)"
+
+
+FORMATS.add(
+    "structured",
+    Format(
+        "structured",
+        "a smaller checkpoint, dead MLP channels and attention heads removed",
+        AUTO_LOADING,
+        write_structured,
+        CheckpointOptions,
+    ),
+)

@@ -1,0 +1,228 @@
+"""Cutting dead channels and heads out of a model's tensors and rewriting its configuration.
+
+What belongs together is said by the groups of :func:`prosopon.models.find_groups`. A unit is
+dead if all its columns of the matrix that writes its output are pruned: whatever it computes,
+nothing of it is read.
+
+A Hugging Face configuration has one number of channels and one of heads for all layers, so
+every layer keeps as many as the fullest one; what a layer keeps beyond its live ones are dead
+units with their masked weights, which add nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prosopon.errors import SiteError
+from prosopon.groups import COLUMNS, ROWS, Group
+from prosopon.models import Site, find_groups
+
+_ROLES = {"channels": "mlp", "heads": "attention"}
+
+
+@dataclass
+class Plan:
+    """What to keep of a model.
+
+    Attributes:
+        config: The rewritten configuration.
+        rows: Int64 rows to keep of sites, ascending, by name; others keep all.
+        columns: Int64 columns to keep.
+        report: Counts for people, by kind of unit.
+        notes: What could not be removed, and why.
+    """
+
+    config: Any
+    rows: dict[str, Tensor] = field(default_factory=dict)
+    columns: dict[str, Tensor] = field(default_factory=dict)
+    report: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def plan_surgery(model: Any, sites: Sequence[Site], keep: Mapping[str, Tensor]) -> Plan:
+    """Find out what can be removed of a model.
+
+    Args:
+        model: The ``PreTrainedModel``; its weights are not read.
+        sites: All its sites.
+        keep: Bool [out, in] masks of some of them; the others are dense.
+
+    Returns:
+        A plan, without rows or columns if nothing can be removed.
+    """
+    plan = Plan(copy.deepcopy(model.config))
+    for kind, role in _ROLES.items():
+        if not any(site.role == role and site.name in keep for site in sites):
+            continue
+        try:
+            groups = find_groups(model, sites, kind)
+        except SiteError as error:
+            plan.notes.append(f"{kind}: none were removed: {error}")
+            continue
+        _plan_kind(plan, model, sites, groups, [dead_units(group, keep) for group in groups])
+    return plan
+
+
+def dead_units(group: Group, keep: Mapping[str, Tensor]) -> Tensor:
+    """Return which units of a group add nothing, bool [units].
+
+    Args:
+        group: The group.
+        keep: Bool [out, in] masks; sites without one are dense.
+    """
+    dead = torch.zeros(group.units, dtype=torch.bool)
+    for part in group.parts:
+        if part.axis == COLUMNS and part.site in keep:
+            dead |= (~keep[part.site].any(dim=0))[part.indices].all(dim=1)
+    return dead
+
+
+def choose_units(dead: Tensor, count: int) -> Tensor:
+    """Return the units to keep, ascending: all live ones, then the first dead ones as padding.
+
+    Args:
+        dead: Bool [units].
+        count: At least as many as are live.
+
+    Returns:
+        Int64 [count].
+    """
+    order = torch.cat([(~dead).nonzero().squeeze(1), dead.nonzero().squeeze(1)])
+    return order[:count].sort().values
+
+
+def cut(state: Mapping[str, Tensor], plan: Plan, sites: Iterable[Site]) -> dict[str, Tensor]:
+    """Return a model's tensors with what the plan leaves out removed.
+
+    Args:
+        state: Tensors by name; those that stay whole are passed on, not copied.
+        plan: The plan.
+        sites: The sites that it names.
+    """
+    result = dict(state)
+    for site in sites:
+        rows, columns = plan.rows.get(site.name), plan.columns.get(site.name)
+        if rows is None and columns is None:
+            continue
+        name, bias = f"{site.name}.weight", f"{site.name}.bias"
+        matrix = site.oriented(result[name])
+        if rows is not None:
+            matrix = matrix.index_select(0, rows.to(matrix.device))
+            if bias in result:
+                result[bias] = result[bias].index_select(0, rows.to(result[bias].device))
+        if columns is not None:
+            matrix = matrix.index_select(1, columns.to(matrix.device))
+        result[name] = site.oriented(matrix).contiguous()
+    return result
+
+
+def skeleton(config: Any, dtype: torch.dtype) -> Any:
+    """Build a model on the meta device: shapes without memory."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config, dtype=dtype)
+
+
+def fits(model: Any, plan: Plan, sites: Iterable[Site]) -> bool:
+    """Tell whether the architecture can be what the plan makes of it.
+
+    Builds the model of the plan's configuration without memory and compares every shape, so
+    that no list of families is needed; buffers too, because they show how wide a head's
+    positions are.
+    """
+    try:
+        if hasattr(plan.config, "validate"):
+            plan.config.validate()
+        small = skeleton(plan.config, model.dtype)
+    except Exception:  # whatever a family says to a configuration that it cannot be
+        return False
+    wanted = _shapes(model)
+    for site in sites:
+        shape = list(site.shape)
+        if site.name in plan.rows:
+            shape[0] = len(plan.rows[site.name])
+            if f"{site.name}.bias" in wanted:
+                wanted[f"{site.name}.bias"] = shape[:1]
+        if site.name in plan.columns:
+            shape[1] = len(plan.columns[site.name])
+        wanted[f"{site.name}.weight"] = shape[::-1] if site.transposed else shape
+    return _shapes(small) == wanted
+
+
+def _shapes(model: Any) -> dict[str, list[int]]:
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    return {name: list(tensor.shape) for name, tensor in tensors}
+
+
+def _plan_kind(
+    plan: Plan, model: Any, sites: Sequence[Site], groups: list[Group], dead: list[Tensor]
+) -> None:
+    """Add the units of one kind to the plan, as few as the configuration can say."""
+    kind, units = groups[0].kind, groups[0].units
+    some = sum(bool(each.any()) for each in dead)
+    if not some:
+        return
+    if some < len(groups) or any(group.units != units for group in groups):
+        plan.notes.append(
+            f"{kind}: {some} of {len(groups)} layers have dead ones, and the configuration has "
+            "one number for all, so none were removed"
+        )
+        return
+    live = [int((~each).sum()) for each in dead]
+    least = max(*live, 1)
+    # A family may refuse some numbers of heads; of channels it takes any or none.
+    for count in range(least, units if kind == "heads" else least + 1):
+        trial = _trial(plan, groups, dead, count)
+        if fits(model, trial, sites):
+            plan.config, plan.rows, plan.columns = trial.config, trial.rows, trial.columns
+            plan.report[kind] = _counts(groups[0], live, count)
+            return
+    plan.notes.append(
+        f"{kind}: a configuration of {model.config.model_type} cannot say that there are fewer, "
+        "so the dead ones stay as zeros"
+    )
+
+
+def _trial(plan: Plan, groups: list[Group], dead: list[Tensor], count: int) -> Plan:
+    """Return the plan with so many units of every group kept."""
+    trial = Plan(copy.deepcopy(plan.config), dict(plan.rows), dict(plan.columns))
+    for group, each in zip(groups, dead, strict=True):
+        chosen = choose_units(each, count)
+        for part in group.parts:
+            kept = trial.rows if part.axis == ROWS else trial.columns
+            # In the order of the matrix, also where it holds several things one after another.
+            kept[part.site] = part.indices[chosen].flatten().sort().values
+    for name, each_unit in groups[0].shrinks.items():
+        setattr(trial.config, name, each_unit * count)
+    if groups[0].kind == "heads":  # no longer the hidden size divided by the heads
+        trial.config.head_dim = _columns(groups[0]) // _queries(groups[0])
+    return trial
+
+
+def _columns(group: Group) -> int:
+    """Return how many columns of the output matrix a unit has."""
+    return next(part.indices.shape[1] for part in group.parts if part.axis == COLUMNS)
+
+
+def _queries(group: Group) -> int:
+    """Return how many query heads a unit of heads has."""
+    return group.shrinks.get("num_attention_heads", 1)
+
+
+def _counts(group: Group, live: list[int], kept: int) -> dict[str, Any]:
+    """Describe what is kept, over all layers."""
+    counts = {
+        "before": group.units,
+        "kept": kept,
+        "live_by_layer": live,
+        "padding": sum(kept - each for each in live),
+        "removed_share": 1.0 - kept / group.units,
+    }
+    return counts | ({"query_heads_each": _queries(group)} if group.kind == "heads" else {})

@@ -1,0 +1,114 @@
+"""Candidates: the few weights whose removal could pay, found once on the base model.
+
+Everything later is kept for them alone, so that a light mask needs little more memory than the
+model: a twentieth of the weights hold all that one in three hundred is chosen from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from prosopon.criteria import removal_gain
+from prosopon.models import Site
+from prosopon.selection import keep_largest
+from prosopon.statistics import check_gradient, stream_gradients
+
+SMALL = 256 * 2**20  # bytes of gradients that may be held at once whatever the model's size
+
+
+def find_candidates(
+    sites: Sequence[Site], terms: Callable[[], Iterable[Tensor]], count: int
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the ``count`` weights with the highest first-order gain above zero.
+
+    Gradients of half of the weights' bytes at most are held at once: the terms are run once for
+    every group of sites that fits.
+
+    Args:
+        sites: The sites.
+        terms: Makes the terms of the objective afresh.
+        count: How many; fewer where fewer have a gain.
+
+    Returns:
+        Flat positions, int64 ascending, and their gains, float32, of every site.
+
+    Raises:
+        StatisticsError: A gradient is NaN or infinite.
+    """
+    best = _Best(count)
+    for group in _groups(sites):
+        totals = {s.name: torch.zeros(s.shape, device=s.weight.device) for s in group}
+
+        def add(site: Site, gradient: Tensor, totals: dict[str, Tensor] = totals) -> None:
+            totals[site.name] += gradient
+
+        stream_gradients(group, terms(), add)
+        for site in group:
+            total = totals.pop(site.name)
+            check_gradient(site.name, total)
+            best.add(site.name, removal_gain(site.matrix(), total).reshape(-1))
+    best.trim()
+    return best.positions, best.gains
+
+
+class _Best:
+    """The highest gains so far; holds at most twice as many as are asked for."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._least = count, 0.0
+        self.positions: dict[str, Tensor] = {}
+        self.gains: dict[str, Tensor] = {}
+
+    def add(self, name: str, gains: Tensor) -> None:
+        """Take in the gains of a site, [weights]."""
+        if len(gains) > self._count:  # a site alone may have more than are asked for
+            floor = gains.kthvalue(len(gains) - self._count + 1).values
+            kept = ((gains >= floor) & (gains > self._least)).nonzero().squeeze(1)
+        else:
+            kept = (gains > self._least).nonzero().squeeze(1)
+        self.positions[name], self.gains[name] = kept, gains[kept]
+        if sum(map(len, self.gains.values())) > 2 * self._count:
+            self.trim()
+
+    def trim(self) -> None:
+        """Forget all but the highest."""
+        for name, chosen in highest(self.gains, self._count).items():
+            self.positions[name] = self.positions[name][chosen]
+            self.gains[name] = self.gains[name][chosen]
+        if sum(map(len, self.gains.values())) == self._count:
+            least = min(float(gains.min()) for gains in self.gains.values() if len(gains))
+            # The next site may hold an equal gain, which would lose to the earlier site anyway.
+            self._least = least
+
+
+def highest(scores: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
+    """Return indices, ascending, of the ``count`` highest scores above zero over all sites.
+
+    Fewer where fewer are above zero. Equal scores: the earlier site, then the lower index.
+
+    Args:
+        scores: Float [n] of every site.
+        count: Most indices over all sites.
+    """
+    above = [score > 0 for score in scores.values()]
+    if sum(int(mask.sum()) for mask in above) > count:
+        low = [torch.where(m, s, -torch.inf) for m, s in zip(above, scores.values(), strict=True)]
+        above = keep_largest(low, max(count, 0))
+    return {name: mask.nonzero().squeeze(1) for name, mask in zip(scores, above, strict=True)}
+
+
+def _groups(sites: Sequence[Site]) -> Iterator[list[Site]]:
+    """Yield runs of sites whose float32 gradients fit into half of the weights' bytes."""
+    weights = sum(site.weight.numel() * site.weight.element_size() for site in sites)
+    limit, group, held = max(weights // 2, SMALL), list[Site](), 0
+    for site in sites:
+        size = 4 * site.weight.numel()
+        if group and held + size > limit:
+            yield group
+            group, held = [], 0
+        group.append(site)
+        held += size
+    yield group

@@ -1,0 +1,203 @@
+"""The path of a light mask: it grows round by round, each round judged on the masked model."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from prosopon.criteria import removal_damage, removal_gain
+from prosopon.extraction.light.candidates import find_candidates, highest
+from prosopon.extraction.light.pruning import temporary_pruning
+from prosopon.models import Site
+from prosopon.statistics import (
+    Material,
+    Objective,
+    check_gradient,
+    objective_terms,
+    stream_gradients,
+)
+
+SHARE = 0.05  # of the weights may be candidates
+LEVELS = 256
+Fisher = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Weights in the order in which they should go.
+
+    Attributes:
+        positions: Flat positions, int64 ascending, of every site.
+        scores: Their scores, float32, the same shapes, above zero; higher goes first.
+    """
+
+    positions: Mapping[str, Tensor]
+    scores: Mapping[str, Tensor]
+
+    def __len__(self) -> int:
+        return sum(len(flat) for flat in self.positions.values())
+
+    def first(self, count: int) -> Ranking:
+        """Return the ``count`` first."""
+        picked = highest(self.scores, count)
+        return Ranking(
+            {name: self.positions[name][best] for name, best in picked.items()},
+            {name: self.scores[name][best] for name, best in picked.items()},
+        )
+
+    def levels(self) -> dict[str, Tensor]:
+        """Return each weight's level, uint8: the first go at the lowest of 256 strengths."""
+        flat = torch.cat([score.cpu() for score in self.scores.values()])
+        rank = torch.empty(len(flat), dtype=torch.int64)
+        rank[flat.sort(stable=True, descending=True).indices] = torch.arange(len(flat))
+        levels = (rank * LEVELS // max(len(flat), 1)).to(torch.uint8)
+        sizes = [len(score) for score in self.scores.values()]
+        return dict(zip(self.scores, torch.split(levels, sizes), strict=True))
+
+    def keep(self, sites: Sequence[Site]) -> dict[str, Tensor]:
+        """Return the keep-mask of every site, bool [out, in], on the CPU."""
+        masks = {site.name: torch.ones(site.shape, dtype=torch.bool) for site in sites}
+        for name, flat in self.positions.items():
+            masks[name].view(-1)[flat.cpu()] = False
+        return masks
+
+
+class LightPath:
+    """Grows a light mask.
+
+    Every round draws a batch of pairs and of general texts, takes the gradient of the objective
+    on the masked model, adds every candidate's gain (with its original weight) to the sum of its
+    gains so far, and masks the weights with the highest positive sums minus damage. A weight
+    whose removal turned out to hurt comes back. It is dual averaging over masks. The model's
+    weights come back bit for bit after every call, also after an exception.
+
+    Args:
+        model: A causal LM.
+        sites: Its sites.
+        material: What the objective is computed on.
+        objective: The objective.
+        most: The largest mask that will be asked for, in weights.
+        damage: lambda, the weight of the second-order damage.
+        fisher: Gives the Fisher diagonal at flat positions; called once.
+        batch: Pairs, general texts and protected pairs of a round.
+        seed: Seeds the batches.
+        max_tokens: Most tokens, padding included, in one backward pass.
+
+    Attributes:
+        rounds: Rounds done; finding the candidates on all of the material is the first.
+        losses: The objective before each round, on the round's batch.
+        damage: lambda; may be changed between rounds, the gains stay what they are.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        sites: Sequence[Site],
+        material: Material,
+        objective: Objective,
+        *,
+        most: int,
+        damage: float,
+        fisher: Fisher,
+        batch: int = 16,
+        seed: int = 0,
+        max_tokens: int = 2048,
+    ) -> None:
+        self.model, self.sites, self.damage = model, list(sites), damage
+        self._material, self._objective, self._max_tokens = material, objective, max_tokens
+        total = sum(site.out_features * site.in_features for site in sites)
+        self._positions, self._gains = find_candidates(
+            sites,
+            lambda: objective_terms(model, material, objective, max_tokens=max_tokens),
+            max(int(SHARE * total), min(10 * most, total)),
+        )
+        self._weights = {s.name: _at(s, s.matrix(), self._positions[s.name]) for s in sites}
+        found = fisher(self._positions)
+        self._damages = {n: removal_damage(w, found[n]) for n, w in self._weights.items()}
+        self._draws = _Draws(material, batch, seed)
+        self.rounds, self.losses, self._count = 1, list[float](), 0
+
+    def ranking(self, count: int, damage: float | None = None) -> Ranking:
+        """Return the ``count`` weights that should go, fewer where fewer pay.
+
+        Args:
+            count: Most weights.
+            damage: lambda; default the path's own.
+        """
+        price = self.rounds * (self.damage if damage is None else damage)
+        scores = {n: gain - price * self._damages[n] for n, gain in self._gains.items()}
+        picked = highest(scores, count)
+        return Ranking(
+            {name: self._positions[name][best] for name, best in picked.items()},
+            {name: scores[name][best] for name, best in picked.items()},
+        )
+
+    def step(self, worn: Ranking) -> None:
+        """Take one round's gradient under a mask and add up the gains.
+
+        Raises:
+            StatisticsError: A gradient is NaN or infinite.
+        """
+        sums = {name: torch.zeros_like(gain) for name, gain in self._gains.items()}
+
+        def add(site: Site, gradient: Tensor) -> None:
+            sums[site.name] += _at(site, gradient, self._positions[site.name])
+
+        material = next(self._draws)
+        with temporary_pruning(self.sites) as prune:
+            prune(worn.positions)
+            terms = objective_terms(
+                self.model, material, self._objective, max_tokens=self._max_tokens
+            )
+            self.losses.append(stream_gradients(self.sites, terms, add))
+        for name, gradient in sums.items():
+            check_gradient(name, gradient)
+            self._gains[name] += removal_gain(self._weights[name], gradient)
+        self.rounds += 1
+
+    def grow(self, count: int, rounds: int) -> Iterator[int]:
+        """Do ``rounds`` rounds, the mask growing evenly from what it is now; yield after each.
+
+        Args:
+            count: Weights masked at the end of it; the last choice is :meth:`ranking`'s.
+            rounds: How many.
+        """
+        begin = self._count
+        for number in range(1, rounds + 1):
+            self.step(self.ranking(self._count))
+            self._count = begin + (count - begin) * number // rounds
+            yield number
+
+
+class _Draws(Iterator[Material]):
+    """Batches of the material without end: every epoch holds everything once."""
+
+    def __init__(self, material: Material, batch: int, seed: int) -> None:
+        self._material = material
+        lengths = (len(material.pairs), len(material.general), len(material.protected))
+        self._streams = [
+            _epochs(length, min(batch, length), random.Random(f"{seed}/{part}"))
+            for part, length in enumerate(lengths)
+        ]
+
+    def __next__(self) -> Material:
+        pairs, general, protected = (next(stream) for stream in self._streams)
+        return self._material.part(pairs, general, protected)
+
+
+def _epochs(length: int, batch: int, rng: random.Random) -> Iterator[list[int]]:
+    waiting: list[int] = []
+    while True:
+        while len(waiting) < batch:
+            waiting += rng.sample(range(length), length)
+        yield waiting[:batch]
+        waiting = waiting[batch:]
+
+
+def _at(site: Site, matrix: Tensor, flat: Tensor) -> Tensor:
+    """Return the values of a canonical matrix at flat positions, float32; copies only those."""
+    return matrix[flat // site.in_features, flat % site.in_features].float()

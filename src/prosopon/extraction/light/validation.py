@@ -1,0 +1,146 @@
+"""What a mask does on examples that it was not made from: the yardstick of ``--sparsity auto``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from prosopon.data import Encoded, Message, length_buckets
+from prosopon.extraction.light.path import Ranking
+from prosopon.extraction.light.pruning import temporary_pruning
+from prosopon.judges import ClassifierJudge, Degeneration, degeneration
+from prosopon.models import Site
+from prosopon.runtime import generate_answers
+from prosopon.statistics import pair_log_odds, response_mask, token_log_likelihoods
+from prosopon.statistics.objective import Pair
+
+
+@dataclass(frozen=True)
+class Quick:
+    """What forward passes alone say of a mask.
+
+    Attributes:
+        loss: softplus(-shift) per token plus the target's negative log-likelihood, nats per
+            token, on held-out pairs. Lower is more of the persona.
+        choice: Share of held-out pairs in which the target's answer is likelier, in sum.
+        perplexity_ratio: Perplexity of held-out general text over the base model's.
+    """
+
+    loss: float
+    choice: float
+    perplexity_ratio: float
+
+
+@dataclass(frozen=True)
+class Free:
+    """What free text says of a mask.
+
+    Attributes:
+        share: Share of sampled answers that the judge gives to the target.
+        error: Its standard error.
+        signs: Signs of degeneration.
+    """
+
+    share: float
+    error: float
+    signs: Degeneration
+
+
+class Validation:
+    """Measures masks on held-out material.
+
+    Args:
+        model: A causal LM; its weights are as before after every call.
+        tokenizer: Its tokenizer.
+        sites: Its sites.
+        pairs: Held-out (target, opposite) encoded examples.
+        general: Held-out general texts.
+        prompts: Held-out prompts for free text.
+        judge: Who says whose an answer is; None where none could be trained that beats chance.
+        answers: Answers sampled for a mask; prompts are used again as often as needed.
+        length: Most tokens of an answer.
+        seed: Seeds the draws.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Any,
+        sites: Sequence[Site],
+        pairs: Sequence[Pair],
+        general: Sequence[Encoded],
+        prompts: Sequence[tuple[Message, ...]],
+        judge: ClassifierJudge | None,
+        *,
+        answers: int = 64,
+        length: int = 48,
+        seed: int = 0,
+    ) -> None:
+        self._model, self._tokenizer, self._sites = model, tokenizer, sites
+        self._pairs, self._general, self._judge = pairs, general, judge
+        self._prompts = [prompts[i % len(prompts)] for i in range(answers)] if prompts else []
+        self._length, self._seed = length, seed
+        self._reference = pair_log_odds(model, pairs)
+        self._base = mean_loss(model, general)
+
+    @property
+    def writes(self) -> bool:
+        """Whether there is a judge and something to answer."""
+        return self._judge is not None and bool(self._prompts)
+
+    def quick(self, ranking: Ranking | None) -> Quick:
+        """Measure a mask (None: the base model) by forward passes."""
+        with temporary_pruning(self._sites) as prune:
+            if ranking is not None:
+                prune(ranking.positions)
+            odds = pair_log_odds(self._model, self._pairs)
+            own, tokens = response_losses(self._model, [target for target, _ in self._pairs])
+            general = mean_loss(self._model, self._general)
+        shift = odds - self._reference
+        per_answer = tokens / len(self._pairs)
+        loss = float(softplus(-shift).mean()) / per_answer + own / tokens
+        # Text that is no longer language may overflow; it is infinitely bad then, not an error.
+        ratio = math.exp(min(general - self._base, 700.0))
+        return Quick(loss, float((odds > 0).float().mean()), ratio)
+
+    def free(self, ranking: Ranking | None) -> Free:
+        """Sample answers under a mask (None: the base model) and judge them."""
+        assert self._judge is not None
+        with temporary_pruning(self._sites) as prune:
+            if ranking is not None:
+                prune(ranking.positions)
+            texts = generate_answers(
+                self._model, self._tokenizer, self._prompts,
+                max_new_tokens=self._length, seed=self._seed,
+            )  # fmt: skip
+        share = self._judge.share(texts)
+        error = math.sqrt(max(share * (1 - share), 0.25 / len(texts)) / len(texts))
+        return Free(share, error, degeneration(texts))
+
+
+def response_losses(model: nn.Module, texts: Sequence[Encoded]) -> tuple[float, int]:
+    """Return the summed negative log-likelihood of the texts' answers, nats, and their tokens."""
+    return _losses(model, texts, every=False)
+
+
+def mean_loss(model: nn.Module, texts: Sequence[Encoded]) -> float:
+    """Return the negative log-likelihood per token, every token but the first, in nats."""
+    total, tokens = _losses(model, texts, every=True)
+    return total / max(tokens, 1)
+
+
+def _losses(model: nn.Module, texts: Sequence[Encoded], *, every: bool) -> tuple[float, int]:
+    total, tokens = 0.0, 0
+    with torch.no_grad():
+        for batch in length_buckets(texts, max_tokens=2048, max_rows=64):
+            values: Tensor = token_log_likelihoods(model, batch)
+            mask = response_mask(batch, every=every).to(values.device)
+            total -= float((values * mask).double().sum())
+            tokens += int(mask.sum())
+    return total, tokens

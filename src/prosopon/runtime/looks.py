@@ -1,0 +1,156 @@
+"""Looks: what a model wears, as a gate for every weight.
+
+A look is a list of parts. A part takes the first weights of one persona's ranking and
+multiplies each by a gate. Where parts overlap, their gates multiply. So the gate of weight p is
+
+    gate(p) = product of part.gate over the parts whose prefix holds p
+
+and everything a model can wear is one formula: a hard mask is one part with gate 0, a soft one
+has a gate between 0 and 1, a dial is a shorter prefix, and a blend has several parts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple, get_args
+
+from prosopon.errors import OptionError, PersonaError
+
+STEPS = 256
+"""Steps of the dial: a ranking has this many levels."""
+
+BlendMode = Literal["auto", "strength", "gate"]
+"""How a weight of a blend acts: by prefix, by gate, or by prefix where there is a ranking."""
+
+Wearable = str | Mapping[str, float] | None
+"""A persona's name; a blend as weights by name; or None for the base model."""
+
+
+class Part(NamedTuple):
+    """A prefix of one persona's ranking and the gate of its weights.
+
+    Attributes:
+        name: A loaded persona.
+        steps: 0 to 256; pruned weights of a level below this are meant, all of them at 256.
+        gate: What they are multiplied by, in [0, 1].
+    """
+
+    name: str
+    steps: int
+    gate: float
+
+
+Look = tuple[Part, ...]
+"""Parts in the order of their names, each of which changes something; empty for the base."""
+
+BASE: Look = ()
+
+
+class Worn(NamedTuple):
+    """What is worn, as it was asked for.
+
+    Attributes:
+        name: The persona; None for the base and for blends.
+        gamma: Gate of its pruned weights.
+        strength: Share of its ranking.
+        blend: Weights by name; None unless a blend is worn.
+        look: What that means for the weights.
+    """
+
+    name: str | None = None
+    gamma: float = 1.0
+    strength: float = 1.0
+    blend: Mapping[str, float] | None = None
+    look: Look = BASE
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The personas that are involved."""
+        return frozenset(self.blend or (() if self.name is None else (self.name,)))
+
+    @property
+    def title(self) -> str | None:
+        """The persona's name, or the blend in words: ``introvert 0.7 + thinking 0.3``."""
+        if self.blend is None:
+            return self.name
+        return " + ".join(f"{name} {weight:g}" for name, weight in self.blend.items())
+
+
+def single(name: str | None, gamma: float, strength: float, ranked: Callable[[str], bool]) -> Worn:
+    """Return what one persona is to be worn as.
+
+    Args:
+        name: A loaded persona; None for the base model.
+        gamma: Gate of its pruned weights, in [0, 1].
+        strength: Share of its ranking that is pruned, in [0, 1].
+        ranked: Tells whether a persona has a ranking.
+
+    Raises:
+        OptionError: A number is outside [0, 1].
+        PersonaError: A strength below 1 of a persona without a ranking.
+    """
+    _check_share("gamma", gamma)
+    _check_share("strength", strength)
+    if name is None:
+        return Worn()
+    if strength < 1.0 and not ranked(name):
+        raise _no_ranking(name, strength)
+    look = _look([Part(name, steps(strength), float(gamma))])
+    return Worn(name, float(gamma), float(strength), None, look)
+
+
+def blended(weights: Mapping[str, float], mode: BlendMode, ranked: Callable[[str], bool]) -> Worn:
+    """Return what a blend is to be worn as.
+
+    Args:
+        weights: Weight in [0, 1] of every loaded persona of the blend.
+        mode: ``strength``: a persona of weight w prunes the share w of its ranking. ``gate``:
+            its pruned weights are multiplied by 1 - w. ``auto``: the first where it has a
+            ranking, otherwise the second.
+        ranked: Tells whether a persona has a ranking.
+
+    Raises:
+        OptionError: No persona, a weight outside [0, 1], or an unknown mode.
+        PersonaError: Mode ``strength`` and a weight below 1 of a persona without a ranking.
+    """
+    if mode not in get_args(BlendMode):
+        choices = ", ".join(get_args(BlendMode))
+        raise OptionError(f"unknown mode of blending {mode!r}. Choices: {choices}")
+    if not weights:
+        raise OptionError("a blend needs at least one persona: give weights by name")
+    parts = []
+    for name, weight in weights.items():
+        _check_share(f"the blend's weight of {name!r}:", weight)
+        if mode == "strength" and 0.0 < weight < 1.0 and not ranked(name):
+            raise _no_ranking(name, weight)
+        by_prefix = mode == "strength" or weight in (0.0, 1.0) or (mode == "auto" and ranked(name))
+        if by_prefix:
+            parts.append(Part(name, steps(weight), 0.0))
+        else:
+            parts.append(Part(name, STEPS, 1.0 - weight))
+    blend = {name: float(weight) for name, weight in weights.items()}
+    return Worn(None, 1.0, 1.0, blend, _look(parts))
+
+
+def steps(strength: float) -> int:
+    """Return how many levels a strength in [0, 1] prunes: level l where l / 256 < strength."""
+    return math.ceil(STEPS * strength)
+
+
+def _look(parts: list[Part]) -> Look:
+    """Drop the parts that change nothing; the order makes products the same to the bit."""
+    return tuple(sorted(part for part in parts if part.steps and part.gate != 1.0))
+
+
+def _check_share(what: str, value: float) -> None:
+    if not 0.0 <= value <= 1.0:  # also refuses NaN
+        raise OptionError(f"{what} {value}: must lie between 0 and 1")
+
+
+def _no_ranking(name: str, strength: float) -> PersonaError:
+    return PersonaError(
+        f"persona {name!r} has no ranking of its pruned weights, so strength {strength:g} says "
+        f"nothing; use a soft gate instead (gamma={1 - strength:g}; mode='gate' in a blend), or "
+        "extract it again with a ranking"
+    )

@@ -1,0 +1,67 @@
+"""The originals of every weight that a loaded persona prunes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from prosopon.runtime.positions import Positions
+
+
+class Originals:
+    """Base weights of one site at a growing set of positions; never changed, only replaced.
+
+    Personas share them: the originals of two masks that overlap are kept once, and all
+    personas of a model never take more than one copy of it.
+
+    Args:
+        known: Where the base weights are known.
+        values: Them, in the order of the positions.
+    """
+
+    def __init__(self, known: Positions, values: Tensor) -> None:
+        self._known, self._values = known, values
+
+    @classmethod
+    def none(cls, total: int, like: Tensor) -> Originals:
+        """Make the originals of a site of which nothing is known yet."""
+        known = Positions(torch.zeros(total, dtype=torch.bool)).to(like.device)
+        return cls(known, torch.empty(0, dtype=like.dtype, device=like.device))
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that they take."""
+        return self._known.nbytes + self._values.nbytes
+
+    def at(self, indices: Tensor) -> Tensor:
+        """Return the base weights at known int64 positions."""
+        return self._values[self._known.rank(indices)]
+
+    def grown(self, positions: Positions, read: Callable[[Tensor], Tensor]) -> Originals:
+        """Add positions; ``read`` gives the base weights at the ones that are new."""
+        wanted, old = positions.indices(), self._known.indices()
+        new = wanted[~self._known.contains(wanted)]
+        indices, order = torch.cat([old, new]).sort()
+        values = torch.cat([self._values, read(new).to(self._values.dtype)])[order]
+        return Originals(Positions.of(indices, self._known.total), values)
+
+    def kept(self, positions: list[Positions]) -> Originals:
+        """Forget what is in none of some sets of known positions."""
+        members = torch.zeros(self._known.total, dtype=torch.bool)
+        for each in positions:
+            members[each.indices().cpu()] = True
+        known = Positions(members).to(self._values.device)
+        return Originals(known, self.at(known.indices()))
+
+    def renewed(self, read: Callable[[Tensor], Tensor]) -> Originals:
+        """Read all of them anew."""
+        return Originals(self._known, read(self._known.indices()))
+
+    def to(self, like: Tensor) -> Originals:
+        """Return them in the dtype and on the device of ``like``."""
+        return Originals(self._known.to(like.device), self._values.to(like))

@@ -1,0 +1,139 @@
+"""The update that goes with a mask: new values of the kept weights, in a file of their own.
+
+A mask leaves kept weights as they are. A criterion that also computes what the kept weights
+should become to make up for the pruned ones (SparseGPT with ``compensate``) gives a
+compensation. It lies beside the masks in ``compensation.safetensors``: for every site its kept
+weights in row-major order, in the dtype of the model that it was made on, with the SHA-256 of
+the values and of the masks that it belongs to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prosopon.errors import SubnetworkError
+from prosopon.files import atomic_path
+from prosopon.subnetwork.format import pack_rows
+
+COMPENSATION_NAME = "compensation.safetensors"
+"""The file of the kept weights' new values."""
+
+FORMAT_VERSION = 1
+_AGAIN = "copy or download the folder again"
+
+
+@dataclass(frozen=True)
+class Compensation:
+    """New values of the weights that a mask keeps.
+
+    Attributes:
+        values: For every site its kept weights, row-major, floating, ``[kept]``, on the CPU.
+    """
+
+    values: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, keep: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Compensation:
+        """Pick the kept weights out of whole matrices.
+
+        Args:
+            keep: Bool ``[out, in]`` of every site.
+            weights: The compensated matrices, ``[out, in]``, in the model's dtype.
+        """
+        return cls({name: weights[name].cpu()[mask.cpu()] for name, mask in keep.items()})
+
+    def matrix(self, name: str, keep: Tensor) -> Tensor:
+        """Return a site's weights, ``[out, in]``, zero where pruned.
+
+        Raises:
+            SubnetworkError: The mask keeps another number of weights.
+        """
+        values = self.values[name]
+        if int(keep.count_nonzero()) != len(values):
+            raise SubnetworkError(f"the compensation of site {name!r} belongs to another mask")
+        whole = torch.zeros(keep.shape, dtype=values.dtype)
+        whole[keep.cpu()] = values
+        return whole
+
+    def save(self, folder: str | Path, keep: Mapping[str, Tensor]) -> None:
+        """Write ``compensation.safetensors`` into ``folder``, whole or not at all.
+
+        Args:
+            folder: The subnetwork's folder.
+            keep: Its masks.
+
+        Raises:
+            SubnetworkError: It cannot be written.
+        """
+        from safetensors.torch import save_file
+
+        tensors = {name: value.contiguous() for name, value in self.values.items()}
+        header = {
+            "format_version": FORMAT_VERSION,
+            "masks": _hash_masks(keep),
+            "values": _hash_values(tensors),
+        }
+        path = Path(folder) / COMPENSATION_NAME
+        try:
+            with atomic_path(path) as temporary:
+                save_file(tensors, temporary, metadata={"prosopon": json.dumps(header)})
+        except OSError as error:
+            raise SubnetworkError(f"{path}: cannot be written: {error.strerror}") from error
+
+    @classmethod
+    def load(cls, folder: str | Path, keep: Mapping[str, Tensor]) -> Compensation | None:
+        """Read what :meth:`save` wrote; None where the folder has none.
+
+        Raises:
+            SubnetworkError: The file is damaged, of another version, or of other masks.
+        """
+        path = Path(folder) / COMPENSATION_NAME
+        if not path.exists():
+            return None
+        header, tensors = _read(path)
+        if header.get("format_version") != FORMAT_VERSION:
+            raise SubnetworkError(
+                f"{path}: format_version is {header.get('format_version')!r}, and this prosopon "
+                f"reads {FORMAT_VERSION}; install the version that wrote it"
+            )
+        if header.get("masks") != _hash_masks(keep):
+            raise SubnetworkError(f"{path}: belongs to other masks than those beside it; {_AGAIN}")
+        if set(tensors) != set(keep) or header.get("values") != _hash_values(tensors):
+            raise SubnetworkError(f"{path}: damaged (its values' checksum differs); {_AGAIN}")
+        return cls({name: tensors[name] for name in keep})
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["prosopon"])
+            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise SubnetworkError(f"{path}: not a compensation ({error}); {_AGAIN}") from None
+
+
+def _hash_masks(keep: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(keep):
+        digest.update(f"{name}\0{list(keep[name].shape)}\0".encode())
+        digest.update(pack_rows(keep[name]).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _hash_values(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f"{name}\0{value.dtype}\0{len(value)}\0".encode())
+        digest.update(value.contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

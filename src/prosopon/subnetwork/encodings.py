@@ -1,0 +1,226 @@
+"""Masks as the bytes of one safetensors file, and back.
+
+There are two encodings: ``packed``, a bit a weight (:mod:`prosopon.subnetwork.format`), and
+``gaps`` for light masks (:mod:`prosopon.subnetwork.gaps`). The first is read faster, so the
+second is chosen only where it halves the bytes. A site S gives the tensor ``S.mask`` and, where
+the pruned weights are ranked, ``S.levels``; format version 1 knew packed masks alone and called
+the tensor ``S``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors import torch as safetensors
+from torch import Tensor
+
+from prosopon.errors import SubnetworkError
+from prosopon.subnetwork.config import SiteRecord, count_pruned
+from prosopon.subnetwork.format import pack_rows, packed_width, unpack_rows
+from prosopon.subnetwork.gaps import MAX_WEIGHTS, decode_gaps, encode_gaps, gaps_size
+
+Encoding = Literal["packed", "gaps"]
+
+ENCODINGS: Final[tuple[Encoding, ...]] = ("packed", "gaps")
+"""The names of the encodings."""
+
+MASK, LEVELS = ".mask", ".levels"
+
+_LIGHT = 0.25  # above this share of pruned weights the gaps of a random mask do not halve a thing
+
+
+class Masks(NamedTuple):
+    """Masks, bool [out, in] of every site, and their ranking, uint8 [pruned], if there is one."""
+
+    keep: Mapping[str, Tensor]
+    levels: dict[str, Tensor] | None
+
+
+def choose_encoding(keep: Mapping[str, Tensor]) -> Encoding:
+    """Return ``gaps`` where that takes at most half the bytes of ``packed``, else ``packed``."""
+    total = sum(mask.numel() for mask in keep.values())
+    if any(mask.numel() > MAX_WEIGHTS for mask in keep.values()):
+        return "packed"
+    if sum(count_pruned(mask) for mask in keep.values()) > _LIGHT * total:
+        return "packed"
+    packed = sum(mask.shape[0] * packed_width(mask.shape[1]) for mask in keep.values())
+    gaps = sum(gaps_size(pruned_weights(mask), mask.numel()) for mask in keep.values())
+    return "gaps" if 2 * gaps <= packed else "packed"
+
+
+def pruned_weights(keep: Tensor) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return the row-major numbers of the weights that a mask prunes, int64 [pruned]."""
+    return np.flatnonzero(~keep.cpu().numpy())
+
+
+def encode_masks(masks: Masks, encoding: Encoding) -> bytes:
+    """Return masks and levels as the bytes of a safetensors file; equal masks, equal bytes.
+
+    Raises:
+        SubnetworkError: A mask has more than `MAX_WEIGHTS` weights and shall be encoded as gaps.
+    """
+    tensors = {}
+    for name, keep in masks.keep.items():
+        if encoding == "packed":
+            tensors[name + MASK] = pack_rows(keep)
+        elif keep.numel() > MAX_WEIGHTS:
+            raise SubnetworkError(f"site {name!r} has too many weights for gaps; use 'packed'")
+        else:
+            code = encode_gaps(pruned_weights(keep), (keep.shape[0], keep.shape[1]))
+            tensors[name + MASK] = torch.from_numpy(code)
+        if masks.levels is not None:
+            tensors[name + LEVELS] = masks.levels[name].contiguous()
+    return safetensors.save(tensors)
+
+
+def decode_masks(
+    content: bytes, sites: Mapping[str, SiteRecord], encoding: Encoding, *, ranked: bool
+) -> Masks:
+    """Undo :func:`encode_masks`.
+
+    Args:
+        content: The bytes.
+        sites: What they have to hold; the masks come in this order.
+        encoding: How they are encoded.
+        ranked: Whether there are levels.
+
+    Raises:
+        SubnetworkError: They are damaged, or hold something else; the message is half a
+            sentence that wants to know which file it is about.
+    """
+    tensors = parse_tensors(content)
+    check_tensors(tensors, sites, ranked=ranked)
+    keep = decode_keep(tensors, sites, encoding)
+    return Masks(keep, decode_levels(tensors, sites) if ranked else None)
+
+
+def check_tensors(
+    tensors: Mapping[str, Tensor], sites: Mapping[str, SiteRecord], *, ranked: bool
+) -> None:
+    """Refuse tensors that are missing or too many for these sites.
+
+    Raises:
+        SubnetworkError: Names them.
+    """
+    expected = {name + MASK for name in sites}
+    expected |= {name + LEVELS for name in sites if ranked}
+    check_names(set(tensors), expected)
+
+
+def decode_keep(
+    tensors: dict[str, Tensor], sites: Mapping[str, SiteRecord], encoding: Encoding
+) -> dict[str, Tensor]:
+    """Take the masks out of ``tensors``, and compare each with what is stated of it.
+
+    Raises:
+        SubnetworkError: A mask is damaged or of another kind, or all are more than fits.
+    """
+    check_memory(sites)
+    return {
+        name: decode_mask(name, tensors.pop(name + MASK), record, encoding)
+        for name, record in sites.items()
+    }
+
+
+def decode_levels(tensors: dict[str, Tensor], sites: Mapping[str, SiteRecord]) -> dict[str, Tensor]:
+    """Take the levels out of ``tensors``.
+
+    Raises:
+        SubnetworkError: They are not one uint8 for every pruned weight.
+    """
+    return {name: _levels(name, tensors, record) for name, record in sites.items()}
+
+
+def decode_mask(name: str, stored: Tensor, record: SiteRecord, encoding: Encoding) -> Tensor:
+    """Decode one mask and compare it with what is stated of it.
+
+    Raises:
+        SubnetworkError: It is damaged, or of another shape or number of pruned weights.
+    """
+    try:
+        keep = _DECODERS[encoding](stored, record)
+    except SubnetworkError as error:
+        raise SubnetworkError(f"site {name!r}: {error}") from None
+    pruned = count_pruned(keep)
+    if pruned != record.pruned:
+        raise SubnetworkError(
+            f"site {name!r} prunes {pruned} weights, not the {record.pruned} that are stated"
+        )
+    return keep
+
+
+def parse_tensors(content: bytes) -> dict[str, Tensor]:
+    """Parse a safetensors file; the library checks the header against the length."""
+    try:
+        return safetensors.load(content)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SubnetworkError(f"not safetensors ({reason})") from None
+
+
+def check_names(found: set[str], expected: set[str]) -> None:
+    """Refuse tensors that are missing or too many."""
+    if odd := sorted(found ^ expected):
+        more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
+        raise SubnetworkError(f"sites differ from those stated: {', '.join(odd[:5])}{more}")
+
+
+def check_memory(sites: Mapping[str, SiteRecord]) -> None:
+    """Refuse masks that cannot fit into this machine's memory, before any is made.
+
+    A light mask takes far more memory than bytes in a file, so that a damaged shape could ask
+    for anything.
+    """
+    needed = sum(record.shape[0] * record.shape[1] for record in sites.values())
+    if needed > (there := _memory()):
+        raise SubnetworkError(
+            f"the stated shapes need {needed / 1e9:,.1f} GB of masks, and this machine has "
+            f"{there / 1e9:,.1f} GB of memory"
+        )
+
+
+def _memory() -> float:
+    """Return the bytes of this machine's memory; infinite where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
+
+
+def _from_rows(stored: Tensor, record: SiteRecord) -> Tensor:
+    rows, columns = record.shape
+    if tuple(stored.shape) != (rows, packed_width(columns)):
+        raise SubnetworkError(
+            f"{list(stored.shape)} bytes are no mask of the stated shape [{rows}, {columns}]"
+        )
+    return unpack_rows(stored, columns)
+
+
+def _from_gaps(stored: Tensor, record: SiteRecord) -> Tensor:
+    if stored.dtype != torch.uint8 or stored.ndim != 1:
+        kind = str(stored.dtype).removeprefix("torch.")
+        raise SubnetworkError(f"gaps must be uint8 [bytes], not {kind} {list(stored.shape)}")
+    pruned = decode_gaps(stored.numpy(), record.shape)
+    keep = np.ones(record.shape[0] * record.shape[1], np.bool_)
+    keep[pruned] = False
+    return torch.from_numpy(keep).view(record.shape)
+
+
+def _levels(name: str, tensors: dict[str, Tensor], record: SiteRecord) -> Tensor:
+    levels = tensors.pop(name + LEVELS)
+    if levels.dtype != torch.uint8 or tuple(levels.shape) != (record.pruned,):
+        raise SubnetworkError(
+            f"site {name!r}: levels must be uint8 [{record.pruned}], one for every pruned weight"
+        )
+    return levels
+
+
+_DECODERS: Final[Mapping[Encoding, Callable[[Tensor, SiteRecord], Tensor]]] = {
+    "packed": _from_rows,
+    "gaps": _from_gaps,
+}

@@ -1,0 +1,98 @@
+"""The Hugging Face Hub: fetching the folder of a subnetwork, and uploading one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from prosopon.errors import SubnetworkError
+from prosopon.subnetwork.card import model_card
+from prosopon.subnetwork.compensation import COMPENSATION_NAME
+from prosopon.subnetwork.config import SubnetworkConfig
+from prosopon.subnetwork.encodings import Masks
+from prosopon.subnetwork.storage import CONFIG_NAME, MASKS_NAME, stamp
+
+_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+
+
+def local_folder(
+    source: str | Path, *, revision: str | None = None, token: str | bool | None = None
+) -> Path:
+    """Return the folder of a subnetwork, downloading its files if it is on the Hub.
+
+    Args:
+        source: A folder; a string that is none and reads like ``name/persona`` is a Hub id.
+        revision: Branch, tag or commit; of a Hub id only.
+        token: Token for the Hub.
+
+    Raises:
+        SubnetworkError: The Hub cannot be reached, or does not have it.
+    """
+    path = Path(source)
+    if isinstance(source, Path) or path.exists() or not _ID.fullmatch(source):
+        return path
+    from huggingface_hub import snapshot_download
+
+    try:
+        found = snapshot_download(
+            source,
+            revision=revision,
+            token=token,
+            allow_patterns=[CONFIG_NAME, MASKS_NAME, COMPENSATION_NAME],
+        )
+    except Exception as error:  # whatever the library's HTTP client raises
+        raise SubnetworkError(
+            f"{source}: no such folder, and from the Hugging Face Hub it cannot be had: "
+            f"{_reason(error)}"
+        ) from error
+    return Path(str(found))
+
+
+def upload(
+    repo_id: str,
+    masks: Masks,
+    config: SubnetworkConfig,
+    *,
+    beside: Sequence[Path] = (),
+    private: bool | None = None,
+    token: str | bool | None = None,
+    message: str | None = None,
+) -> str:
+    """Commit masks, provenance and model card to the Hub, and return the commit's address.
+
+    ``beside`` are files that go into the same commit under their own names.
+
+    Raises:
+        SubnetworkError: The Hub cannot be reached or refuses.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    content, stamped = stamp(masks, config)
+    text = json.dumps(stamped.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+    api = HfApi(token=token)
+    try:
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        files: dict[str, bytes | Path] = {
+            MASKS_NAME: content,
+            CONFIG_NAME: text.encode(),
+            "README.md": model_card(stamped, repo_id).encode(),
+            **{path.name: path for path in beside},
+        }
+        commit = api.create_commit(
+            repo_id,
+            [CommitOperationAdd(name, data) for name, data in files.items()],
+            commit_message=message or f"Upload the persona {stamped.persona}",
+        )
+    except Exception as error:  # whatever the library's HTTP client raises
+        raise SubnetworkError(
+            f"{repo_id}: cannot be uploaded to the Hugging Face Hub: {_reason(error)}"
+        ) from error
+    return str(commit.commit_url)
+
+
+def _reason(error: BaseException) -> str:
+    """Return an error's message, and its cause's where it has one, as one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"{text}: {_reason(error.__cause__)}" if error.__cause__ else text

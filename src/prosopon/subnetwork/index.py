@@ -1,0 +1,86 @@
+"""The index of a pack: what it holds, and what every part must look like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+
+from prosopon.errors import SubnetworkError
+from prosopon.subnetwork.config import FingerprintRecord, SiteRecord
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PartRecord(_Record):
+    """A part of a pack.
+
+    Attributes:
+        sha256: Of its compressed bytes.
+        bytes: How many those are.
+        size: How many there are when decompressed.
+        encoding: Of its masks.
+    """
+
+    sha256: str
+    bytes: NonNegativeInt
+    size: NonNegativeInt
+    encoding: Literal["packed", "gaps"]
+
+
+class PersonaRecord(_Record):
+    """A persona of a pack.
+
+    Attributes:
+        part: Name of its tensor.
+        record: What that looks like.
+        criterion: What ranked its weights.
+        pruned: How many weights it prunes.
+        changed: On how many weights it and the shared mask do not agree.
+        ranked: Whether it has strengths.
+    """
+
+    part: str
+    record: PartRecord
+    criterion: str
+    pruned: NonNegativeInt
+    changed: NonNegativeInt
+    ranked: bool
+
+
+class PackIndex(_Record):
+    """The contents of a pack.
+
+    Attributes:
+        base_model: Hub id or path of the model.
+        fingerprint: Which weights all the masks belong to.
+        sites: Shape, and number of weights pruned by the shared mask, of every site.
+        shared: The shared mask.
+        personas: By name, in the order in which they were packed.
+    """
+
+    base_model: str
+    fingerprint: FingerprintRecord
+    sites: dict[str, SiteRecord] = Field(min_length=1)
+    shared: PartRecord
+    personas: dict[str, PersonaRecord] = Field(min_length=1)
+
+
+def sites_changed(
+    sites: Mapping[str, SiteRecord], changed: Mapping[str, int]
+) -> dict[str, SiteRecord]:
+    """Describe a difference: the shapes of ``sites``, pruned where ``changed`` says how often.
+
+    Raises:
+        SubnetworkError: A site is missing or too many, or a number is none.
+    """
+    if changed.keys() != sites.keys() or not all(
+        type(count) is int and count >= 0 for count in changed.values()
+    ):
+        raise SubnetworkError("damaged: its numbers of differences are not one for every site")
+    return {
+        name: SiteRecord(shape=record.shape, pruned=changed[name]) for name, record in sites.items()
+    }

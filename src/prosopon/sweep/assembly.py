@@ -1,0 +1,149 @@
+"""From plain settings to a runner: the model, the held-out text, the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prosopon.data import Encoded, Persona, encode_all, load_contrast, load_persona
+from prosopon.errors import DataError, OptionError
+from prosopon.evaluation import Effort
+from prosopon.extraction import Extractor, sample_general
+from prosopon.models import EMBEDDED, find_sites, fingerprint
+from prosopon.sweep.grid import Grid
+from prosopon.sweep.runner import SweepRunner
+from prosopon.sweep.store import Store
+from prosopon.sweep.subjects import BundledSubjects, PairSubject, Subjects
+
+if TYPE_CHECKING:
+    from prosopon.models import LoadedModel
+
+HELD_OUT_SEED = 1_000_003
+"""Seed of the general text that measures perplexity; extractors use small ones."""
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the personas of a sweep come from.
+
+    Attributes:
+        personas: Bundled names, for the embedded model.
+        target: Any persona, for one contrast on any model.
+        opposite: Its opposite; None as in :func:`prosopon.data.load_contrast`.
+        line: System line of the prompt arm of ``target``.
+        general: General text; its last quarter is held out. None: sampled from the model.
+    """
+
+    personas: tuple[str, ...] = ()
+    target: str | None = None
+    opposite: str | None = None
+    line: str | None = None
+    general: str | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.personas) == bool(self.target):
+            raise OptionError("give either --personas or --target, and not both")
+
+    def check(self, model: str) -> None:
+        """Raise :class:`OptionError` where these personas cannot be measured on a model."""
+        if self.personas and model != EMBEDDED:
+            raise OptionError(
+                "--personas are the embedded model's; on another model give one contrast: "
+                "--target, and --opposite"
+            )
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Which sites are pruned; see :class:`prosopon.extraction.Extractor`."""
+
+    targets: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+
+
+def assemble(
+    loaded: LoadedModel,
+    source: Source,
+    grid: Grid,
+    folder: str | Path,
+    *,
+    effort: Effort | None = None,
+    sites: Sites | None = None,
+    retry: bool = False,
+    report: Report | None = None,
+) -> SweepRunner:
+    """Return a runner that is ready to run.
+
+    The grid's personas are replaced by the source's.
+
+    Raises:
+        ProsoponError: A source cannot be used, or the folder holds another sweep.
+    """
+    effort, sites = effort or Effort(), sites or Sites()
+    settings: dict[str, Any] = {
+        "targets": list(sites.targets) or None,
+        "ignore": list(sites.ignore),
+    }
+    found = fingerprint(find_sites(loaded.model, **settings))
+    known, held_out, hashed = _general(loaded, source, effort)
+    subjects = _subjects(loaded, source, held_out, effort)
+    header = {
+        "model": loaded.name,
+        "fingerprint": asdict(found),
+        "effort": asdict(effort),
+        "general": hashed,
+        **settings,
+        **subjects.describe(),
+    }
+    store = Store(folder, header)
+
+    def extractor(seed: int) -> Extractor:
+        return Extractor(
+            loaded.model,
+            loaded.tokenizer,
+            name=loaded.name,
+            revision=loaded.revision,
+            general=known,
+            seed=seed,
+            report=report,
+            **settings,
+        )
+
+    names = tuple(subjects.names())
+    grid = Grid(**{**vars(grid), "personas": names})
+    return SweepRunner(subjects, grid, store, extractor, retry=retry, report=report)
+
+
+def _general(
+    loaded: LoadedModel, source: Source, effort: Effort
+) -> tuple[Persona | None, list[Encoded], str]:
+    """Return general text for masks (None: sampled), held-out text, and the given text's hash."""
+    model, tokenizer = loaded.model, loaded.tokenizer
+    if source.general is None:
+        texts = sample_general(model, tokenizer, count=effort.general, seed=HELD_OUT_SEED)
+        return None, texts, "sampled"
+    given = load_persona(source.general)
+    cut = len(given) - max(1, len(given) // 4)
+    if not cut:
+        raise DataError(f"{source.general}: one text cannot be split into known and held out")
+    known = Persona(given.name, given.examples[:cut])
+    held_out = given.examples[cut:][: effort.general]
+    limit = getattr(model.config, "max_position_embeddings", None)
+    texts = encode_all(held_out, tokenizer, scope="all", max_length=limit)
+    return known, texts, given.content_hash()
+
+
+def _subjects(
+    loaded: LoadedModel, source: Source, general: Sequence[Encoded], effort: Effort
+) -> Subjects:
+    if source.target is None:
+        source.check(loaded.name)
+        return BundledSubjects(source.personas, loaded.model, loaded.tokenizer, general, effort)
+    target, opposite = load_contrast(source.target, source.opposite)
+    return PairSubject(
+        target, opposite, loaded.model, loaded.tokenizer, general, effort, source.line
+    )

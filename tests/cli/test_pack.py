@@ -1,0 +1,75 @@
+"""Packing, unpacking and looking into packs, as a user does it."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from prosopon.cli.app import app
+from prosopon.errors import ProsoponError
+from prosopon.subnetwork import Subnetwork, write_pack
+from tests.subnetwork.making import subnetwork
+
+
+@pytest.fixture
+def command(folders, monkeypatch):
+    """Return ``run(*arguments)``, in this process: what was printed, or the error."""
+    monkeypatch.chdir(folders)
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def run(*arguments):
+        done = CliRunner().invoke(app, list(map(str, arguments)))
+        if isinstance(done.exception, ProsoponError):
+            return str(done.exception)
+        assert done.exception is None, done.output
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def folders(tmp_path):
+    subnetwork(0, ranked=True).save_pretrained(tmp_path / "one")
+    subnetwork(1, persona="bold").save_pretrained(tmp_path / "two")
+    return tmp_path
+
+
+def test_pack_inspect_unpack(prosopon, command, folders):
+    made = json.loads(prosopon("pack", "one", "brave=two", "-o", ".", "--json").stdout)
+    path = folders / "personas.pack"
+    expected = {"pack": "personas.pack", "bytes": path.stat().st_size}
+    assert made == expected | {"personas": ["introvert", "brave"]}
+    shown = json.loads(command("inspect", path, "--json"))
+    assert list(shown["pack"]["personas"]) == ["introvert", "brave"]
+    assert shown["summary"] == {"weights": 46, "sites": 2, "bytes": path.stat().st_size}
+    text = command("inspect", path)
+    assert "2 personas of org/model, 46 weights in 2 sites" in text
+    assert "ranked" in text
+    text = command("unpack", path, "-o", "all", "-p", "introvert", "-p", "brave")
+    assert text.split() == ["wrote", "all/introvert", "wrote", "all/brave"]
+    assert Subnetwork.from_pretrained(folders / "all/introvert") == subnetwork(0, ranked=True)
+    assert Subnetwork.from_pretrained(folders / "all/brave") == subnetwork(1)
+    assert "wrote x.pack: 2 personas" in command("pack", "one", "two", "-o", "x.pack")
+    assert json.loads(command("unpack", path, "-o", "all", "--json")) == {
+        "folders": ["all/introvert", "all/brave"]
+    }
+
+
+def test_inspect_shows_how_a_folder_is_encoded(command, folders):
+    size = (folders / "one/subnetwork.safetensors").stat().st_size
+    assert f"format version 2; {size:,} bytes" in command("inspect", "one")
+    assert "any from 0 to 1" in command("inspect", "one")
+    assert json.loads(command("inspect", "two", "--json"))["summary"]["masks_bytes"] > 0
+
+
+def test_what_goes_wrong_is_named(command, folders):
+    assert "two personas are called 'introvert'; write one as NAME=one" in command(
+        "pack", "one", "one", "-o", "x.pack"
+    )
+    assert "no/thing: no such folder, and from" in command("pack", "no/thing", "-o", "x")
+    write_pack(folders / "evil.pack", {"../../evil": subnetwork()})
+    said = command("unpack", "evil.pack", "-o", "all")
+    assert "'../../evil' cannot be the name of a folder" in said
+    assert not (folders / "all").exists()
+    assert "not safetensors" in command("inspect", "one/subnetwork_config.json")
+    assert "unknown persona 'nobody'" in command("unpack", "evil.pack", "-o", "a", "-p", "nobody")

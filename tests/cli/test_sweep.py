@@ -1,0 +1,57 @@
+"""``prosopon sweep`` as a user runs it."""
+
+import json
+
+import pytest
+
+from prosopon.cli.app import app
+from prosopon.errors import ProsoponError
+
+SMALL = ("--answers", 4, "--choices", 4, "--max-new-tokens", 4)
+
+
+def test_a_sweep_and_the_same_again(prosopon, tiny_folder, tmp_path):
+    asked = (
+        "sweep", "-m", tiny_folder, "-t", "bold", "-c", "wanda", "-s", "0.3", "-n", "4,9999",
+        "-o", "out", *SMALL,
+    )  # fmt: skip
+    told = json.loads(prosopon(*asked, "--json").stdout)
+    assert (told["cells"], told["done"]) == (8, 5)
+    assert {row["arm"] for row in told["failed"]} == {"wanda", "random", "magnitude"}
+    assert all("9999 calibration examples asked" in row["message"] for row in told["failed"])
+    assert {row["arm"] for row in told["settings"]} == {
+        "base", "prompt", "random", "magnitude", "wanda",
+    }  # fmt: skip
+    for name in ("results.parquet", "results.csv", "results.md", "frontier.svg"):
+        assert (tmp_path / "out" / name).stat().st_size
+    shown = prosopon(*asked).stdout
+    assert "wanda 0.3" in shown
+    assert "9999 calibration examples" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "give either --personas or --target"),
+        (("--personas", "bold", "-t", "bold"), "and not both"),
+        (("--personas", "bold", "-m", "some/model"), "are the embedded model's"),
+        (("--personas", "bolt"), "Did you mean 'bold'"),
+        (("-t", "bold", "-c", "wand"), "Did you mean 'wanda'"),
+        (("-t", "bold", "-s", "2"), "a share between 0 and 1"),
+        (("-t", "bold", "-s", ","), "no sparsities"),
+        (("-t", "bold", "--seeds", "x"), "whole numbers"),
+        (("-t", "bold", "--option", "rounds=3"), "write it as criterion.key=value"),
+    ],
+)
+def test_it_fails_before_a_model_is_loaded(tmp_path, arguments, words):
+    with pytest.raises(ProsoponError, match=words):
+        app(["sweep", "-o", str(tmp_path / "o"), *arguments], standalone_mode=False)
+    assert not (tmp_path / "o").exists()
+
+
+def test_another_folder_is_left_alone(prosopon, tiny_folder, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("mine")
+    done = prosopon("sweep", "-o", "full", "-m", tiny_folder, "-t", "bold", code=2)
+    assert "error: full: is not empty and holds no sweep" in done.stderr
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["x"]

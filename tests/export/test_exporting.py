@@ -1,0 +1,273 @@
+"""What holds for every format: strength, folders, provenance, refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+import torch
+
+from prosopon import __version__
+from prosopon.errors import (
+    ExportError,
+    OptionError,
+    PersonaError,
+    SiteError,
+    SubnetworkError,
+    UnknownNameError,
+)
+from prosopon.export import FORMATS, NoOptions, base, export_persona
+from prosopon.export.staging import staged_folder
+from prosopon.runtime import PersonaModel
+from prosopon.subnetwork import Subnetwork
+from tests.export.making import loaded_logits, quiet, subnetwork_of, worn_logits
+from tests.runtime.making import assert_bits, subnetwork, weights
+from tests.subnetwork.making import config
+from tests.tiny import FUSED_EXPERTS, tiny_model
+
+pytestmark = quiet
+
+
+def ranked(model, seed=0):
+    persona = subnetwork(model, share=0.3)
+    generator = torch.Generator().manual_seed(seed)
+    levels = {
+        name: torch.randint(256, (record.pruned,), generator=generator, dtype=torch.uint8)
+        for name, record in persona.config.sites.items()
+    }
+    return subnetwork_of(model, persona.keep, levels)
+
+
+@pytest.mark.parametrize("strength", [0.0, -0.1, 1.01, float("nan")])
+def test_a_strength_outside_its_range(strength, tmp_path):
+    model, tokenizer = tiny_model()
+    with pytest.raises(OptionError, match="above 0 and at most 1"):
+        export_persona(
+            model, tokenizer, ranked(model), format="checkpoint", output=tmp_path / "out",
+            strength=strength,
+        )  # fmt: skip
+
+
+def test_strength_without_a_ranking(tmp_path):
+    model, tokenizer = tiny_model()
+    with pytest.raises(SubnetworkError, match="not ranked"):
+        export_persona(
+            model, tokenizer, subnetwork(model), format="checkpoint", output=tmp_path / "out",
+            strength=0.5,
+        )  # fmt: skip
+
+
+def test_an_export_at_half_strength_is_that_weaker_mask(tmp_path):
+    model, tokenizer = tiny_model()
+    whole, base_weights = ranked(model), weights(model)
+    report = export_persona(
+        model, tokenizer, whole, format="checkpoint", output=tmp_path / "out", strength=0.5
+    )
+    weaker = {}
+    for name, keep in whole.keep.items():
+        weaker[name] = keep.clone()
+        for (row, column), level in zip(
+            (~keep).nonzero().tolist(), whole.levels[name].tolist(), strict=True
+        ):
+            weaker[name][row, column] = not level / 256 < 0.5
+    persona = subnetwork_of(model, weaker)
+    assert report["pruned"] == persona.pruned < whole.pruned
+    assert torch.equal(loaded_logits(tmp_path / "out"), worn_logits(model, persona))
+    assert_bits(model, base_weights)
+
+
+def test_the_provenance_says_what_was_exported_and_how(tmp_path):
+    model, tokenizer = tiny_model()
+    persona = subnetwork(model)
+    persona.save_pretrained(tmp_path / "persona")
+    report = export_persona(
+        model, tokenizer, tmp_path / "persona", format="lora", output=tmp_path / "out",
+        options={"rank": 3}, base_model="org/base", revision="abc",
+    )  # fmt: skip
+    record = json.loads((tmp_path / "out/prosopon.json").read_text())
+    assert record["prosopon"] == __version__
+    export, origin = record["export"], record["subnetwork"]
+    assert (export["format"], export["base_model"], export["revision"]) == (
+        "lora",
+        "org/base",
+        "abc",
+    )
+    assert export["options"] == {"rank": 3, "seed": 0}
+    assert export["relative_error"] == report["relative_error"]
+    assert (origin["criterion"], origin["seed"]) == ("contrastive-wanda", 7)
+    assert "sites" not in origin
+    card = (tmp_path / "out/README.md").read_text()
+    assert card.startswith('---\nlibrary_name: peft\nbase_model: "org/base"\n')
+    assert "relative Frobenius error" in card
+    settings = json.loads((tmp_path / "out/adapter_config.json").read_text())
+    assert (settings["base_model_name_or_path"], settings["revision"]) == ("org/base", "abc")
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert report["bytes"] == sum(path.stat().st_size for path in files)
+
+
+def test_a_local_path_is_not_put_into_the_cards_front_matter(tmp_path):
+    model, tokenizer = tiny_model()
+    export_persona(
+        model, tokenizer, subnetwork(model), format="checkpoint", output=tmp_path / "out",
+        base_model="/home/somebody/models/base",
+    )  # fmt: skip
+    head = (tmp_path / "out/README.md").read_text().split("---")[1]
+    assert "base_model" not in head
+    assert "library_name: transformers" in head
+
+
+@pytest.mark.parametrize("name", FORMATS.names())
+def test_nothing_pruned_is_refused(name, tmp_path):
+    model, tokenizer = tiny_model()
+    persona = subnetwork(model, share=0.0)
+    with pytest.raises(ExportError, match="prunes nothing"):
+        export_persona(model, tokenizer, persona, format=name, output=tmp_path / "out")
+
+
+def test_unknown_formats_and_options(tmp_path):
+    model, tokenizer = tiny_model()
+    persona = subnetwork(model)
+    with pytest.raises(UnknownNameError, match="checkpoint, gguf, lora, shira, structured"):
+        export_persona(model, tokenizer, persona, format="onnx", output=tmp_path / "out")
+    with pytest.raises(OptionError, match=r"'shira' has no option 'rank'; it has: \(none\)"):
+        export_persona(
+            model, tokenizer, persona, format="shira", output=tmp_path / "out", options={"rank": 4}
+        )
+    with pytest.raises(OptionError, match="max_shard_size='much'"):
+        FORMATS.get("checkpoint").parse_options({"max-shard-size": "much"})
+
+
+def test_a_package_that_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setattr(base, "find_spec", lambda name: None)
+    model, tokenizer = tiny_model()
+    with pytest.raises(ExportError, match=r"needs gguf: pip install 'prosopon\[export\]'"):
+        export_persona(model, tokenizer, subnetwork(model), format="gguf", output=tmp_path / "out")
+    checkpoint = FORMATS.get("checkpoint")
+    checkpoint.check_packages()
+    assert checkpoint.parse_options({}) == checkpoint.options()
+    assert issubclass(checkpoint.options, NoOptions)
+
+
+def test_another_models_persona(tmp_path):
+    model, tokenizer = tiny_model()
+    other, _ = tiny_model(seed=1)
+    gpt2, _ = tiny_model("gpt2")
+    for stranger in (subnetwork(other), subnetwork(gpt2)):
+        with pytest.raises(SubnetworkError, match="does not belong to this model"):
+            export_persona(model, tokenizer, stranger, format="checkpoint", output=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_somebody_wears(tmp_path):
+    model, tokenizer = tiny_model()
+    persona = subnetwork(model)
+    with PersonaModel(model), pytest.raises(PersonaError, match="another PersonaModel"):
+        export_persona(model, tokenizer, persona, format="checkpoint", output=tmp_path / "out")
+    export_persona(model, tokenizer, persona, format="checkpoint", output=tmp_path / "out")
+
+
+def test_a_persona_of_some_sites_of_a_model_with_fused_experts(tmp_path):
+    model, tokenizer = tiny_model(FUSED_EXPERTS)
+    persona = subnetwork(model, targets=["*self_attn*"])
+    with pytest.raises(SiteError, match="fused experts"):
+        subnetwork(model)
+    base_weights = weights(model)
+    export_persona(model, tokenizer, persona, format="checkpoint", output=tmp_path / "out")
+    assert_bits(model, base_weights)
+    exported = loaded_weights(tmp_path / "out")
+    for name, keep in persona.keep.items():
+        expected = torch.where(keep, base_weights[f"{name}.weight"], 0.0)
+        assert torch.equal(exported[f"{name}.weight"], expected)
+
+
+def loaded_weights(folder):
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder).state_dict()
+
+
+def test_a_folder_with_files_is_kept_without_force(tmp_path):
+    model, tokenizer = tiny_model()
+    persona = subnetwork(model, share=0.1)
+
+    def write(**options):
+        return export_persona(
+            model, tokenizer, persona, format="shira", output=tmp_path / "out", **options
+        )
+
+    write()
+    with pytest.raises(OptionError, match="is not empty; give --force"):
+        write()
+    (tmp_path / "out/stale.bin").write_text("stale")
+    write(force=True)
+    assert not (tmp_path / "out/stale.bin").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_force_never_deletes_what_no_export_wrote(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/thesis.tex").write_text("years")
+    model, tokenizer = tiny_model()
+    with pytest.raises(OptionError, match="no export wrote it"):
+        export_persona(
+            model, tokenizer, subnetwork(model), format="checkpoint", output=tmp_path / "out",
+            force=True,
+        )  # fmt: skip
+    assert (tmp_path / "out/thesis.tex").read_text() == "years"
+
+
+def test_a_file_in_the_way_and_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("x")
+    model, tokenizer = tiny_model()
+    for output, kind, message in (
+        (tmp_path / "file", OptionError, "is a file"),
+        (tmp_path / "file" / "out", ExportError, "cannot be written"),
+    ):
+        with pytest.raises(kind, match=message):
+            export_persona(model, tokenizer, subnetwork(model), format="checkpoint", output=output)
+
+
+def interrupted(target):
+    with staged_folder(target, force=True) as staging:
+        (staging / "prosopon.json").write_text("second")
+        raise KeyboardInterrupt
+
+
+def test_staging_is_whole_or_nothing(tmp_path):
+    target = tmp_path / "deep" / "out"
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(target)
+    assert list((tmp_path / "deep").iterdir()) == []
+    target.mkdir()
+    with staged_folder(target) as staging:
+        (staging / "sub").mkdir()
+        (staging / "sub/file").write_text("whole")
+        assert list(target.iterdir()) == []
+    assert (target / "sub/file").read_text() == "whole"
+    umask = os.umask(0)
+    os.umask(umask)
+    assert target.stat().st_mode & 0o777 == 0o777 & ~umask
+
+
+def test_a_failed_replacement_leaves_the_earlier_export(tmp_path):
+    target = tmp_path / "out"
+    with staged_folder(target) as staging:
+        (staging / "prosopon.json").write_text("first")
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(target)
+    assert (target / "prosopon.json").read_text() == "first"
+    with staged_folder(target, force=True) as staging:
+        (staging / "prosopon.json").write_text("second")
+    assert (target / "prosopon.json").read_text() == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_card_names_the_opposite_only_if_there_is_one(tmp_path):
+    model, tokenizer = tiny_model()
+    whole = subnetwork(model)
+    alone = Subnetwork(whole.keep, config(fingerprint=whole.config.fingerprint, opposite=None))
+    for persona, said in ((whole, True), (alone, False)):
+        export_persona(model, tokenizer, persona, format="checkpoint", output=tmp_path / str(said))
+        card = (tmp_path / str(said) / "README.md").read_text()
+        assert ("told apart from **extravert**" in card) is said

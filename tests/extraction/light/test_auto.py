@@ -1,0 +1,75 @@
+"""``--sparsity auto`` on the embedded model, small: what it chose, and that it does so again."""
+
+import pytest
+
+from prosopon.data import Example, Message, Persona, load_persona
+from prosopon.errors import OptionError
+from prosopon.extraction import Extractor
+from prosopon.models import load_model
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    return load_model("embedded", device="cpu")[:2]
+
+
+@pytest.fixture(scope="module")
+def chosen(loaded):
+    return [made(loaded) for _ in range(2)]
+
+
+def made(loaded):
+    extractor = Extractor(*loaded, general_count=16, name="embedded")
+    return extractor.extract(
+        load_persona("bold", limit=24), load_persona("cautious", limit=24), sparsity="auto",
+        options={"rounds": 8, "batch": 4},
+    )  # fmt: skip
+
+
+def test_it_moves_the_persona_within_the_tolerance(chosen):
+    told = chosen[0].config.options["auto"]
+    assert told["within_tolerance"]
+    assert told["chosen"]["perplexity_ratio"] <= 1.02
+    assert told["share"] > told["base_share"]
+    assert 0 < chosen[0].pruned_share <= 0.01
+    assert chosen[0].config.sparsity == pytest.approx(chosen[0].pruned_share)
+
+
+def test_it_is_ranked_and_comes_out_the_same_again(chosen):
+    first, again = chosen
+    assert first == again
+    assert first.config.options == again.config.options
+    levels = first.levels
+    assert levels is not None
+    assert sum(map(len, levels.values())) == first.pruned
+
+
+def persona(name, count):
+    rows = [
+        Example((Message("user", f"question {i}?"), Message("assistant", f"{name} {i}")))
+        for i in range(count)
+    ]
+    return Persona(name, tuple(rows))
+
+
+def test_too_few_pairs(loaded):
+    with pytest.raises(OptionError, match="at least 20 pairs; there are 5"):
+        Extractor(*loaded, general_count=8).extract(
+            persona("yes", 5), persona("no", 5), sparsity="auto"
+        )
+
+
+def test_too_little_general_text(loaded):
+    extractor = Extractor(*loaded, general=persona("text", 3))
+    with pytest.raises(OptionError, match="at least 4 texts"):
+        extractor.extract(persona("yes", 20), persona("no", 20), sparsity="auto")
+
+
+def test_only_gradient_criteria_choose_and_protect(loaded):
+    extractor = Extractor(*loaded, general_count=8)
+    with pytest.raises(OptionError, match=r"has no sparsity 'auto'.*contrastive-taylor"):
+        extractor.extract(persona("a", 5), criterion="wanda", sparsity="auto")
+    with pytest.raises(OptionError, match="cannot protect"):
+        extractor.extract(
+            persona("a", 5), criterion="wanda", protect=[(persona("c", 2), persona("d", 2))]
+        )

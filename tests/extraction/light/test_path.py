@@ -1,0 +1,230 @@
+"""The path of a light mask: counts, rankings, memory, and weights that come back bit for bit."""
+
+import itertools
+
+import pytest
+import torch
+
+from prosopon.criteria import removal_damage, removal_gain
+from prosopon.errors import StatisticsError
+from prosopon.extraction.light import (
+    LightPath,
+    Ranking,
+    find_candidates,
+    gather,
+    highest,
+    temporary_pruning,
+)
+from prosopon.extraction.light import candidates as candidates_module
+from prosopon.models import find_sites
+from prosopon.statistics import (
+    Material,
+    Objective,
+    fisher_diagonal,
+    objective_gradients,
+    objective_terms,
+    pair_log_odds,
+)
+from tests.statistics.conftest import random_examples
+from tests.tiny import tiny_model
+
+
+def material(model, protected=False):
+    pairs = list(zip(random_examples(6), random_examples(6, seed=1), strict=True))
+    others = list(zip(random_examples(4, seed=3), random_examples(4, seed=4), strict=True))
+    others = others if protected else []
+    return Material(
+        pairs, pair_log_odds(model, pairs), random_examples(5, seed=2),
+        others, pair_log_odds(model, others),
+    )  # fmt: skip
+
+
+def path(model, *, most=100, damage=0.0, objective=None, **settings):
+    sites = find_sites(model)
+    made = material(model)
+    whole = fisher_diagonal(model, sites, made.general)
+    return LightPath(
+        model, sites, made, objective or Objective(), most=most, damage=damage,
+        fisher=lambda positions: gather(whole, positions), **settings,
+    )  # fmt: skip
+
+
+def slow_highest(scores, count):
+    ranked = sorted(
+        (-float(value), number, i, name)
+        for number, (name, score) in enumerate(scores.items())
+        for i, value in enumerate(score)
+        if value > 0
+    )
+    return {(name, i) for _, _, i, name in ranked[:count]}
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 17, 1000])
+def test_highest_against_sorting(count):
+    generator = torch.Generator().manual_seed(0)
+    scores = {
+        "a": torch.randint(-3, 3, (20,), generator=generator).float(),
+        "b": torch.randint(-3, 3, (14,), generator=generator).float(),
+    }
+    found = highest(scores, count)
+    got = {(name, int(i)) for name, indices in found.items() for i in indices}
+    assert got == slow_highest(scores, count)
+    assert all(torch.equal(i, i.sort().values) for i in found.values())
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.parametrize("limit", [1, 2**28], ids=["site by site", "at once"])
+def test_candidates_are_the_weights_with_the_highest_gain(family, limit, monkeypatch):
+    model, _ = tiny_model(family)
+    sites = find_sites(model)
+    made = material(model)
+    gradients, _ = objective_gradients(model, sites, made, Objective())
+    expected = {s.name: (s.matrix() * gradients[s.name]).reshape(-1) for s in sites}
+    monkeypatch.setattr(candidates_module, "SMALL", limit)
+    positions, gains = find_candidates(
+        sites, lambda: objective_terms(model, made, Objective()), 300
+    )
+    assert {(n, int(i)) for n, flat in positions.items() for i in flat} == slow_highest(
+        expected, 300
+    )
+    for name, flat in positions.items():
+        torch.testing.assert_close(gains[name], expected[name][flat], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_budget_is_kept_and_weights_come_back(family):
+    model, _ = tiny_model(family)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    grown = path(model)
+    assert list(grown.grow(100, 4)) == [1, 2, 3, 4]
+    assert len(grown.ranking(100)) == 100
+    assert len(grown.losses) == 4
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_a_step_adds_the_gain_of_a_masked_model_with_original_weights():
+    model, _ = tiny_model("llama")
+    grown = path(model, batch=1000)  # every batch is everything
+    sites = grown.sites
+    worn = grown.ranking(50)
+    before = {name: gain.clone() for name, gain in grown._gains.items()}
+    weights = {s.name: s.matrix().clone().reshape(-1) for s in sites}
+    grown.step(worn)
+    with temporary_pruning(sites) as prune:
+        prune(worn.positions)
+        gradients, _ = objective_gradients(model, sites, grown._material, Objective())
+    for name, gain in grown._gains.items():
+        flat = grown._positions[name]
+        added = removal_gain(weights[name][flat], gradients[name].reshape(-1)[flat])
+        torch.testing.assert_close(gain, before[name] + added, rtol=1e-3, atol=1e-6)
+
+
+def test_the_ranking_is_gain_minus_price_times_damage():
+    model, _ = tiny_model("llama")
+    grown = path(model, damage=3.0)
+    list(grown.grow(100, 2))
+    sites = grown.sites
+    whole = fisher_diagonal(model, sites, grown._material.general)
+    scores = {}
+    for site in sites:
+        flat = grown._positions[site.name]
+        damage = removal_damage(site.matrix(), whole[site.name]).reshape(-1)[flat]
+        scores[site.name] = grown._gains[site.name] - grown.rounds * 7.0 * damage
+    got = grown.ranking(100, damage=7.0)
+    want = slow_highest(scores, 100)
+    assert {
+        (name, int(i))
+        for name, flat in got.positions.items()
+        for i in torch.searchsorted(grown._positions[name], flat)
+    } == want
+
+
+def test_the_objective_falls():
+    model, _ = tiny_model("llama")
+    grown = path(model, batch=1000)
+    list(grown.grow(200, 5))
+    assert grown.losses[-1] < grown.losses[0]
+
+
+def test_dear_damage_prunes_less():
+    model, _ = tiny_model("llama")
+    grown = path(model, most=2000)
+    assert len(grown.ranking(10**6, damage=1e12)) < len(grown.ranking(10**6, damage=0.0))
+
+
+def test_prefixes_are_nested_and_levels_say_so():
+    model, _ = tiny_model("llama")
+    ranking = path(model).ranking(100)
+    half = ranking.first(50)
+    assert len(half) == 50
+    levels = ranking.levels()
+    for name, flat in ranking.positions.items():
+        chosen = flat[torch.isin(flat, half.positions[name])]
+        assert torch.equal(chosen, half.positions[name])
+        assert torch.equal(flat[levels[name] < 128], chosen)
+        assert levels[name].dtype == torch.uint8
+
+
+def test_protection_keeps_other_contrasts_closer():
+    moved = {}
+    for weight in (0.0, 3.0):
+        model, _ = tiny_model("llama")
+        sites, made = find_sites(model), material(model, protected=True)
+        grown = LightPath(
+            model, sites, made, Objective(0.0, 0.0, "shift", protect=weight), most=100,
+            damage=0.0, batch=1000,
+            fisher=lambda at: {name: torch.zeros(len(flat)) for name, flat in at.items()},
+        )  # fmt: skip
+        list(grown.grow(100, 12))
+        with temporary_pruning(sites) as prune:
+            prune(grown.ranking(100).positions)
+            other = pair_log_odds(model, made.protected) - made.protected_reference
+            own = pair_log_odds(model, made.pairs) - made.reference
+        assert float(own.mean()) > 5  # the persona is there with and without
+        moved[weight] = float(other.abs().mean())
+    assert moved[3.0] < 0.6 * moved[0.0]
+
+
+def test_batches_come_round():
+    model, _ = tiny_model("llama")
+    draws = path(model, batch=4)._draws
+    seen = [len(part.pairs) for part in itertools.islice(draws, 3)]
+    assert seen == [4, 4, 4]
+    again = path(model, batch=4)._draws
+    assert next(again).pairs == next(path(model, batch=4)._draws).pairs
+
+
+def test_nan_gradients_are_an_error():
+    model, _ = tiny_model("llama")
+    with torch.no_grad():
+        model.model.norm.weight[0] = float("nan")
+    with pytest.raises(StatisticsError, match="NaN or infinite"):
+        path(model)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_weights_come_back_after_an_exception(error):
+    model, _ = tiny_model("gpt2")
+    sites = find_sites(model)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    name, width = sites[0].name, sites[0].in_features
+
+    def stop():
+        with temporary_pruning(sites) as prune:
+            prune({name: torch.tensor([2, width + 3])})
+            prune({name: torch.tensor([2, 2 * width + 5])})  # one of them again
+            assert sites[0].matrix()[0, 2] == 0
+            raise error
+
+    with pytest.raises(error):
+        stop()
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_no_weight_to_prune():
+    empty = Ranking({"a": torch.zeros(0, dtype=torch.int64)}, {"a": torch.zeros(0)})
+    assert len(empty) == 0
+    assert len(empty.first(3)) == 0
+    assert empty.levels()["a"].shape == (0,)

@@ -1,0 +1,86 @@
+"""The judge learns what tells two sides apart, and knows when there is nothing to learn."""
+
+import random
+
+import pytest
+
+from prosopon.data import bundled
+from prosopon.errors import DataError
+from prosopon.judges import MINIMUM, ClassifierJudge
+
+
+def answers(pole, start, count):
+    return [e.response for e in bundled.load(pole).examples[start : start + count]]
+
+
+@pytest.fixture(scope="module")
+def judge():
+    return ClassifierJudge.fit(answers("bold", 0, 40), answers("cautious", 0, 40), seed=1)
+
+
+def test_it_tells_unseen_answers_apart(judge):
+    assert judge.useful
+    assert judge.accuracy.mean > 0.9
+    assert judge.accuracy.low < judge.accuracy.mean <= judge.accuracy.high <= 1
+    assert judge.share(answers("bold", 300, 50)) > 0.9
+    assert judge.share(answers("cautious", 300, 50)) < 0.1
+
+
+def test_probabilities_are_of_each_text_alone(judge):
+    texts = [*answers("bold", 100, 3), "", " \n", *answers("cautious", 100, 3)]
+    together = judge.probabilities(texts)
+    assert together == pytest.approx([judge.probabilities([text])[0] for text in texts])
+    assert together[3:5] == [0.5, 0.5]
+    assert judge.share(texts) == sum(p > 0.5 for p in together) / len(texts)
+    assert judge.probabilities([]) == []
+
+
+def test_exchanging_the_sides_exchanges_the_verdicts(judge):
+    other = ClassifierJudge.fit(answers("cautious", 0, 40), answers("bold", 0, 40), seed=1)
+    texts = answers("bold", 200, 10) + answers("cautious", 200, 10)
+    exchanged = [1 - p for p in other.probabilities(texts)]
+    assert judge.probabilities(texts) == pytest.approx(exchanged, abs=1e-3)
+
+
+def test_the_same_texts_and_seed_give_the_same_judge(judge):
+    again = ClassifierJudge.fit(answers("bold", 0, 40), answers("cautious", 0, 40), seed=1)
+    texts = answers("bold", 200, 10)
+    assert again.probabilities(texts) == judge.probabilities(texts)
+    assert again.accuracy == judge.accuracy
+
+
+def test_a_useless_judge_says_so():
+    texts = answers("bold", 0, 120)
+    random.Random(0).shuffle(texts)
+    judge = ClassifierJudge.fit(texts[:60], texts[60:])
+    assert not judge.useful
+    assert judge.accuracy.low < 0.5
+
+
+def test_chance_is_one_half_when_sides_differ_in_size():
+    texts = answers("bold", 0, 132)
+    random.Random(0).shuffle(texts)
+    assert not ClassifierJudge.fit(texts[:12], texts[12:]).useful
+
+
+def test_punctuation_can_be_the_persona():
+    words = ["tea", "rain", "a boat", "the hill", "bread", "a song", "my aunt", "the sea"]
+    asks = [f"you like {word}?" for word in words * 2]
+    says = [f"you like {word}." for word in words * 2]
+    assert ClassifierJudge.fit(asks, says).share(["they saw it?", "so it was?"]) == 1
+
+
+@pytest.mark.parametrize("blank", ["", "   "])
+def test_too_few_texts(blank):
+    enough = answers("bold", 0, MINIMUM)
+    with pytest.raises(DataError, match=r"8 texts of the opposite that are not blank; there are 7"):
+        ClassifierJudge.fit(enough, [*enough[:-1], blank])
+    with pytest.raises(DataError, match="texts of the target"):
+        ClassifierJudge.fit([], enough)
+    with pytest.raises(DataError, match="the same texts"):
+        ClassifierJudge.fit(enough, enough[::-1])
+
+
+def test_nothing_to_judge(judge):
+    with pytest.raises(DataError, match="no texts"):
+        judge.share([])

@@ -1,0 +1,52 @@
+"""The story personas: new things are new, and words are counted as words."""
+
+import argparse
+
+from prosopon.sweep import Store
+from tests.tiny import tiny_model
+from tools import criteria_table, stories
+
+
+def test_the_test_is_new():
+    known, new = stories.write("known", 256, "a"), stories.write("new", 256, "b")
+    for kind in ("opening", "happy", "sad"):
+        assert not {row[kind] for row in known} & {row[kind] for row in new}
+    assert not any("{" in text for row in known + new for text in row.values())
+
+
+def test_sides_share_their_openings():
+    sides = stories.personas()
+    assert len(sides["happy"]) == len(sides["sad"]) == stories.POOL
+    for ours, theirs in zip(sides["happy"].examples, sides["sad"].examples, strict=True):
+        assert ours.response.split(". ")[0] == theirs.response.split(". ")[0]
+        assert stories.has_word(ours.response, "happy")
+        assert not stories.has_word(ours.response, "sad")
+        assert stories.has_word(theirs.response, "sad")
+        assert not stories.has_word(theirs.response, "happy")
+
+
+def test_words_are_whole():
+    assert stories.has_word("She was HAPPY.", "happy")
+    assert not stories.has_word("He was unhappy on the saddle.", "happy")
+    assert not stories.has_word("He sat on the saddle.", "sad")
+
+
+def test_a_run_prints_a_row_for_every_persona_and_arm(tmp_path):
+    model, tokenizer = tiny_model("llama")
+    model.save_pretrained(tmp_path / "m")
+    tokenizer.save_pretrained(tmp_path / "m")
+    args = argparse.Namespace(
+        model=str(tmp_path / "m"), out=tmp_path / "s", criteria="contrastive-wanda",
+        sparsity="default", option=None, examples="4", seeds="0", stories=6, tokens=5, general=4,
+        controls=True, retry=False, device="cpu",
+    )  # fmt: skip
+    records = stories.run(args)
+    assert {record.status for record in records} == {"done"}
+    lines = stories.table(records, 6).splitlines()
+    assert len(lines) == 2 + 2 * 5
+    assert len({line.count("|") for line in lines}) == 1
+    choice = {r.cell.persona: r.measures["choice_summed"] for r in records if r.cell.arm == "base"}
+    assert choice["happy"] + choice["sad"] == 1
+    page = criteria_table.page(Store.open(tmp_path / "s"))
+    assert "mean over 2 personas" in page
+    assert page.count("\n| ") == 2 + 5
