@@ -16,6 +16,7 @@ from prosopon.statistics import collect_statistics
 from prosopon.statistics.forward import inputs, trunk
 
 GOAL = 1.10
+TOKENS = 4096  # of a batch
 
 
 @benchmark("statistics-pass", "statistics", "collecting statistics / bare forward pass, 63M Llama")
@@ -41,7 +42,7 @@ def _against_bare(
     name: str, model: nn.Module, texts: Sequence[Encoded], repeats: int, **more: Any
 ) -> Row:
     sites, body = find_sites(model), trunk(model)
-    batches = list(length_buckets(texts))
+    batches = list(length_buckets(texts, max_tokens=TOKENS))
 
     def bare() -> None:
         with torch.no_grad():
@@ -50,7 +51,7 @@ def _against_bare(
 
     return compare(
         name,
-        lambda: collect_statistics(model, sites, texts),
+        lambda: collect_statistics(model, sites, texts, max_tokens=TOKENS),
         "bare forward pass",
         bare,
         repeats,

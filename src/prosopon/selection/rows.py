@@ -100,10 +100,12 @@ def _settle(values: Floats, threshold: Floats, count: int, ties: Floats | None) 
     """Choose among the equals of rows that have more of them than room."""
     keep, level = values > threshold, values == threshold
     if ties is not None:
-        second = np.where(level, ties, -np.inf)
-        cut = _at_places(second, values.shape[1] - (count - _row_counts(keep)))
-        keep |= level & (second > cut)
-        level &= second == cut
+        # Sorted, not partitioned: most are minus infinity, and equals slow a partition down.
+        second = np.sort(np.where(level, ties, -np.inf), axis=1)
+        place = values.shape[1] - (count - _row_counts(keep))
+        cut = np.take_along_axis(second, place[:, None], axis=1)
+        keep |= level & (ties > cut)
+        level &= ties == cut
     missing = count - _row_counts(keep)
     crowded = np.flatnonzero(_row_counts(level) > missing)
     if len(crowded):
@@ -111,14 +113,6 @@ def _settle(values: Floats, threshold: Floats, count: int, ties: Floats | None) 
         level[crowded] &= rank <= missing[crowded, None]
     kept: Bools = keep | level
     return kept
-
-
-def _at_places(values: Floats, places: NDArray[np.int32]) -> Floats:
-    """Return [rows, 1]: what stands at each row's own place when the row is sorted upwards."""
-    if (places == places[0]).all():
-        place = int(places[0])
-        return np.partition(values, place, axis=1)[:, place : place + 1]
-    return np.take_along_axis(np.sort(values, axis=1), places[:, None], axis=1)
 
 
 def _row_counts(flags: Bools) -> NDArray[np.int32]:

@@ -30,7 +30,7 @@ def collect_statistics(
     *,
     scope: str = "response",
     source: str = "",
-    max_tokens: int = 4096,
+    max_tokens: int = 2048,
     max_rows: int = 64,
     padding_side: PaddingSide = "right",
     progress: Progress | None = None,
@@ -46,7 +46,8 @@ def collect_statistics(
         examples: Encoded examples with at least one token in scope each.
         scope: What the examples' ``scope`` masks stand for; recorded.
         source: Content hash of the examples; recorded.
-        max_tokens: Most tokens, padding included, in one batch.
+        max_tokens: Most tokens, padding included, in one batch. 2048 are enough to keep a
+            processor busy; what a forward pass needs beside the weights grows with it.
         max_rows: Most examples in one batch.
         padding_side: ``"right"`` or ``"left"``.
         progress: Called with the number of examples done since the last call.
