@@ -15,9 +15,9 @@ from prosopon.extraction.light.validation import Free, Quick, Validation
 
 MOST = 0.01  # of the weights, the largest mask that is tried
 CHECKPOINTS = 8
-PRICES = (0.1, 1 / 3, 1.0, 3.0)  # times lambda
+PRICES = (0.1, 1 / 3, 1.0, 3.0, 10.0)  # times lambda
 FINALISTS = 4
-PATIENCE = 2  # checkpoints without a better mask before the path ends
+PATIENCE = 2  # checkpoints with harmless masks but no better one before the path ends
 REPETITION = 0.05  # more repetition than the base model's by this is harm
 
 
@@ -62,10 +62,10 @@ def choose(
 ) -> Choice:
     """Grow a path and choose budget, rounds and lambda on held-out material.
 
-    At each of eight checkpoints the masks of four prices of damage are measured by forward
+    At each of eight checkpoints the masks of five prices of damage are measured by forward
     passes; the path goes on with the price of the best one. A mask is *harmless* if general
     perplexity is at most ``1 + tolerance`` times the base model's. The path ends at ``rounds``,
-    or when two checkpoints have brought no better harmless mask. The best harmless masks write
+    or when more than two checkpoints in a row have had harmless masks and no better one. The best harmless masks write
     free text; among those within one standard error of the largest share of the persona, and no
     more repetitive than the base model (by 0.05), the one with the lowest held-out loss is kept.
 
@@ -94,10 +94,9 @@ def choose(
         harmless = [t for t in found if t.quick.perplexity_ratio <= 1 + tolerance]
         leader = min(harmless, key=_loss) if harmless else found[-1]
         path.damage = leader.damage
-        if harmless and leader.quick.loss < best:
-            best, waited = leader.quick.loss, 0
-        else:
-            waited += 1
+        if harmless:  # harm is no reason to stop: later rounds mend what early ones broke
+            waited = 0 if leader.quick.loss < best else waited + 1
+            best = min(best, leader.quick.loss)
         if waited > PATIENCE:
             break
     if report is not None:
