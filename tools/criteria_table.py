@@ -57,7 +57,7 @@ def page(store: Store) -> str:
 
 def _spread(seeds: list[int]) -> str:
     if len(seeds) == 1:
-        return f"one seed, {seeds[0]}, so no interval"
+        return f"one seed, {seeds[0]}; ± is half of a 95% bootstrap interval over personas"
     return f"± is half of a 95% t interval over seeds {_listed(seeds)}"
 
 

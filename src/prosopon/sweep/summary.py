@@ -110,7 +110,10 @@ def summarise(records: Sequence[Record]) -> list[Summary]:
 
 
 def markdown(summaries: Sequence[Summary], records: Sequence[Record]) -> str:
-    """Return the table of all settings, and what failed, in Markdown."""
+    """Return the table of all settings, and what failed, in Markdown.
+
+    Intervals are over seeds, or over personas where there is one seed.
+    """
     sizes = {s.setting.examples for s in summaries if s.setting.examples}
     head = ["arm", *(["examples"] if len(sizes) > 1 else []), *_HEADINGS.values()]
     lines = [f"| {' | '.join(head)} |", "| --- |" + " ---: |" * (len(head) - 1)]
@@ -118,7 +121,8 @@ def markdown(summaries: Sequence[Summary], records: Sequence[Record]) -> str:
         if not summary.done:
             continue
         size = [str(summary.setting.examples or "")] if len(sizes) > 1 else []
-        cells = [_cell(name, summary.over_seeds.get(name)) for name in _HEADINGS]
+        spread = summary.over_seeds if summary.seeds > 1 else summary.over_personas
+        cells = [_cell(name, spread.get(name)) for name in _HEADINGS]
         lines.append(f"| {' | '.join([summary.setting.label, *size, *cells])} |")
     return "\n".join([*lines, *_failures(records)])
 
