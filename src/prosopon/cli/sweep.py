@@ -85,6 +85,7 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Run criteria over sparsity, calibration size and seed; a stopped sweep goes on."""
+    from prosopon.data import load_contrast
     from prosopon.evaluation import Effort
     from prosopon.sweep import Source, assemble, summarise
     from prosopon.sweep.assembly import Sites
@@ -99,6 +100,8 @@ def sweep(
         check_tables()
     if plots:
         check_plots()
+    if target:  # a bad file is said before a model is downloaded
+        load_contrast(target, opposite)
     loaded = load(model, device=device, dtype=dtype, device_map=device_map, revision=revision)
     with progress() as report:
         runner = assemble(

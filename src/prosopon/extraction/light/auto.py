@@ -65,9 +65,10 @@ def choose(
     At each of eight checkpoints the masks of five prices of damage are measured by forward
     passes; the path goes on with the price of the best one. A mask is *harmless* if general
     perplexity is at most ``1 + tolerance`` times the base model's. The path ends at ``rounds``,
-    or when more than two checkpoints in a row have had harmless masks and no better one. The best harmless masks write
-    free text; among those within one standard error of the largest share of the persona, and no
-    more repetitive than the base model (by 0.05), the one with the lowest held-out loss is kept.
+    or when more than two checkpoints in a row have had harmless masks and no better one. The best
+    harmless masks write free text; among those within one standard error of the largest share of
+    the persona, and no more repetitive than the base model (by 0.05), the one with the lowest
+    held-out loss is kept.
 
     Args:
         path: A fresh path.
