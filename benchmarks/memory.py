@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.base import Row, benchmark
 
 GOAL = 1.6
-SIZES = {"63M": (768, 8, 2048), "170M": (1024, 12, 2816)}
+SIZES = {"63M": (768, 8, 2048), "163M": (1024, 12, 2816)}
 TEXTS, LENGTH = 16, 256
 
 
@@ -36,6 +36,7 @@ def _row(size: str, criterion: str, pattern: str, repeats: int) -> Row:
         "baseline": "size of the model",
         "ratio": statistics.median(ratios),
         "ratio_range": [min(ratios), max(ratios)],
+        "raw_ratio": statistics.median(run["peak_bytes"] / run["model_bytes"] for run in runs),
         "repeats": repeats,
         "goal": GOAL,
         "texts": 2 * TEXTS,
@@ -94,7 +95,16 @@ def _persona(name: str) -> Any:
 
 
 def peak() -> int:
-    """Return the highest resident memory of this process so far, in bytes."""
+    """Return the highest resident memory of this process so far, in bytes.
+
+    Where the system says it, from ``VmHWM``: Linux hands ``ru_maxrss`` on to a child, so that a
+    large parent would be measured in its place.
+    """
+    status = Path("/proc/self/status")
+    lines = status.read_text("ascii").splitlines() if status.is_file() else []
+    found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")]
+    if found:
+        return found[0]
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -45,7 +46,7 @@ def patterns(repeats: int) -> list[Row]:
     return [
         compare(
             f"{pattern} masks",
-            lambda pattern=pattern, share=share: select(scores, share, pattern=pattern),
+            partial(select, scores, share, pattern=pattern),
             "loop of torch.topk over rows",
             lambda: loop_of_topk(scores),
             repeats,

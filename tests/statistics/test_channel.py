@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from prosopon.errors import StatisticsError
-from prosopon.statistics import ChannelStatistics
+from prosopon.statistics import ChannelStatistics, channel
 
 
 def oracle(samples):
@@ -66,3 +66,26 @@ def test_monoid():
 def test_merge_of_other_width():
     with pytest.raises(StatisticsError, match="5 and of 6"):
         ChannelStatistics.zero(5) + ChannelStatistics.zero(6)
+
+
+def test_pieces_do_not_change_the_sums(monkeypatch):
+    values, mask = make(3, [7, 2, 5])
+    mask[0, :4] = False  # a piece with no token in scope
+    whole = ChannelStatistics.of_batch(values, mask)
+    for piece in (1, 10, 40, 70):  # single tokens, two tokens, whole rows, two rows
+        monkeypatch.setattr(channel, "_PIECE", piece)
+        got = ChannelStatistics.of_batch(values, mask)
+        for name in channel.SUMS:
+            torch.testing.assert_close(getattr(got, name), getattr(whole, name))
+
+
+def test_absorbing_is_adding_in_place():
+    parts = [ChannelStatistics.of_batch(*make(2, [3, 2], seed=seed)) for seed in range(2)]
+    expected, held = parts[0] + parts[1], parts[0].total
+    got = parts[0].absorb(parts[1])
+    assert (got.tokens, got.samples) == (expected.tokens, expected.samples)
+    for name in channel.SUMS:
+        assert torch.equal(getattr(got, name), getattr(expected, name))
+    assert got.total is held
+    with pytest.raises(StatisticsError, match="of 5 and of 3 channels"):
+        got.absorb(ChannelStatistics.zero(3))

@@ -20,6 +20,7 @@ from prosopon.errors import OptionError
 from prosopon.extraction.seeding import site_generator
 from prosopon.groups import Group
 from prosopon.models import Site
+from prosopon.models.memory import trim
 from prosopon.selection import Scored, select_each
 from prosopon.statistics import Grams, Statistics, gram_portions
 
@@ -89,6 +90,7 @@ def scored_mask(
     spared: dict[str, Tensor] = {}
 
     def score(site: Site) -> Scored:
+        trim()  # what the last site's scores took; its mask, which lasts, lies in the middle of it
         inputs = evidence.of(site, sparsity, seed)
         scores = criterion.score(inputs, options)
         if criterion.cap:

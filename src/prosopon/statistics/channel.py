@@ -79,6 +79,22 @@ class ChannelStatistics:
         values = [getattr(self, f.name) + getattr(other, f.name) for f in fields(self)]
         return ChannelStatistics(*values)
 
+    def absorb(self, other: ChannelStatistics) -> ChannelStatistics:
+        """Do the same in place: this object's tensors become the sums, and the result holds them.
+
+        For accumulators. Small lasting tensors made in the middle of a forward pass would lie
+        between its large ones and keep the C library from giving their memory back.
+
+        Raises:
+            StatisticsError: The numbers of channels differ.
+        """
+        if self.channels != other.channels:
+            raise StatisticsError(
+                f"cannot merge statistics of {self.channels} and of {other.channels} channels"
+            )
+        sums = [getattr(self, name).add_(getattr(other, name)) for name in SUMS]
+        return ChannelStatistics(self.tokens + other.tokens, self.samples + other.samples, *sums)
+
     @property
     def channels(self) -> int:
         """Number of input channels."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from prosopon.data import Batch, Encoded, PaddingSide, length_buckets
 from prosopon.errors import StatisticsError
 from prosopon.models import Site, fingerprint
+from prosopon.models.memory import trim
 from prosopon.statistics.channel import ChannelStatistics
 from prosopon.statistics.forward import by_row, inputs, trunk
 from prosopon.statistics.statistics import Statistics
@@ -30,7 +31,7 @@ def collect_statistics(
     *,
     scope: str = "response",
     source: str = "",
-    max_tokens: int = 2048,
+    max_tokens: int = 1024,
     max_rows: int = 64,
     padding_side: PaddingSide = "right",
     progress: Progress | None = None,
@@ -46,7 +47,7 @@ def collect_statistics(
         examples: Encoded examples with at least one token in scope each.
         scope: What the examples' ``scope`` masks stand for; recorded.
         source: Content hash of the examples; recorded.
-        max_tokens: Most tokens, padding included, in one batch. 2048 are enough to keep a
+        max_tokens: Most tokens, padding included, in one batch. 1024 are enough to keep a
             processor busy; what a forward pass needs beside the weights grows with it.
         max_rows: Most examples in one batch.
         padding_side: ``"right"`` or ``"left"``.
@@ -73,6 +74,7 @@ def collect_statistics(
         collect_batch(watched, channels, batch, partial(body, **inputs(body, batch)))
         if progress is not None:
             progress(len(batch.index))
+    trim()  # what the forward passes needed beside the weights
     check_activations(channels)
     sources = (source,) if source else ()
     return Statistics(channels, groups, scope, fingerprint(sites).weights, sources)
@@ -94,7 +96,8 @@ def collect_batch(
     def add(site: Site, value: Tensor) -> None:
         mask = masks.setdefault(value.device, batch.scope.to(value.device))
         rows = by_row(site, value, mask.shape)
-        channels[site.name] += ChannelStatistics.of_batch(rows, mask)
+        part = ChannelStatistics.of_batch(rows, mask)
+        channels[site.name] = channels[site.name].absorb(part)
 
     with torch.no_grad(), watch_inputs(watched, add):
         run()
