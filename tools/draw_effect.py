@@ -1,17 +1,16 @@
-"""Draw the picture of the README from the results of ``prosopon demo``.
+"""Draw the picture of the README from the folder of a sweep, the same as docs/criteria.md.
 
-prosopon demo --personas all --json results.json
-python tools/draw_effect.py results.json docs/figures/effect.svg
+python tools/draw_effect.py SWEEP_DIR docs/figures/effect.svg
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any
 
 import matplotlib
+
+from prosopon.sweep import Store, Summary, summarise
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
@@ -24,18 +23,15 @@ LABELS = {
 }
 
 
-def draw(record: dict[str, Any], path: Path) -> None:
+def draw(summaries: list[Summary], answers: int, path: Path) -> None:
     """Draw one bar an arm: shares of free answers, and the neutral skills kept."""
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for row in record["arms"]:
-        rows.setdefault(row["arm"], []).append(row)
-    arms = list(rows)[::-1]
+    rows = [summary for summary in summaries if summary.done][::-1]
     plt.rcParams.update({"font.size": 10, "svg.hashsalt": "prosopon", "svg.fonttype": "path"})
-    figure, axis = plt.subplots(figsize=(9, 3.6), layout="constrained")
-    for place, arm in enumerate(arms):
-        left = 0.0
+    figure, axis = plt.subplots(figsize=(9, 0.4 * len(rows) + 1.2), layout="constrained")
+    for place, summary in enumerate(rows):
+        left, found = 0.0, summary.over_personas
         for kind, colour in COLOURS.items():
-            share = mean([row["free_text"][kind] for row in rows[arm]])
+            share = found[kind].mean
             axis.barh(place, share, left=left, color=colour, height=0.66)
             if share >= 0.06:
                 dark = "white" if kind != "neither" else "#333333"
@@ -43,16 +39,14 @@ def draw(record: dict[str, Any], path: Path) -> None:
                     left + share / 2, place, f"{share:.0%}", ha="center", va="center", color=dark
                 )
             left += share
-        neutral = mean([row["neutral_accuracy"] for row in rows[arm]])
-        pruned = mean([row["pruned_share"] for row in rows[arm]])
-        axis.text(1.015, place, f"{neutral:.0%} skills kept, {pruned:.1%} pruned", va="center")
-    axis.set_yticks(range(len(arms)), arms)
+        kept, pruned = found["skills"].mean, found["pruned_share"].mean
+        axis.text(1.015, place, f"{kept:.0%} skills kept, {pruned:.1%} pruned", va="center")
+    axis.set_yticks(range(len(rows)), [summary.setting.label for summary in rows])
     axis.set_xlim(0, 1)
     axis.set_xticks([])
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
-    people = len({row["persona"] for row in record["arms"]})
-    answers = record["sizes"]["answers"]
+    people = max(summary.personas for summary in rows)
     axis.set_title(f"What the model says, asked freely ({people} personas, {answers} answers each)")
     handles = [plt.Rectangle((0, 0), 1, 1, color=COLOURS[kind]) for kind in COLOURS]
     figure.legend(
@@ -62,18 +56,14 @@ def draw(record: dict[str, Any], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None}, facecolor="white")
 
 
-def mean(values: list[float]) -> float:
-    """Return the arithmetic mean."""
-    return sum(values) / len(values)
-
-
 def main() -> None:
     """Parse and draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("results", type=Path)
+    parser.add_argument("sweep", type=Path, help="folder of prosopon sweep")
     parser.add_argument("figure", type=Path)
     args = parser.parse_args()
-    draw(json.loads(args.results.read_text()), args.figure)
+    store = Store.open(args.sweep)
+    draw(summarise(store.records()), store.header["effort"]["answers"], args.figure)
 
 
 if __name__ == "__main__":

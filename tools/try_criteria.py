@@ -12,16 +12,13 @@ perplexity of general text that the base model wrote, share pruned, seconds of e
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from prosopon.cli.demo import persona_names
 from prosopon.cli.options import key_values
-from prosopon.data import Encoded, bundled, length_buckets, load_persona
+from prosopon.data import Encoded, bundled, load_persona
 from prosopon.evaluation import (
     choice_items,
     choice_rates,
@@ -30,22 +27,11 @@ from prosopon.evaluation import (
     generate_answers,
     neutral_accuracy,
     neutral_items,
+    perplexity,
 )
 from prosopon.extraction import Extractor, sample_general
 from prosopon.models import load_model
 from prosopon.runtime import PersonaModel
-from prosopon.statistics import response_mask, token_log_likelihoods
-
-
-def perplexity(model: Any, texts: Sequence[Encoded]) -> float:
-    """Return the perplexity per token of texts, every token but the first."""
-    total, tokens = 0.0, 0
-    with torch.no_grad():
-        for batch in length_buckets(texts):
-            mask = response_mask(batch, every=True)
-            total -= float(token_log_likelihoods(model, batch)[mask].double().sum())
-            tokens += int(mask.sum())
-    return math.exp(total / tokens)
 
 
 def measure(

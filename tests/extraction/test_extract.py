@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from prosopon import Extractor, PersonaModel, Subnetwork, extract
-from prosopon.criteria import CRITERIA
+from prosopon.criteria import CRITERIA, Criterion
 from prosopon.data import Example, Message, Persona, load_persona
 from prosopon.errors import DataError, OptionError
 from prosopon.extraction import sample_general
@@ -298,3 +298,14 @@ def test_models_that_nobody_here_trained(shared, tmp_path, name, criterion):
         options={"rounds": 2} if criterion == "contrastive-taylor" else None,
     )  # fmt: skip
     assert got.pruned > 0
+
+
+def test_another_criterion_that_reads_gradients_is_not_run_as_contrastive_taylor(monkeypatch):
+    other = Criterion(
+        "steepest", "", "", lambda inputs, options: -inputs.gradient,
+        needs=frozenset({"gradient"}), pattern="global",
+    )  # fmt: skip
+    monkeypatch.setitem(CRITERIA._items, "steepest", other)
+    model, tokenizer = tiny_model("llama")
+    with pytest.raises(OptionError, match=r"'steepest' reads gradients.*contrastive-taylor"):
+        Extractor(model, tokenizer, general_count=8).extract(*personas(4), criterion="steepest")

@@ -9,13 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
-
-from prosopon.data import Encoded, length_buckets
+from prosopon.data import Encoded
 from prosopon.errors import DataError, OptionError
 from prosopon.judges import degeneration
 from prosopon.runtime import PersonaModel
-from prosopon.statistics import response_mask, token_log_likelihoods
+from prosopon.statistics import text_losses
 from prosopon.subnetwork import Subnetwork
 
 WORST = 300.0  # nats a token; squares of exp(300) still fit a float
@@ -146,16 +144,10 @@ def perplexity(model: Any, texts: Sequence[Encoded]) -> float:
     Raises:
         DataError: There is no token to predict.
     """
-    total, count = 0.0, 0
-    with torch.no_grad():
-        for batch in length_buckets(list(texts)):
-            mask = response_mask(batch, every=True)
-            values = token_log_likelihoods(model, batch).cpu().double()
-            total += float(values[mask.cpu()].sum())
-            count += int(mask.sum())
+    total, count = text_losses(model, texts, every=True)
     if not count:
         raise DataError("no general text with at least two tokens to measure a perplexity on")
-    mean = -total / count
+    mean = total / count
     return math.exp(mean if mean < WORST else WORST)  # NaN is not less than anything
 
 

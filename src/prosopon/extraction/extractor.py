@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from prosopon.criteria import CRITERIA, Criterion
+from prosopon.criteria import CRITERIA, ContrastiveTaylorOptions, Criterion
 from prosopon.data import Persona, Scope
 from prosopon.errors import OptionError
 from prosopon.extraction.collector import Collector
@@ -97,6 +97,11 @@ class Extractor(Collector):
             if self.scope == "all":
                 raise OptionError(
                     f"criterion {criterion!r} reads answers only: scope 'response', not 'all'"
+                )
+            if not isinstance(parsed, ContrastiveTaylorOptions):
+                raise OptionError(
+                    f"criterion {criterion!r} reads gradients, and the path of light masks knows "
+                    "the gain and damage of 'contrastive-taylor' only"
                 )
             assert opposite is not None
             made = self._light_mask(parsed, target, opposite, share, protect)

@@ -8,6 +8,7 @@ from prosopon.statistics.gram import Grams, GramStatistics, collect_grams, gram_
 from prosopon.statistics.likelihood import (
     mean_per_row,
     response_mask,
+    text_losses,
     token_log_likelihoods,
 )
 from prosopon.statistics.objective import Material, Objective, objective_terms, pair_log_odds
@@ -35,5 +36,6 @@ __all__ = [
     "response_mask",
     "shared_inputs",
     "stream_gradients",
+    "text_losses",
     "token_log_likelihoods",
 ]

@@ -1,10 +1,13 @@
-"""Log-likelihoods of the tokens of an answer, differentiable."""
+"""Log-likelihoods of tokens: differentiable, and summed over texts."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
-from prosopon.data import Batch
+from prosopon.data import Batch, Encoded, length_buckets
 from prosopon.statistics.forward import inputs
 
 
@@ -35,3 +38,24 @@ def mean_per_row(values: Tensor, mask: Tensor) -> Tensor:
     """Return the mean over the masked columns of each row; rows without any give 0."""
     mask = mask.to(values.device)
     return values.where(mask, values.new_zeros(())).sum(1) / mask.sum(1).clamp_min(1)
+
+
+def text_losses(
+    model: nn.Module, texts: Sequence[Encoded], *, every: bool, max_tokens: int = 2048
+) -> tuple[float, int]:
+    """Return the summed negative log-likelihood of texts, in nats (float64), and its tokens.
+
+    Args:
+        model: A causal LM; it is not changed.
+        texts: Encoded texts.
+        every: Count every token but each text's first, instead of the answers' tokens.
+        max_tokens: Most tokens, padding included, in one forward pass.
+    """
+    total, tokens = 0.0, 0
+    with torch.no_grad():
+        for batch in length_buckets(texts, max_tokens=max_tokens):
+            mask = response_mask(batch, every=every)
+            # Picked, not multiplied by 0: a NaN of padding must not get in.
+            total -= float(token_log_likelihoods(model, batch).cpu()[mask].double().sum())
+            tokens += int(mask.sum())
+    return total, tokens

@@ -41,14 +41,6 @@ class Ranking:
     def __len__(self) -> int:
         return sum(len(flat) for flat in self.positions.values())
 
-    def first(self, count: int) -> Ranking:
-        """Return the ``count`` first."""
-        picked = highest(self.scores, count)
-        return Ranking(
-            {name: self.positions[name][best] for name, best in picked.items()},
-            {name: self.scores[name][best] for name, best in picked.items()},
-        )
-
     def levels(self) -> dict[str, Tensor]:
         """Return each weight's level, uint8: the first go at the lowest of 256 strengths."""
         flat = torch.cat([score.cpu() for score in self.scores.values()])

@@ -7,18 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import softplus
 
-from prosopon.data import Encoded, Message, length_buckets
+from prosopon.data import Encoded, Message
 from prosopon.extraction.light.path import Ranking
 from prosopon.extraction.light.pruning import temporary_pruning
 from prosopon.judges import ClassifierJudge, Degeneration, degeneration
 from prosopon.models import Site
 from prosopon.runtime import generate_answers
-from prosopon.statistics import pair_log_odds, response_mask, token_log_likelihoods
+from prosopon.statistics import pair_log_odds, text_losses
 from prosopon.statistics.objective import Pair
+
+WORST = 700.0  # nats a token; exp(700) still fits a float
 
 
 @dataclass(frozen=True)
@@ -100,13 +101,15 @@ class Validation:
             if ranking is not None:
                 prune(ranking.positions)
             odds = pair_log_odds(self._model, self._pairs)
-            own, tokens = response_losses(self._model, [target for target, _ in self._pairs])
+            targets = [target for target, _ in self._pairs]
+            own, tokens = text_losses(self._model, targets, every=False)
             general = mean_loss(self._model, self._general)
         shift = odds - self._reference
         per_answer = tokens / len(self._pairs)
         loss = float(softplus(-shift).mean()) / per_answer + own / tokens
-        # Text that is no longer language may overflow; it is infinitely bad then, not an error.
-        ratio = math.exp(min(general - self._base, 700.0))
+        # Beyond that, or NaN (not less than anything), the model is broken: bad, not an error.
+        worse = general - self._base
+        ratio = math.exp(worse if worse < WORST else WORST)
         return Quick(loss, float((odds > 0).float().mean()), ratio)
 
     def free(self, ranking: Ranking | None) -> Free:
@@ -124,23 +127,7 @@ class Validation:
         return Free(share, error, degeneration(texts))
 
 
-def response_losses(model: nn.Module, texts: Sequence[Encoded]) -> tuple[float, int]:
-    """Return the summed negative log-likelihood of the texts' answers, nats, and their tokens."""
-    return _losses(model, texts, every=False)
-
-
 def mean_loss(model: nn.Module, texts: Sequence[Encoded]) -> float:
     """Return the negative log-likelihood per token, every token but the first, in nats."""
-    total, tokens = _losses(model, texts, every=True)
+    total, tokens = text_losses(model, texts, every=True)
     return total / max(tokens, 1)
-
-
-def _losses(model: nn.Module, texts: Sequence[Encoded], *, every: bool) -> tuple[float, int]:
-    total, tokens = 0.0, 0
-    with torch.no_grad():
-        for batch in length_buckets(texts, max_tokens=2048, max_rows=64):
-            values: Tensor = token_log_likelihoods(model, batch)
-            mask = response_mask(batch, every=every).to(values.device)
-            total -= float((values * mask).double().sum())
-            tokens += int(mask.sum())
-    return total, tokens
