@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from prosopon.evaluation import ARMS
+from prosopon.evaluation import DEMO_ARMS
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def rows(record, arm):
 
 def test_json_has_every_arm(demo):
     record = demo[2]
-    assert {row["arm"] for row in record["arms"]} == set(ARMS)
+    assert {row["arm"] for row in record["arms"]} == set(DEMO_ARMS)
     for row in record["arms"]:
         assert sum(row["free_text"].values()) == pytest.approx(1)
         for key in ("choice_rate", "neutral_accuracy", "pruned_share"):
@@ -57,7 +57,14 @@ def test_light_masks_wear_the_persona_without_harm(demo):
 
 def test_what_is_printed(demo):
     folder, shown, _ = demo
-    for word in ("base model", "extravert", "introvert", *ARMS, "demo-artifacts", "prosopon chat"):
+    for word in (
+        "base model",
+        "extravert",
+        "introvert",
+        *DEMO_ARMS,
+        "demo-artifacts",
+        "prosopon chat",
+    ):
         assert word in shown
     made = {path.name for path in (folder / "demo-artifacts").iterdir()}
     assert "results.json" in made

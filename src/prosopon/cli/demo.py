@@ -130,7 +130,7 @@ def _by_axis(names: Sequence[str]) -> list[list[str]]:
 
 
 def _table(runner: ArmRunner, results: Sequence[ArmResult], names: Sequence[str]) -> None:
-    from prosopon.evaluation import ARMS
+    from prosopon.evaluation import DEMO_ARMS
 
     sizes = runner.sizes
     title = f"Mean over {len(names)} personas, held-out questions"
@@ -138,7 +138,7 @@ def _table(runner: ArmRunner, results: Sequence[ArmResult], names: Sequence[str]
     table.add_column("arm", no_wrap=True)
     for heading in ("choice", "target", "opposite", "neither", "skills", "pruned", "seconds"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for arm in ARMS:
+    for arm in DEMO_ARMS:
         rows = [result.to_json() for result in results if result.arm == arm]
         table.add_row(*_cells(arm, rows))
     out.print(table)

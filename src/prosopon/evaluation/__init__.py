@@ -1,6 +1,5 @@
 """Evaluation: tasks, scorers and arms."""
 
-from prosopon.evaluation.arms import ARMS, ArmResult, ArmRunner, Sizes
 from prosopon.evaluation.choice import (
     AnswerScore,
     ChoiceItem,
@@ -8,6 +7,7 @@ from prosopon.evaluation.choice import (
     choice_rates,
     score_answers,
 )
+from prosopon.evaluation.demonstration import DEMO_ARMS, ArmResult, ArmRunner, Sizes
 from prosopon.evaluation.grammar_meter import GrammarMeter
 from prosopon.evaluation.grammar_tasks import (
     CHOICE_KINDS,
@@ -25,8 +25,8 @@ from prosopon.evaluation.splits import Split, draw, split_contrast
 from prosopon.runtime.generation import continue_texts, generate_answers
 
 __all__ = [
-    "ARMS",
     "CHOICE_KINDS",
+    "DEMO_ARMS",
     "MEASURES",
     "AnswerScore",
     "ArmResult",

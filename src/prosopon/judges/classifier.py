@@ -8,6 +8,7 @@ from typing import Any
 
 from prosopon.errors import DataError
 from prosopon.intervals import Interval, share_interval
+from prosopon.judges.base import Verdict
 
 MINIMUM = 8
 """Fewest texts of each side."""
@@ -67,6 +68,18 @@ class ClassifierJudge:
             return []
         found = self._pipeline.predict_proba(list(texts))[:, 1]
         return [float(p) if text.strip() else 0.5 for text, p in zip(texts, found, strict=True)]
+
+    @property
+    def name(self) -> str:
+        """See :class:`prosopon.judges.Judge`."""
+        return "classifier"
+
+    def verdicts(self, texts: Sequence[str], prompts: Sequence[str] = ()) -> list[Verdict]:
+        """See :class:`prosopon.judges.Judge`; what is asked is not looked at."""
+        return [
+            "target" if p > 0.5 else "opposite" if p < 0.5 else "neither"
+            for p in self.probabilities(texts)
+        ]
 
     def share(self, texts: Sequence[str]) -> float:
         """Return the share of texts that are the target's (probability above one half).

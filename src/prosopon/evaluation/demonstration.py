@@ -26,8 +26,8 @@ from prosopon.extraction import Extractor
 from prosopon.runtime.generation import generate_answers
 from prosopon.subnetwork import Subnetwork
 
-ARMS = ("base", "prompt", "random", "wanda", "contrastive-wanda", "contrastive-taylor")
-MASKS = ARMS[2:]
+DEMO_ARMS = ("base", "prompt", "random", "wanda", "contrastive-wanda", "contrastive-taylor")
+MASKS = DEMO_ARMS[2:]
 STAGE = "extracting and measuring the arms"
 Report = Callable[[str, int, int], None]
 
@@ -118,7 +118,7 @@ class ArmRunner:
         self.shared_seconds = 0.0
         self.neutral = neutral_items(self.sizes.neutral, seed=seed)
 
-    def run(self, personas: Sequence[str], arms: Sequence[str] = ARMS) -> Iterator[ArmResult]:
+    def run(self, personas: Sequence[str], arms: Sequence[str] = DEMO_ARMS) -> Iterator[ArmResult]:
         """Yield a result for each persona and arm, persona by persona."""
         began = time.perf_counter()
         if "contrastive-taylor" in arms:

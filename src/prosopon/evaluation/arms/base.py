@@ -1,0 +1,113 @@
+"""What an arm is: a way to make a model speak as a persona, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from prosopon.evaluation.contrast import Contrast
+from prosopon.evaluation.speaking import Speaker
+from prosopon.extraction import Extractor
+from prosopon.registry import Registry
+
+Kind = Literal["base", "prompting", "training", "mask", "control"]
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What every arm works with: the same model, the same data.
+
+    Attributes:
+        extractor: On the model; holds model, tokenizer and general text.
+        contrast: The contrast; only its ``calibration`` part may be used.
+        examples: Calibration examples of each side.
+        seed: Seeds the draw of examples and whatever the arm draws.
+        options: Options of the arm, by name; values are text or of their type.
+    """
+
+    extractor: Extractor
+    contrast: Contrast
+    examples: int = 64
+    seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> Any:
+        """The model."""
+        return self.extractor.model
+
+    @property
+    def tokenizer(self) -> Any:
+        """Its tokenizer."""
+        return self.extractor.tokenizer
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What having the arm costs, before anything is asked.
+
+    Attributes:
+        seconds: Of extraction, training or indexing.
+        bytes: Of the persona on disk, beside the base model; 0 where there is nothing to keep.
+        details: Whatever else is worth knowing: pruned share, trained parameters; JSON values.
+    """
+
+    seconds: float = 0.0
+    bytes: int = 0
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+class Prepared(Protocol):
+    """An arm that has learned its persona.
+
+    Attributes:
+        cost: What that cost.
+    """
+
+    @property
+    def cost(self) -> Cost:
+        """See the class."""
+
+    def speaking(self) -> AbstractContextManager[Speaker]:
+        """Return a context in which the arm speaks.
+
+        After it the model is as before, bit for bit, whatever happened inside.
+        """
+
+
+class Arm(Protocol):
+    """An arm is one small file in this package, registered with :data:`ARMS`.
+
+    Attributes:
+        name: As in every output.
+        summary: One line.
+        kind: What kind of arm it is.
+    """
+
+    @property
+    def name(self) -> str:
+        """See the class."""
+
+    @property
+    def summary(self) -> str:
+        """See the class."""
+
+    @property
+    def kind(self) -> Kind:
+        """See the class."""
+
+    def refuses(self, lab: Lab) -> str | None:
+        """Return why the arm cannot be made here, or None."""
+
+    def prepare(self, lab: Lab) -> Prepared:
+        """Learn the persona from the calibration examples.
+
+        Raises:
+            ProsoponError: It cannot.
+        """
+
+
+ARMS: Registry[Arm] = Registry("arm")
+"""Every arm by name; criteria are arms too, see :mod:`prosopon.evaluation.arms.masks`."""

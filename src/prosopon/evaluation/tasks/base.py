@@ -1,0 +1,111 @@
+"""What a task is: questions to a speaker, and one outcome a question."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from prosopon.data import Encoded
+from prosopon.evaluation.contrast import Contrast
+from prosopon.evaluation.speaking import Speaker
+from prosopon.judges import Judge
+from prosopon.registry import Registry
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one question.
+
+    Attributes:
+        question: Its id, the cluster of every statistic: the same question of another arm, with
+            its options swapped, or with another seed has the same id.
+        values: Measures by name, each a number where higher is not always better.
+        prompt: What was asked, as text, for the report; may be empty.
+        answer: What was answered, for the report; may be empty.
+    """
+
+    question: str
+    values: Mapping[str, float]
+    prompt: str = ""
+    answer: str = ""
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What a task found.
+
+    Attributes:
+        outcomes: One for every question (and every repetition of one).
+        notes: Whatever belongs to the task as a whole: the judge and its accuracy, reliability,
+            JSON values.
+    """
+
+    outcomes: Sequence[Outcome]
+    notes: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a task may use besides the speaker.
+
+    Attributes:
+        contrast: The contrast; its ``test`` part is what is asked.
+        judges: Judges of free text, the first is the main one.
+        general: Held-out general texts, for perplexity and as the base's yardstick of fluency.
+        base: The base model as a speaker: reads free text for its perplexity; None where the
+            arm changes its weights while it speaks.
+        questions: Most questions.
+        max_new_tokens: Longest free answer.
+        seed: Seeds questions and draws.
+    """
+
+    contrast: Contrast
+    judges: Sequence[Judge] = ()
+    general: Sequence[Encoded] = ()
+    base: Speaker | None = None
+    questions: int = 100
+    max_new_tokens: int = 48
+    seed: int = 0
+
+
+class Task(Protocol):
+    """A task is one small file in this package, registered with :data:`TASKS`.
+
+    Attributes:
+        name: As on the command line.
+        summary: One line.
+        measures: Names of the measures of its outcomes with one line each; the first is the
+            one that tables and figures show.
+    """
+
+    @property
+    def name(self) -> str:
+        """See the class."""
+
+    @property
+    def summary(self) -> str:
+        """See the class."""
+
+    @property
+    def measures(self) -> Mapping[str, str]:
+        """See the class."""
+
+    def refuses(self, setting: Setting, *, writes: bool) -> str | None:
+        """Return why the task cannot be asked here, or None.
+
+        Args:
+            setting: The setting.
+            writes: Whether the speaker can write free text.
+        """
+
+    def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
+        """Ask.
+
+        Raises:
+            DataError: There is nothing to ask.
+        """
+
+
+TASKS: Registry[Task] = Registry("task")
+"""Every task by name."""
