@@ -14,7 +14,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 ORDER = [
     "errors", "registry", "files", "intervals", "groups", "data", "embedded", "models",
     "statistics", "criteria", "selection", "subnetwork", "runtime", "export", "judges",
-    "extraction", "evaluation", "sweep", "cli",
+    "extraction", "evaluation", "analysis", "sweep", "harness", "compare", "cli",
 ]  # fmt: skip
 
 
