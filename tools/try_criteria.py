@@ -84,7 +84,7 @@ def main() -> None:
             mask = extractor.extract(
                 *sides,
                 criterion=criterion,
-                sparsity=None if share is None else float(share),
+                sparsity=None if share is None else "auto" if share == "auto" else float(share),
                 pattern=pattern,
                 options=options,
             )

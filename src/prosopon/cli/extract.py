@@ -292,7 +292,7 @@ def _show(result: dict[str, Any]) -> None:
 
 def _chosen(auto: dict[str, Any]) -> str:
     """Say in a line what ``--sparsity auto`` chose, and on what grounds."""
-    ratio = auto["chosen"]["perplexity_ratio"]
+    ratio = auto["quick"]["perplexity_ratio"]
     line = f"chose lambda {auto['damage']:g} after {auto['rounds']} rounds: "
     if auto["share"] is not None:
         line += f"{auto['share']:.0%} of held-out answers are the persona's "

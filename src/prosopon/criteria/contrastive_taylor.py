@@ -26,7 +26,7 @@ class ContrastiveTaylorOptions:
         "softplus of minus the margin per token; or minus the margin",
     )
     tolerance: float = option(
-        0.02, "for --sparsity auto: how much general perplexity may rise, as a share"
+        0.05, "for --sparsity auto: how much general perplexity may rise, as a share"
     )
 
     def __post_init__(self) -> None:

@@ -1,11 +1,13 @@
 """``--sparsity auto``: one path, many masks looked at, the strongest that does no harm kept.
 
-The sums of gains do not depend on lambda, so every checkpoint of a single path gives a whole
-grid of masks for the price of forward passes. The best of them write free text.
+The sums of gains do not depend on lambda, so every checkpoint of a single path gives masks of any
+price for a few forward passes: the price is moved until general text is just within tolerance.
+The best masks of several degrees of harm write free text.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,8 +17,9 @@ from prosopon.extraction.light.validation import Free, Quick, Validation
 
 MOST = 0.01  # of the weights, the largest mask that is tried
 CHECKPOINTS = 8
-PRICES = (0.1, 1 / 3, 1.0, 3.0, 10.0)  # times lambda
-FINALISTS = 4
+TRIES = 5  # prices of damage at a checkpoint
+STEP = 3.0  # factor between prices until harmless and harmful ones enclose the tolerance
+HARMS = (1 / 8, 1 / 4, 1 / 2, 1.0)  # times the tolerance: the best mask of each writes
 PATIENCE = 2  # checkpoints with harmless masks but no better one before the path ends
 REPETITION = 0.05  # more repetition than the base model's by this is harm
 
@@ -62,13 +65,13 @@ def choose(
 ) -> Choice:
     """Grow a path and choose budget, rounds and lambda on held-out material.
 
-    At each of eight checkpoints the masks of five prices of damage are measured by forward
-    passes; the path goes on with the price of the best one. A mask is *harmless* if general
-    perplexity is at most ``1 + tolerance`` times the base model's. The path ends at ``rounds``,
-    or when more than two checkpoints in a row have had harmless masks and no better one. The best
-    harmless masks write free text; among those within one standard error of the largest share of
-    the persona, and no more repetitive than the base model (by 0.05), the one with the lowest
-    held-out loss is kept.
+    At each of eight checkpoints five masks are measured by forward passes: lambda is moved
+    until general perplexity is just within ``1 + tolerance`` times the base model's (*harmless*),
+    and the path goes on with the lambda of the best harmless mask. It ends at ``rounds``, or when
+    more than two checkpoints in a row have had harmless masks and no better one. For an eighth, a
+    quarter, a half and all of the tolerance, the mask with the lowest held-out loss writes free
+    text; among those within one standard error of the largest share of the persona, and no more
+    repetitive than the base model (by 0.05), the one that harms general text least is kept.
 
     Args:
         path: A fresh path.
@@ -84,13 +87,13 @@ def choose(
     lengths = [
         rounds * (i + 1) // CHECKPOINTS - rounds * i // CHECKPOINTS for i in range(CHECKPOINTS)
     ]
-    done, middle = 0, path.damage
+    done = 0
     for number, length in enumerate(lengths, 1):
         for _ in path.grow(most * number // CHECKPOINTS, length):
             done += 1
             if report is not None:
                 report(done, rounds)
-        found = [_try(path, validation, most * number // CHECKPOINTS, middle * p) for p in PRICES]
+        found = _search(path, validation, most * number // CHECKPOINTS, 1 + tolerance)
         trials += found
         harmless = [t for t in found if t.quick.perplexity_ratio <= 1 + tolerance]
         leader = min(harmless, key=_loss) if harmless else found[-1]
@@ -105,36 +108,57 @@ def choose(
     return _final(trials, validation, base, tolerance)
 
 
-def _try(path: LightPath, validation: Validation, count: int, damage: float) -> Trial:
-    ranking = path.ranking(count, damage)
-    return Trial(path.rounds, damage, ranking, validation.quick(ranking))
+def _search(path: LightPath, validation: Validation, count: int, limit: float) -> list[Trial]:
+    """Return masks whose lambda closes in on the least that is harmless, from the path's own."""
+    trials: list[Trial] = []
+    harmless, harmful = math.inf, 0.0
+    damage = path.damage or 1.0
+    for _ in range(TRIES):
+        ranking = path.ranking(count, damage)
+        trials.append(Trial(path.rounds, damage, ranking, validation.quick(ranking)))
+        if trials[-1].quick.perplexity_ratio <= limit:
+            harmless = min(harmless, damage)
+        else:
+            harmful = max(harmful, damage)
+        if not harmful:
+            damage = harmless / STEP
+        elif math.isinf(harmless):
+            damage = harmful * STEP
+        else:
+            damage = math.sqrt(harmless * harmful)
+    return trials
 
 
 def _final(trials: list[Trial], validation: Validation, base: Quick, tolerance: float) -> Choice:
     """Let the best masks write, and choose."""
-    harmless = [t for t in trials if t.quick.perplexity_ratio <= 1 + tolerance]
-    # Nothing within tolerance: the least harmful is the honest answer, and the report says so.
-    ranked = sorted(harmless, key=_loss) or [min(trials, key=lambda t: t.quick.perplexity_ratio)]
-    finalists = ranked[:FINALISTS]
+    finalists = _finalists(trials, tolerance)
     told: dict[str, Any] = {
         "tolerance": tolerance,
-        "within_tolerance": bool(harmless),
+        "within_tolerance": finalists[0].quick.perplexity_ratio <= 1 + tolerance,
         "masks_tried": len(trials),
         "base": asdict(base),
     }
-    chosen, free = finalists[0], None
+    chosen, free = min(finalists, key=_loss), None
     if validation.writes:
         before = validation.free(None)
         written = [(trial, validation.free(trial.ranking)) for trial in finalists]
         chosen, free = _pick(written, before)
-        told["base_share"] = before.share
-    told |= {
-        "rounds": chosen.rounds,
-        "damage": chosen.damage,
-        "chosen": asdict(chosen.quick),
-        "share": free.share if free else None,
-    }
-    return Choice(chosen.ranking, told)
+        told |= {"base_share": before.share, "frontier": [_told(*each) for each in written]}
+    else:
+        told["frontier"] = [_told(trial, None) for trial in finalists]
+    return Choice(chosen.ranking, told | _told(chosen, free))
+
+
+def _finalists(trials: list[Trial], tolerance: float) -> list[Trial]:
+    """Return the mask with the lowest loss for each degree of harm, the least harmful first."""
+    found: list[Trial] = []
+    for share in HARMS:
+        within = [t for t in trials if t.quick.perplexity_ratio <= 1 + share * tolerance]
+        best = min(within, key=_loss, default=None)
+        if best is not None and all(best is not each for each in found):
+            found.append(best)
+    # Nothing within tolerance: the least harmful is the honest answer, and the report says so.
+    return found or [min(trials, key=_harm)]
 
 
 def _pick(written: list[tuple[Trial, Free]], base: Free) -> tuple[Trial, Free]:
@@ -142,8 +166,23 @@ def _pick(written: list[tuple[Trial, Free]], base: Free) -> tuple[Trial, Free]:
     field = sound or written
     _, top = max(field, key=lambda w: w[1].share)
     near = [w for w in field if w[1].share >= top.share - top.error]
-    return min(near, key=lambda w: w[0].quick.loss)
+    return min(near, key=lambda w: _harm(w[0]))
+
+
+def _told(trial: Trial, free: Free | None) -> dict[str, Any]:
+    return {
+        "rounds": trial.rounds,
+        "damage": trial.damage,
+        "weights": len(trial.ranking),
+        "quick": asdict(trial.quick),
+        "share": free.share if free else None,
+        "repetition": free.signs.repetition if free else None,
+    }
 
 
 def _loss(trial: Trial) -> float:
     return trial.quick.loss
+
+
+def _harm(trial: Trial) -> float:
+    return trial.quick.perplexity_ratio
