@@ -117,7 +117,11 @@ class ModelSpeaker:
         """See :class:`~prosopon.evaluation.speaking.Speaker`."""
         if self._rewrite is None:
             return [0] * len(prompts)
-        return [self._length(self.rewritten(p)) - self._length(p) for p in prompts]
+        lengths = [
+            [prompt_length(each, self.tokenizer) for each in (self.rewritten(prompt), prompt)]
+            for prompt in prompts
+        ]
+        return [after - before for after, before in lengths]
 
     def _unasked(self, prompt: Prompt) -> Prompt:
         return self.rewritten((Message("assistant", ""),) if is_plain(prompt) else NOTHING)
@@ -133,12 +137,13 @@ class ModelSpeaker:
         known = dict(zip(distinct, scores, strict=True))
         return [known[item] for item in items]
 
-    def _length(self, prompt: Prompt) -> int:
-        if is_plain(prompt):
-            return len(self.tokenizer(plain_text(prompt))["input_ids"])
-        text = render_prompt(prompt, self.tokenizer)
-        ids = self.tokenizer(text.text, add_special_tokens=text.add_special_tokens)["input_ids"]
-        return len(ids)
+
+def prompt_length(prompt: Prompt, tokenizer: Any) -> int:
+    """Return how many tokens a model reads before it answers."""
+    if is_plain(prompt):
+        return len(tokenizer(plain_text(prompt))["input_ids"])
+    text = render_prompt(prompt, tokenizer)
+    return len(tokenizer(text.text, add_special_tokens=text.add_special_tokens)["input_ids"])
 
 
 class RuleSpeaker:
