@@ -135,6 +135,7 @@ def extracted(
         target, opposite = opposite, target
     # Its own statistics, so that an arm's seconds do not depend on which arms came before.
     extractor = lab.extractor.without_statistics()
+    extractor.seed = lab.seed
 
     def find() -> Subnetwork:
         return extractor.extract(

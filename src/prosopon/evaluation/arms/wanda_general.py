@@ -73,14 +73,14 @@ class GeneralWandaArm:
         statistics = collect_statistics(extractor.model, extractor.sites, texts, scope="all")
         masked = scored_mask(
             extractor.sites, self.criterion, options, Evidence(target=statistics), share,
-            pattern, extractor.seed, groups,
+            pattern, lab.seed, groups,
         )  # fmt: skip
         told = tuple(
             Example((Message("assistant", lab.tokenizer.decode(text.input_ids)),)) for text in texts
         )
         config = describe(
             masked.keep, Calibration(Persona(NAME, told), None, len(texts), "all"),
-            self.criterion, dict(settings.options), pattern, share, extractor.seed,
+            self.criterion, dict(settings.options), pattern, share, lab.seed,
             model=extractor.name, revision=extractor.revision, fingerprint=extractor.fingerprint,
         )  # fmt: skip
         return Subnetwork(masked.keep, config)

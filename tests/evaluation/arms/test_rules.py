@@ -1,0 +1,33 @@
+"""Rules read the options and nothing else; a scorer that does the same is exposed by them."""
+
+import pytest
+
+from prosopon.evaluation.arms import ARMS
+from prosopon.evaluation.arms.rules import always_a, always_yes, shortest
+from prosopon.evaluation.speaking import NORMALISATIONS, OptionQuestion
+from tests.evaluation.arms.making import PROMPTS, tiny_lab
+
+
+@pytest.mark.parametrize(
+    ("rule", "options", "scores"),
+    [
+        (shortest, ("aaa", " b ", "cc"), [0, 1, 0]),
+        (shortest, ("ab", "cd"), [1, 1]),
+        (always_yes, (" Yes.", "No", "Yesterday", "(yes)"), [1, 0, 0, 1]),
+        (always_a, ("A", "B"), [1, 0]),
+        (always_a, (" (B)", " (A)"), [0, 1]),
+        (always_a, ("A. Tea", "B. Milk"), [1, 0]),
+        (always_a, ("A cat", "B"), [0, 0]),
+        (always_a, ("A: one\ntwo", "(A) x", "a"), [1, 1, 0]),
+    ],
+)
+def test_rules(rule, options, scores):
+    assert rule(options) == scores
+
+
+def test_the_order_of_the_options_is_no_rule():
+    questions = [OptionQuestion(PROMPTS[0], ("B", "A")), OptionQuestion(PROMPTS[0], ("A", "B"))]
+    with ARMS.get("always-a").prepare(tiny_lab()).speaking() as speaker:
+        first, second = speaker.score(questions)
+    for name in NORMALISATIONS:
+        assert first.by[name] == second.by[name][::-1] == (0, 1)
