@@ -140,10 +140,12 @@ class ModelSpeaker:
 
 def prompt_length(prompt: Prompt, tokenizer: Any) -> int:
     """Return how many tokens a model reads before it answers."""
-    if is_plain(prompt):
-        return len(tokenizer(plain_text(prompt))["input_ids"])
-    text = render_prompt(prompt, tokenizer)
-    return len(tokenizer(text.text, add_special_tokens=text.add_special_tokens)["input_ids"])
+    text, special = plain_text(prompt), True
+    if not is_plain(prompt):
+        rendered = render_prompt(prompt, tokenizer)
+        text, special = rendered.text, rendered.add_special_tokens
+    # No note about the tokenizer's own limit: the caller is finding out whether it fits.
+    return len(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
 
 
 class RuleSpeaker:

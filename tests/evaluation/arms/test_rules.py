@@ -4,8 +4,10 @@ import pytest
 
 from prosopon.evaluation.arms import ARMS
 from prosopon.evaluation.arms.rules import always_a, always_yes, shortest
+from prosopon.evaluation.speakers import ModelSpeaker
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionQuestion
 from tests.evaluation.arms.making import PROMPTS, tiny_lab
+from tests.tiny import tiny_model, tiny_tokenizer
 
 
 @pytest.mark.parametrize(
@@ -31,3 +33,22 @@ def test_the_order_of_the_options_is_no_rule():
         first, second = speaker.score(questions)
     for name in NORMALISATIONS:
         assert first.by[name] == second.by[name][::-1] == (0, 1)
+
+
+def test_a_model_that_only_likes_short_answers_is_exposed():
+    model, _ = tiny_model("llama", chat=True)
+    tokenizer = tiny_tokenizer(chat=True, merges=False)
+    model.lm_head.weight.zero_()  # every token is as likely as any other
+    options = [("Yes", "No"), ("a long story", "a tale"), ("No", "Nobody"), ("one", "two")]
+    questions = [OptionQuestion(PROMPTS[0], pair) for pair in options]
+    found = ModelSpeaker(model, tokenizer).score(questions)
+    with ARMS.get("shortest").prepare(tiny_lab()).speaking() as rule:
+        exposed = rule.score(questions)
+
+    def winners(scores, name):
+        rounded = [[round(score, 3) for score in each.by[name]] for each in scores]
+        return [[score == max(pair) for score in pair] for pair in rounded]
+
+    assert winners(found, "summed") == winners(exposed, "summed")
+    ties = [[True, True]] * len(options)
+    assert winners(found, "per-token") == winners(found, "calibrated") == ties

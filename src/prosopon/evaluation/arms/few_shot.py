@@ -42,6 +42,7 @@ class FewShotArm(WithOptions):
 
         Raises:
             DataError: There are fewer calibration examples than asked for.
+            OptionError: None of them fits into the model's context.
         """
         parsed: FewShotOptions = self.parse(lab.options)
         clock = Clock()
@@ -49,6 +50,7 @@ class FewShotArm(WithOptions):
         count = min(parsed.shots, len(examples))
         shots = random.Random(f"{lab.seed}/shots").sample(examples, count)
         rewrite = ShowExamples(lambda prompt: shots, lab.tokenizer, limit(lab, parsed.room))
+        rewrite.check(examples)
         details = {"shots": count, "room": parsed.room}
         cost = Cost(clock.seconds(), text_bytes(shots), details)
         return Ready(cost, always(speaker_of(lab, rewrite)))

@@ -143,7 +143,7 @@ class RetrievalArm(WithOptions):
 
         Raises:
             DataError: There are fewer calibration examples than asked for.
-            OptionError: A package is missing.
+            OptionError: A package is missing, or no example fits into the model's context.
         """
         parsed: RetrievalOptions = self.parse(lab.options)
         if reason := _missing(parsed.index):
@@ -158,6 +158,7 @@ class RetrievalArm(WithOptions):
             index = EmbeddingIndex(texts, parsed.encoder)
         nearest = Nearest(examples, index, parsed.k)
         rewrite = ShowExamples(nearest, lab.tokenizer, limit(lab, parsed.room))
+        rewrite.check(examples)
         details = {"k": parsed.k, "index": parsed.index, "examples": len(examples)}
         cost = Cost(clock.seconds(), text_bytes(examples), details)
         return Ready(cost, always(speaker_of(lab, rewrite)))

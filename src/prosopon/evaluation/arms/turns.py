@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from prosopon.data import Example, Message
+from prosopon.errors import OptionError
 from prosopon.evaluation.choice import is_plain, plain_text
 from prosopon.evaluation.pair_meter import with_system
 from prosopon.evaluation.speakers import prompt_length
@@ -56,6 +57,20 @@ class ShowExamples:
     ) -> None:
         self._choose, self._tokenizer, self._limit = choose, tokenizer, limit
         self._known: dict[Prompt, Prompt] = {}
+
+    def check(self, examples: Sequence[Example]) -> None:
+        """Refuse to show nothing.
+
+        Raises:
+            OptionError: There is no room for a single example before what any of ``examples``
+                asks (or says, where nobody asks).
+        """
+        prompts = [example.prompt or example.messages for example in examples]
+        if not any(self(prompt) != prompt for prompt in prompts):
+            raise OptionError(
+                f"no example fits beside a question within {self._limit} tokens: lower room, or "
+                "take a model with a longer context"
+            )
 
     def __call__(self, prompt: Prompt) -> Prompt:
         """Return the prompt with examples before it."""
