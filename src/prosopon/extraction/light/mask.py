@@ -10,11 +10,12 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from prosopon.criteria import ContrastiveTaylorOptions
-from prosopon.data import Encoded, Example, encode_all
+from prosopon.data import Encoded, Example, Message, encode_all
 from prosopon.errors import OptionError
 from prosopon.extraction.light.auto import MOST, Choice, choose
 from prosopon.extraction.light.path import Fisher, LightPath, Ranking
 from prosopon.extraction.light.validation import Validation
+from prosopon.extraction.openings import answer, opening, shared_opening, without_shared_beginning
 from prosopon.extraction.pairs import pair_examples
 from prosopon.judges import MINIMUM, ClassifierJudge
 from prosopon.models import Site
@@ -155,8 +156,8 @@ class LightMaker:
         )  # fmt: skip
 
     def _validation(self, rest: Sequence[ExamplePair], held: Sequence[ExamplePair]) -> Validation:
-        ours = [target.response for target, _ in rest]
-        theirs = [opposite.response for _, opposite in rest]
+        ours = [answer(pair[0], shared_opening(*pair)) for pair in rest]
+        theirs = [answer(pair[1], shared_opening(*pair)) for pair in rest]
         judge = None
         if min(len(set(ours)), len(set(theirs))) >= MINIMUM:
             fitted = ClassifierJudge.fit(ours, theirs, self._seed)
@@ -165,7 +166,7 @@ class LightMaker:
         longest = max(sum(target.response) for target, _ in encoded)
         return Validation(
             self._model, self._tokenizer, self._sites, encoded, self._held_out(),
-            [target.prompt for target, _ in held], judge,
+            [_asked(*pair) for pair in held], judge,
             length=min(2 * longest, 128), seed=self._seed,
         )  # fmt: skip
 
@@ -174,7 +175,12 @@ class LightMaker:
             encode_all([pair[side] for pair in pairs], self._tokenizer, max_length=self._max_length)
             for side in (0, 1)
         ]
-        return list(zip(*sides, strict=True))
+        encoded = list(zip(*sides, strict=True))
+        plain = [not (target.prompt or opposite.prompt) for target, opposite in pairs]
+        return [
+            without_shared_beginning(pair) if bare else pair
+            for pair, bare in zip(encoded, plain, strict=True)
+        ]
 
     def _mask(self, ranking: Ranking, choice: Choice | None = None) -> LightMask:
         report = choice.report if choice else {}
@@ -183,6 +189,11 @@ class LightMaker:
     def _say(self, stage: str, done: int, total: int) -> None:
         if self._report is not None:
             self._report(stage, done, total)
+
+
+def _asked(target: Example, opposite: Example) -> tuple[Message, ...]:
+    """Return what free text answers: the prompt, or the opening of a plain text."""
+    return target.prompt or (Message("assistant", opening(target, opposite)),)
 
 
 def gather(fisher: Mapping[str, Tensor], positions: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from prosopon.extraction.light.path import Ranking
 from prosopon.extraction.light.pruning import temporary_pruning
 from prosopon.judges import ClassifierJudge, Degeneration, degeneration
 from prosopon.models import Site
-from prosopon.runtime import generate_answers
+from prosopon.runtime import continue_texts, generate_answers
 from prosopon.statistics import pair_log_odds, text_losses
 from prosopon.statistics.objective import Pair
 
@@ -62,7 +62,8 @@ class Validation:
         sites: Its sites.
         pairs: Held-out (target, opposite) encoded examples.
         general: Held-out general texts.
-        prompts: Held-out prompts for free text.
+        prompts: Held-out prompts for free text; a single assistant message is a plain text that
+            is gone on from. All of one kind.
         judge: Who says whose an answer is; None where none could be trained that beats chance.
         answers: Answers sampled for a mask; prompts are used again as often as needed.
         length: Most tokens of an answer.
@@ -118,13 +119,17 @@ class Validation:
         with temporary_pruning(self._sites) as prune:
             if ranking is not None:
                 prune(ranking.positions)
-            texts = generate_answers(
-                self._model, self._tokenizer, self._prompts,
-                max_new_tokens=self._length, seed=self._seed,
-            )  # fmt: skip
+            texts = self._written()
         share = self._judge.share(texts)
         error = math.sqrt(max(share * (1 - share), 0.25 / len(texts)) / len(texts))
         return Free(share, error, degeneration(texts))
+
+    def _written(self) -> list[str]:
+        settings: dict[str, Any] = {"max_new_tokens": self._length, "seed": self._seed}
+        if all(prompt[-1].role == "assistant" for prompt in self._prompts):
+            openings = [prompt[-1].content for prompt in self._prompts]
+            return continue_texts(self._model, self._tokenizer, openings, **settings)
+        return generate_answers(self._model, self._tokenizer, self._prompts, **settings)
 
 
 def mean_loss(model: nn.Module, texts: Sequence[Encoded]) -> float:
