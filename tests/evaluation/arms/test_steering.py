@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from prosopon.data import Example, Message, Persona
 from prosopon.errors import ModelError, OptionError
 from prosopon.evaluation.arms import ARMS
 from prosopon.evaluation.arms.steering import Trial, candidates, pick
@@ -134,3 +135,33 @@ def test_what_cannot_be_steered_is_said():
 def test_plain_texts_steer_too():
     lab = tiny_lab(contrast=tiny_contrast(plain=True), options=FIXED)
     assert ARMS.get("steering").prepare(lab).cost.details["norm"] > 0
+
+
+def test_what_plain_texts_begin_with_in_common_does_not_count():
+    def lab(begin):
+        contrast = tiny_contrast(plain=True)
+        told = [
+            Persona(side.name, tuple(starting(begin, example) for example in side.examples))
+            for side in contrast.calibration
+        ]
+        return tiny_lab(
+            contrast=dataclasses.replace(contrast, calibration=tuple(told)), options=FIXED
+        )
+
+    def starting(begin, example):
+        return Example((Message("assistant", f"{begin} {example.response}"),))
+
+    common = lab("The people are living there.")
+    texts = [common.extractor.encode(side, "response") for side in common.contrast.drawn(8, 0)]
+    totals = []
+    for ours, theirs in (texts, texts[::-1]):
+        total, count = torch.zeros(32), 0
+        for text, other in zip(ours, theirs, strict=True):
+            rows = outputs(common, 1, torch.tensor([text.input_ids]))[0]
+            both = zip(text.input_ids, other.input_ids, strict=False)
+            shared = next(i for i, (a, b) in enumerate(both) if a != b)
+            assert shared > 10
+            total, count = total + rows[shared:].sum(0), count + len(rows) - shared
+        totals.append(total / count)
+    norm = ARMS.get("steering").prepare(common).cost.details["norm"]
+    assert norm == pytest.approx(float((totals[0] - totals[1]).norm()), rel=1e-4)

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -23,6 +23,7 @@ from prosopon.evaluation.arms.options import WithOptions
 from prosopon.evaluation.arms.ready import Clock, Ready, counter, speaker_of
 from prosopon.evaluation.arms.vectors import decoder_layers, difference, layer_means, steered
 from prosopon.evaluation.speaking import Speaker
+from prosopon.extraction.openings import without_shared_beginning
 from prosopon.extraction.pairs import pair_examples
 from prosopon.statistics import row_log_likelihoods, text_losses
 
@@ -180,7 +181,7 @@ def _choose(
 
 def _yardstick(lab: Lab, held: Pairs) -> Callable[[], tuple[float, float]]:
     """Return what measures (margin of the held-out pairs, loss of general text) as it is."""
-    ours, theirs = (_encoded(lab, [pair[side] for pair in held]) for side in (0, 1))
+    ours, theirs = _encoded(lab, held)
     general = lab.extractor.general()[:TEXTS]
     limit = lab.extractor.max_tokens
 
@@ -199,17 +200,22 @@ def _vectors(lab: Lab, layers: Sequence[int], pairs: Pairs) -> dict[int, Tensor]
     """Return the mean differences of some layers."""
     limit = lab.extractor.max_tokens
     ours, theirs = (
-        layer_means(
-            lab.model, layers, _encoded(lab, [pair[side] for pair in pairs]), max_tokens=limit
-        )
-        for side in (0, 1)
+        layer_means(lab.model, layers, side, max_tokens=limit) for side in _encoded(lab, pairs)
     )
     return difference(ours, theirs)
 
 
-def _encoded(lab: Lab, examples: Sequence[Example]) -> list[Encoded]:
-    found: Any = encode_all(examples, lab.tokenizer, max_length=lab.extractor.max_length)
-    return list(found)
+def _encoded(lab: Lab, pairs: Pairs) -> tuple[list[Encoded], list[Encoded]]:
+    """Return both sides as tokens; what two plain texts begin with in common does not count."""
+    sides = [
+        encode_all([pair[i] for pair in pairs], lab.tokenizer, max_length=lab.extractor.max_length)
+        for i in (0, 1)
+    ]
+    found = [
+        both if target.prompt or opposite.prompt else without_shared_beginning(both)
+        for both, (target, opposite) in zip(zip(*sides, strict=True), pairs, strict=True)
+    ]
+    return [ours for ours, _ in found], [theirs for _, theirs in found]
 
 
 ARMS.add("steering", SteeringArm())
