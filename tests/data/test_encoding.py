@@ -7,7 +7,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from prosopon.data import Example, Message, encode, encode_all, read_examples, render
+from prosopon.data import (
+    Example,
+    Message,
+    encode,
+    encode_all,
+    encode_continuations,
+    read_examples,
+    render,
+)
 from prosopon.errors import DataError, OptionError
 from tests.data.templates import TEMPLATES, chatty
 from tests.tiny import tiny_tokenizer
@@ -254,3 +262,16 @@ def test_real_tokenizers_and_data(shared, model):
             kept = [i for i, inside in zip(encoded.input_ids, encoded.scope, strict=True) if inside]
             assert tokenizer.decode(kept).strip() == example.response
             assert not encoded.scope[0]
+
+
+def test_continuations_are_joined_by_a_space_that_is_theirs():
+    tokenizer = tiny_tokenizer()
+    pairs = [("Yes", "No"), ("Yes ", "No"), ("Yes", " No"), ("", "No"), ("ab" * 30, "No")]
+    found = encode_continuations(pairs, tokenizer, max_length=9)
+    told = [[t for t, r in zip(e.input_ids, e.response, strict=True) if r] for e in found]
+    assert [tokenizer.decode(ids) for ids in told] == [" No", "No", " No", "No", " No"]
+    assert [len(e) for e in found] == [4, 4, 4, 2, 9]
+    assert all(e.input_ids[0] == tokenizer.bos_token_id for e in found)
+    assert encode_continuations([], tokenizer) == []
+    with pytest.raises(DataError, match="what goes on from a text is empty"):
+        encode_continuations([("Yes", " ")], tokenizer)

@@ -10,7 +10,16 @@ from prosopon.criteria import (
     sparsegpt,
     wanda,
 )
-from prosopon.criteria.base import CRITERIA, Criterion, NoOptions, SiteInputs, Solution
+from prosopon.criteria.base import (
+    CRITERIA,
+    Criterion,
+    NoOptions,
+    SiteInputs,
+    Solution,
+    option,
+    parse_options,
+    require,
+)
 from prosopon.criteria.contrastive_effect import ContrastiveEffectOptions
 from prosopon.criteria.contrastive_sparse import ContrastiveSparseOptions
 from prosopon.criteria.contrastive_taylor import (
@@ -43,10 +52,13 @@ __all__ = [
     "contrastive_wanda",
     "controls",
     "layer_sparsities",
+    "option",
     "outlier_share",
+    "parse_options",
     "plain_wanda",
     "removal_damage",
     "removal_gain",
+    "require",
     "set_difference",
     "sparsegpt",
     "wanda",

@@ -12,7 +12,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
@@ -142,16 +143,31 @@ class Criterion:
         Raises:
             OptionError: An option that this criterion does not have, or a bad value.
         """
-        known = {f.name: f for f in dataclasses.fields(self.options)}
-        hints = get_type_hints(self.options)
-        values = {}
-        for key, value in given.items():
-            name = key.replace("-", "_")
-            if name not in known:
-                names = ", ".join(known) or "(none)"
-                raise OptionError(f"criterion {self.name!r} has no option {key!r}; it has: {names}")
-            values[name] = _convert(name, value, hints[name])
-        return self.options(**values)
+        return parse_options(f"criterion {self.name!r}", self.options, given)
+
+
+def parse_options(owner: str, options: type, given: Mapping[str, Any]) -> Any:
+    """Return an options dataclass for ``given``; strings are converted.
+
+    Args:
+        owner: Whose options they are, for messages.
+        options: A dataclass whose fields are of type str, bool, int, float, a ``Literal`` of
+            strings, or a union of these, which is tried in its order.
+        given: Values by name; hyphens may stand for underscores.
+
+    Raises:
+        OptionError: An option that there is not, or a bad value.
+    """
+    known = {f.name: f for f in dataclasses.fields(options)}
+    hints = get_type_hints(options)
+    values = {}
+    for key, value in given.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            names = ", ".join(known) or "(none)"
+            raise OptionError(f"{owner} has no option {key!r}; it has: {names}")
+        values[name] = _convert(name, value, hints[name])
+    return options(**values)
 
 
 CRITERIA: Registry[Criterion] = Registry("criterion")
@@ -169,6 +185,8 @@ def require(condition: bool, message: str) -> None:
 
 
 def _convert(name: str, value: Any, kind: Any) -> Any:
+    if get_origin(kind) in (Union, UnionType):
+        return _any_of(name, value, get_args(kind))
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise OptionError(f"option {name}={value!r}: choose one of {', '.join(get_args(kind))}")
@@ -184,6 +202,20 @@ def _convert(name: str, value: Any, kind: Any) -> Any:
     if kind is float and not torch.isfinite(torch.tensor(converted)):
         raise OptionError(f"option {name}={value!r} is not finite")
     return converted
+
+
+def _any_of(name: str, value: Any, kinds: tuple[Any, ...]) -> Any:
+    """Return what the first kind that fits makes of a value."""
+    for kind in kinds:
+        try:
+            return _convert(name, value, kind)
+        except OptionError:
+            continue
+    words = [
+        ", ".join(get_args(kind)) if get_origin(kind) is Literal else f"a {kind.__name__}"
+        for kind in kinds
+    ]
+    raise OptionError(f"option {name}={value!r}: give {' or '.join(words)}")
 
 
 def _truth(name: str, value: Any) -> bool:

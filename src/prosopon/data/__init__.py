@@ -16,7 +16,15 @@ from __future__ import annotations
 
 from prosopon.data.batching import Batch, PaddingSide, collate, length_buckets
 from prosopon.data.chat import Rendered, merge_system, render, render_prompt
-from prosopon.data.encoding import SCOPES, Conversation, Encoded, Scope, encode, encode_all
+from prosopon.data.encoding import (
+    SCOPES,
+    Conversation,
+    Encoded,
+    Scope,
+    encode,
+    encode_all,
+    encode_continuations,
+)
 from prosopon.data.examples import ROLES, Example, Message, Persona, Role
 from prosopon.data.hub import HubSource, parse_source, read_hub
 from prosopon.data.loading import load_contrast, load_persona
@@ -41,6 +49,7 @@ __all__ = [
     "collate",
     "encode",
     "encode_all",
+    "encode_continuations",
     "length_buckets",
     "load_contrast",
     "load_persona",

@@ -89,9 +89,49 @@ def encode_all(
     """
     _check(tokenizer, scope, max_length)
     rendered = [_render(item, tokenizer) for item in conversations]
+    return _encode([_where(item) for item in conversations], rendered, tokenizer, scope, max_length)
+
+
+def encode_continuations(
+    pairs: Sequence[tuple[str, str]],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int | None = None,
+) -> list[Encoded]:
+    """Tokenise plain texts of which only a later part counts, as `encode_all` does an answer.
+
+    Args:
+        pairs: (text before, what goes on from it). A space joins the two where neither brings
+            white space, and belongs to what goes on.
+        tokenizer: A fast tokenizer.
+        max_length: Most tokens; what is cut is the beginning of the text before.
+
+    Raises:
+        DataError: What goes on is blank or has no token, or the tokenizer is not a fast one.
+        OptionError: ``max_length`` is less than 1.
+    """
+    _check(tokenizer, "response", max_length)
+    rendered = []
+    for before, after in pairs:
+        if not after.strip():
+            raise DataError("what goes on from a text is empty")
+        glued = not before or before[-1].isspace() or after[0].isspace()
+        text = before + ("" if glued else " ") + after
+        rendered.append(Rendered(text, len(before), len(text), True))
+    return _encode([""] * len(pairs), rendered, tokenizer, "response", max_length)
+
+
+def _encode(
+    places: Sequence[str],
+    rendered: Sequence[Rendered],
+    tokenizer: PreTrainedTokenizerBase,
+    scope: Scope,
+    max_length: int | None,
+) -> list[Encoded]:
+    """Tokenise texts and mark what counts; ``places`` begin the messages about each."""
     encoded: list[Encoded] = []
-    for item, text, (ids, offsets) in zip(
-        conversations, rendered, _tokenise(rendered, tokenizer), strict=True
+    for place, text, (ids, offsets) in zip(
+        places, rendered, _tokenise(rendered, tokenizer), strict=True
     ):
         response = [_overlaps(offset, text) for offset in offsets]
         begins = bool(ids) and ids[0] == tokenizer.bos_token_id
@@ -100,7 +140,7 @@ def encode_all(
         counted = response if scope == "response" else [True] * len(keep)
         if not any(counted):
             limit = f" within max_length {max_length}" if max_length is not None else ""
-            raise DataError(f"{_where(item)}no token is left in scope {scope!r}{limit}")
+            raise DataError(f"{place}no token is left in scope {scope!r}{limit}")
         encoded.append(Encoded([ids[index] for index in keep], counted, response))
     return encoded
 

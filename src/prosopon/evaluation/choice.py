@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from prosopon.data import Message, encode, length_buckets
+from prosopon.data import Encoded, Message, encode_all, encode_continuations
 from prosopon.errors import DataError
-from prosopon.statistics import response_mask, token_log_likelihoods
+from prosopon.statistics import row_log_likelihoods
 
 
 @dataclass(frozen=True)
@@ -47,25 +45,72 @@ class ChoiceRates:
 
 
 def score_answers(
-    model: Any, tokenizer: Any, items: Sequence[tuple[Sequence[Message], str]]
+    model: Any,
+    tokenizer: Any,
+    items: Sequence[tuple[Sequence[Message], str]],
+    *,
+    max_tokens: int = 4096,
+    max_length: int | None = None,
 ) -> list[AnswerScore]:
     """Return the log-likelihood of each (prompt, answer), in order.
 
+    Args:
+        model: A causal LM.
+        tokenizer: Its tokenizer.
+        items: Prompts with answers. A prompt of a single assistant message is plain text: its
+            answer goes on from it, see :func:`prosopon.data.encode_continuations`.
+        max_tokens: Most tokens, padding included, in one forward pass.
+        max_length: Longest prompt with answer; longer ones lose their beginning. Default all.
+
     Raises:
-        DataError: An answer has no tokens.
+        DataError: An answer has no tokens, or there is nothing before its first one.
     """
-    encoded = [
-        encode((*prompt, Message("assistant", answer)), tokenizer) for prompt, answer in items
+    encoded = _encoded(tokenizer, items, max_length)
+    rows = row_log_likelihoods(model, encoded, every=False, max_tokens=max_tokens)
+    return [
+        AnswerScore(total, tokens, len(answer.encode()))
+        for (total, tokens), (_, answer) in zip(rows, items, strict=True)
     ]
-    scores: list[AnswerScore | None] = [None] * len(items)
-    with torch.no_grad():
-        for batch in length_buckets(encoded):
-            mask = response_mask(batch)
-            values = token_log_likelihoods(model, batch).cpu().double() * mask
-            for row, index in enumerate(batch.index):
-                size = len(items[index][1].encode())
-                scores[index] = AnswerScore(float(values[row].sum()), int(mask[row].sum()), size)
-    return [score for score in scores if score is not None]
+
+
+def is_plain(prompt: Sequence[Message]) -> bool:
+    """Tell whether a prompt is plain text to go on from rather than a dialogue."""
+    return not prompt or (len(prompt) == 1 and prompt[0].role == "assistant")
+
+
+def plain_text(prompt: Sequence[Message]) -> str:
+    """Return the text of a plain prompt; empty where there is no message."""
+    return prompt[0].content if prompt else ""
+
+
+def _encoded(
+    tokenizer: Any, items: Sequence[tuple[Sequence[Message], str]], max_length: int | None
+) -> list[Encoded]:
+    plain = [index for index, (prompt, _) in enumerate(items) if is_plain(prompt)]
+    texts = [(plain_text(items[index][0]), items[index][1]) for index in plain]
+    found = dict(
+        zip(plain, encode_continuations(texts, tokenizer, max_length=max_length), strict=True)
+    )
+    talks = [index for index in range(len(items)) if index not in found]
+    turns = [(*items[index][0], Message("assistant", items[index][1])) for index in talks]
+    found |= dict(zip(talks, encode_all(turns, tokenizer, max_length=max_length), strict=True))
+    return [_begun(found[index], tokenizer) for index in range(len(items))]
+
+
+def _begun(encoded: Encoded, tokenizer: Any) -> Encoded:
+    """Put the model's start of text before an answer that nothing stands before.
+
+    A first token without a predecessor has no likelihood; left out, answers that begin
+    differently would not be comparable.
+    """
+    if not encoded.response[0]:
+        return encoded
+    start = tokenizer.bos_token_id
+    start = tokenizer.eos_token_id if start is None else start
+    if start is None:
+        raise DataError("the tokenizer has no token that begins a text, so nothing can be scored")
+    ids, counted = encoded.input_ids, encoded.response
+    return Encoded([start, *ids], [False, *counted], [False, *counted])
 
 
 def choice_rates(model: Any, tokenizer: Any, items: Sequence[ChoiceItem]) -> ChoiceRates:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from prosopon.data import Message, render_prompt
+from prosopon.errors import OptionError
 
 Progress = Callable[[int], None]
 
@@ -21,6 +22,7 @@ def generate_answers(
     max_new_tokens: int = 48,
     seed: int = 0,
     batch_size: int = 64,
+    max_length: int | None = None,
     progress: Progress | None = None,
 ) -> list[str]:
     """Return the model's answer to each prompt, in order, white space trimmed.
@@ -33,13 +35,19 @@ def generate_answers(
         max_new_tokens: Longest answer.
         seed: Seeds the draws; the global generators are left as they were.
         batch_size: Prompts at once. With a temperature above 0 the draws depend on it.
+        max_length: Most tokens of a prompt and its answer together; a longer prompt loses its
+            beginning, but for a token that begins the text. Default all.
         progress: Called with the number of answers written since the last call.
+
+    Raises:
+        OptionError: ``max_length`` leaves no room for a prompt.
     """
     rendered = [render_prompt(prompt, tokenizer) for prompt in prompts]
     rows = [
         tokenizer(item.text, add_special_tokens=item.add_special_tokens)["input_ids"]
         for item in rendered
     ]
+    rows = _fitting(rows, tokenizer, max_length, max_new_tokens)
     config = _config(model, tokenizer, temperature, max_new_tokens)
     return _write(model, tokenizer, rows, config, seed, batch_size, progress)
 
@@ -53,6 +61,7 @@ def continue_texts(
     max_new_tokens: int = 60,
     seed: int = 0,
     batch_size: int = 64,
+    max_length: int | None = None,
     progress: Progress | None = None,
 ) -> list[str]:
     """Return how the model goes on after each plain text, in order, without the text itself.
@@ -62,6 +71,7 @@ def continue_texts(
     """
     rows = [tokenizer(text)["input_ids"] for text in texts]
     rows = [_open_ended(row, tokenizer) for row in rows]
+    rows = _fitting(rows, tokenizer, max_length, max_new_tokens)
     config = _config(model, tokenizer, temperature, max_new_tokens)
     return _write(model, tokenizer, rows, config, seed, batch_size, progress)
 
@@ -70,6 +80,26 @@ def _open_ended(row: list[int], tokenizer: Any) -> list[int]:
     """Return a row without the end-of-text token that some tokenizers put after every text."""
     ended = len(row) > 1 and row[-1] == tokenizer.eos_token_id
     return row[:-1] if ended else row
+
+
+def _fitting(
+    rows: list[list[int]], tokenizer: Any, max_length: int | None, max_new_tokens: int
+) -> list[list[int]]:
+    """Return rows that leave room for an answer."""
+    if max_length is None:
+        return rows
+    room = max_length - max_new_tokens
+    if room < 2:
+        raise OptionError(
+            f"{max_new_tokens} new tokens leave no room for a prompt within {max_length}"
+        )
+    return [_shortened(row, room, tokenizer.bos_token_id) for row in rows]
+
+
+def _shortened(row: list[int], room: int, begins: int | None) -> list[int]:
+    if len(row) <= room:
+        return row
+    return [row[0], *row[1 - room :]] if row[0] == begins else row[-room:]
 
 
 def _write(

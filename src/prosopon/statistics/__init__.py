@@ -8,6 +8,7 @@ from prosopon.statistics.gram import Grams, GramStatistics, collect_grams, gram_
 from prosopon.statistics.likelihood import (
     mean_per_row,
     response_mask,
+    row_log_likelihoods,
     text_losses,
     token_log_likelihoods,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "objective_terms",
     "pair_log_odds",
     "response_mask",
+    "row_log_likelihoods",
     "shared_inputs",
     "stream_gradients",
     "text_losses",

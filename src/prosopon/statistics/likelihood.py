@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from prosopon.data import Batch, Encoded, length_buckets
+from prosopon.data import Batch, Encoded, PaddingSide, length_buckets
 from prosopon.statistics.forward import inputs
 
 
@@ -40,22 +40,41 @@ def mean_per_row(values: Tensor, mask: Tensor) -> Tensor:
     return values.where(mask, values.new_zeros(())).sum(1) / mask.sum(1).clamp_min(1)
 
 
-def text_losses(
-    model: nn.Module, texts: Sequence[Encoded], *, every: bool, max_tokens: int = 2048
-) -> tuple[float, int]:
-    """Return the summed negative log-likelihood of texts, in nats (float64), and its tokens.
+def row_log_likelihoods(
+    model: nn.Module,
+    texts: Sequence[Encoded],
+    *,
+    every: bool,
+    max_tokens: int = 4096,
+    padding_side: PaddingSide = "right",
+) -> list[tuple[float, int]]:
+    """Return each text's summed log-likelihood in nats (float64), and its tokens, in order.
 
     Args:
         model: A causal LM; it is not changed.
         texts: Encoded texts.
         every: Count every token but each text's first, instead of the answers' tokens.
         max_tokens: Most tokens, padding included, in one forward pass.
+        padding_side: Where shorter rows are filled up; it changes nothing but rounding.
     """
-    total, tokens = 0.0, 0
+    found = [(0.0, 0)] * len(texts)
     with torch.no_grad():
-        for batch in length_buckets(texts, max_tokens=max_tokens):
+        for batch in length_buckets(texts, max_tokens=max_tokens, padding_side=padding_side):
             mask = response_mask(batch, every=every)
+            values = token_log_likelihoods(model, batch).cpu().double()
             # Picked, not multiplied by 0: a NaN of padding must not get in.
-            total -= float(token_log_likelihoods(model, batch).cpu()[mask].double().sum())
-            tokens += int(mask.sum())
-    return total, tokens
+            sums = values.where(mask, values.new_zeros(())).sum(1).tolist()
+            for index, total, count in zip(batch.index, sums, mask.sum(1).tolist(), strict=True):
+                found[index] = (total, count)
+    return found
+
+
+def text_losses(
+    model: nn.Module, texts: Sequence[Encoded], *, every: bool, max_tokens: int = 2048
+) -> tuple[float, int]:
+    """Return the summed negative log-likelihood of texts, in nats (float64), and its tokens.
+
+    For the arguments see :func:`row_log_likelihoods`.
+    """
+    rows = row_log_likelihoods(model, texts, every=every, max_tokens=max_tokens)
+    return -sum(total for total, _ in rows), sum(count for _, count in rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -84,6 +84,7 @@ class Arm(Protocol):
         name: As in every output.
         summary: One line.
         kind: What kind of arm it is.
+        options: Frozen dataclass of its options, with help in each field's metadata.
     """
 
     @property
@@ -98,6 +99,17 @@ class Arm(Protocol):
     def kind(self) -> Kind:
         """See the class."""
 
+    @property
+    def options(self) -> type:
+        """See the class."""
+
+    def parse(self, given: Mapping[str, Any]) -> Any:
+        """Return the options for ``given``; strings are converted.
+
+        Raises:
+            OptionError: An option that the arm does not have, or a bad value.
+        """
+
     def refuses(self, lab: Lab) -> str | None:
         """Return why the arm cannot be made here, or None."""
 
@@ -109,5 +121,49 @@ class Arm(Protocol):
         """
 
 
-ARMS: Registry[Arm] = Registry("arm")
+class ArmRegistry(Registry[Arm]):
+    """Arms by name, among them one for every name of other registries.
+
+    What is registered there later is an arm here by itself.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("arm")
+        self._followed: list[tuple[Callable[[], Iterable[str]], Callable[[str], Arm]]] = []
+
+    def follow(self, names: Callable[[], Iterable[str]], make: Callable[[str], Arm]) -> None:
+        """Have an arm of ``make(name)`` for each of ``names()`` that is none yet."""
+        self._followed.append((names, make))
+
+    def get(self, name: str) -> Arm:
+        """See :class:`~prosopon.registry.Registry`."""
+        self._grow()
+        return super().get(name)
+
+    def names(self) -> list[str]:
+        """See :class:`~prosopon.registry.Registry`."""
+        self._grow()
+        return super().names()
+
+    def items(self) -> Iterator[tuple[str, Arm]]:
+        """See :class:`~prosopon.registry.Registry`."""
+        self._grow()
+        return super().items()
+
+    def __contains__(self, name: object) -> bool:
+        self._grow()
+        return super().__contains__(name)
+
+    def __len__(self) -> int:
+        self._grow()
+        return super().__len__()
+
+    def _grow(self) -> None:
+        for names, make in self._followed:
+            for name in names():
+                if not super().__contains__(name):
+                    self.add(name, make(name))
+
+
+ARMS = ArmRegistry()
 """Every arm by name; criteria are arms too, see :mod:`prosopon.evaluation.arms.masks`."""

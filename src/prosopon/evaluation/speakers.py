@@ -1,0 +1,209 @@
+"""Speakers: a model as it is, behind a rewritten prompt, or a rule that reads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from prosopon.data import Encoded, Message, render_prompt
+from prosopon.errors import OptionError
+from prosopon.evaluation.choice import AnswerScore, is_plain, plain_text, score_answers
+from prosopon.evaluation.speaking import NORMALISATIONS, OptionQuestion, OptionScores, Prompt
+from prosopon.runtime.generation import continue_texts, generate_answers
+from prosopon.statistics import row_log_likelihoods
+
+Rewrite = Callable[[Prompt], Prompt]
+"""What an arm makes of a prompt: a system line, earlier turns, retrieved passages before it."""
+
+Rule = Callable[[Sequence[str]], Sequence[float]]
+"""Scores of options by nothing but their own text; equal scores are a tie."""
+
+NOTHING: Prompt = (Message("user", ""),)
+"""The empty question, after which an answer's unconditional likelihood is taken."""
+
+
+class ModelSpeaker:
+    """A causal LM that answers, with a rewritten prompt where the arm has one.
+
+    What the model wears when a method is called is what speaks. The ``calibrated`` score is
+    log p(answer | prompt) less log p(answer | the rewrite of an empty question), or, for plain
+    text, less that after the rewrite of an empty text (Zhao et al. 2021; Holtzman et al. 2021).
+
+    Args:
+        model: A causal LM; its weights are only read.
+        tokenizer: Its fast tokenizer.
+        rewrite: What is made of every prompt before the model reads it.
+        max_tokens: Most tokens, padding included, in one forward pass.
+        max_length: Longest prompt with answer; longer ones lose their beginning. Default the
+            model's context.
+    """
+
+    writes = True
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        rewrite: Rewrite | None = None,
+        *,
+        max_tokens: int = 2048,
+        max_length: int | None = None,
+    ) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        self.max_tokens = max_tokens
+        self.max_length = max_length or getattr(model.config, "max_position_embeddings", None)
+        self._rewrite = rewrite
+
+    def rewritten(self, prompt: Prompt) -> Prompt:
+        """Return what the model reads instead of ``prompt``."""
+        return prompt if self._rewrite is None else self._rewrite(prompt)
+
+    def score(self, questions: Sequence[OptionQuestion]) -> list[OptionScores]:
+        """See :class:`~prosopon.evaluation.speaking.Speaker`.
+
+        Raises:
+            DataError: An option has no tokens.
+        """
+        asked = [(q.prompt, option) for q in questions for option in q.options]
+        given = self._scores((self.rewritten(prompt), option) for prompt, option in asked)
+        alone = self._scores((self._unasked(prompt), option) for prompt, option in asked)
+        found, start = [], 0
+        for question in questions:
+            end = start + len(question.options)
+            found.append(_option_scores(given[start:end], alone[start:end]))
+            start = end
+        return found
+
+    def write(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        temperature: float = 1.0,
+        max_new_tokens: int = 48,
+        seed: int = 0,
+    ) -> list[str]:
+        """See :class:`~prosopon.evaluation.speaking.Speaker`.
+
+        Raises:
+            DataError: A prompt cannot be rendered.
+            OptionError: The answers leave no room for prompts.
+        """
+        read = [self.rewritten(prompt) for prompt in prompts]
+        plain = [index for index, prompt in enumerate(read) if is_plain(prompt)]
+        talks = [index for index, prompt in enumerate(read) if not is_plain(prompt)]
+        settings: dict[str, Any] = {
+            "temperature": temperature, "max_new_tokens": max_new_tokens, "seed": seed,
+            "max_length": self.max_length,
+        }  # fmt: skip
+        answers = [""] * len(read)
+        if plain:
+            texts = [plain_text(read[index]) for index in plain]
+            told = continue_texts(self.model, self.tokenizer, texts, **settings)
+            for index, text in zip(plain, told, strict=True):
+                answers[index] = text
+        if talks:
+            asked = [read[index] for index in talks]
+            told = generate_answers(self.model, self.tokenizer, asked, **settings)
+            for index, text in zip(talks, told, strict=True):
+                answers[index] = text
+        return answers
+
+    def losses(self, texts: Sequence[Encoded]) -> list[tuple[float, int]]:
+        """See :class:`~prosopon.evaluation.speaking.Speaker`."""
+        rows = row_log_likelihoods(self.model, texts, every=True, max_tokens=self.max_tokens)
+        return [(-total, count) for total, count in rows]
+
+    def added_tokens(self, prompts: Sequence[Prompt]) -> list[int]:
+        """See :class:`~prosopon.evaluation.speaking.Speaker`."""
+        if self._rewrite is None:
+            return [0] * len(prompts)
+        lengths = [
+            [prompt_length(each, self.tokenizer) for each in (self.rewritten(prompt), prompt)]
+            for prompt in prompts
+        ]
+        return [after - before for after, before in lengths]
+
+    def _unasked(self, prompt: Prompt) -> Prompt:
+        return self.rewritten((Message("assistant", ""),) if is_plain(prompt) else NOTHING)
+
+    def _scores(self, asked: Iterable[tuple[Prompt, str]]) -> list[AnswerScore]:
+        """Score every different pair once."""
+        items = list(asked)
+        distinct = list(dict.fromkeys(items))
+        scores = score_answers(
+            self.model, self.tokenizer, distinct,
+            max_tokens=self.max_tokens, max_length=self.max_length,
+        )  # fmt: skip
+        known = dict(zip(distinct, scores, strict=True))
+        return [known[item] for item in items]
+
+
+def prompt_length(prompt: Prompt, tokenizer: Any) -> int:
+    """Return how many tokens a model reads before it answers."""
+    text, special = plain_text(prompt), True
+    if not is_plain(prompt):
+        rendered = render_prompt(prompt, tokenizer)
+        text, special = rendered.text, rendered.add_special_tokens
+    # No note about the tokenizer's own limit: the caller is finding out whether it fits.
+    return len(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
+
+
+class RuleSpeaker:
+    """Answers by a rule over the options alone: what a task gives away without any model.
+
+    Args:
+        name: Of the rule, for messages.
+        rule: Scores of a question's options.
+    """
+
+    writes = False
+
+    def __init__(self, name: str, rule: Rule) -> None:
+        self.name, self.rule = name, rule
+
+    def score(self, questions: Sequence[OptionQuestion]) -> list[OptionScores]:
+        """Return the rule's scores, the same under every normalisation."""
+        found = []
+        for question in questions:
+            scores = tuple(float(score) for score in self.rule(question.options))
+            found.append(OptionScores(dict.fromkeys(NORMALISATIONS, scores)))
+        return found
+
+    def write(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        temperature: float = 1.0,
+        max_new_tokens: int = 48,
+        seed: int = 0,
+    ) -> list[str]:
+        """Refuse.
+
+        Raises:
+            OptionError: Always.
+        """
+        raise OptionError(f"the rule {self.name!r} chooses between options and cannot write")
+
+    def losses(self, texts: Sequence[Encoded]) -> list[tuple[float, int]]:
+        """Refuse.
+
+        Raises:
+            OptionError: Always.
+        """
+        raise OptionError(f"the rule {self.name!r} chooses between options and cannot read texts")
+
+    def added_tokens(self, prompts: Sequence[Prompt]) -> list[int]:
+        """Return zeros."""
+        return [0] * len(prompts)
+
+
+def _option_scores(given: Sequence[AnswerScore], alone: Sequence[AnswerScore]) -> OptionScores:
+    pairs = list(zip(given, alone, strict=True))
+    return OptionScores(
+        {
+            "summed": tuple(score.total for score in given),
+            "per-token": tuple(score.total / score.tokens for score in given),
+            "per-byte": tuple(score.total / score.size for score in given),
+            "calibrated": tuple(score.total - prior.total for score, prior in pairs),
+        }
+    )
