@@ -98,12 +98,23 @@ class FunctionalBackend:
             if gates is None:
                 return None
             # The live parameter, not the detached matrix: gradients still reach it.
-            weight = site.oriented(site.weight)
+            weight = site.weight
             wide = torch.promote_types(weight.dtype, torch.float32)
-            gates = gates.to(weight.device)
+            gates = site.oriented(gates).to(weight.device).contiguous()  # laid out as the weight
             product = (weight.to(wide) * gates.to(wide)).to(weight.dtype)
             gated = torch.where(gates == 1.0, weight, product)
-            bias = cast(Tensor | None, module.bias)
-            return nn.functional.linear(inputs[0], gated, bias)
+            return _product(site, inputs[0], gated, cast(Tensor | None, module.bias))
 
         return recompute
+
+
+def _product(site: Site, given: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the module's output with another weight, by the same kernel as the module's own.
+
+    In half precision another kernel rounds otherwise, and nothing could be compared to the bit.
+    """
+    if not site.transposed:
+        return nn.functional.linear(given, weight, bias)
+    flat = given.reshape(-1, given.shape[-1])
+    product = flat @ weight if bias is None else torch.addmm(bias, flat, weight)
+    return product.view(*given.shape[:-1], weight.shape[-1])
