@@ -16,6 +16,7 @@ from prosopon.extraction.light import (
     temporary_pruning,
 )
 from prosopon.extraction.light import candidates as candidates_module
+from prosopon.extraction.light.path import LEVELS
 from prosopon.models import find_sites
 from prosopon.statistics import (
     Material,
@@ -154,15 +155,18 @@ def test_dear_damage_prunes_less():
     assert len(grown.ranking(10**6, damage=1e12)) < len(grown.ranking(10**6, damage=0.0))
 
 
-def test_half_the_strength_is_the_better_half():
+def test_half_the_strength_has_half_of_the_summed_scores():
     model, _ = tiny_model("llama")
     ranking = path(model).ranking(100)
     levels = ranking.levels()
-    half = slow_highest(ranking.scores, 50)
-    assert len(half) == 50
-    low = {(n, int(i)) for n, each in levels.items() for i in (each < 128).nonzero()}
-    assert low == half
     assert all(each.dtype == torch.uint8 for each in levels.values())
+    scores = sorted((float(s) for each in ranking.scores.values() for s in each), reverse=True)
+    for steps in (32, 128, 250):
+        taken = {(n, int(i)) for n, each in levels.items() for i in (each < steps).nonzero()}
+        assert taken == slow_highest(ranking.scores, len(taken))  # a prefix of the ranking
+        held = sum(scores[: len(taken)]) / sum(scores)
+        assert steps / LEVELS <= held + 1e-9
+        assert sum(scores[: len(taken) - 1]) / sum(scores) < steps / LEVELS
 
 
 def test_protection_keeps_other_contrasts_closer():

@@ -42,11 +42,17 @@ class Ranking:
         return sum(len(flat) for flat in self.positions.values())
 
     def levels(self) -> dict[str, Tensor]:
-        """Return each weight's level, uint8: the first go at the lowest of 256 strengths."""
-        flat = torch.cat([score.cpu() for score in self.scores.values()])
-        rank = torch.empty(len(flat), dtype=torch.int64)
-        rank[flat.sort(stable=True, descending=True).indices] = torch.arange(len(flat))
-        levels = (rank * LEVELS // max(len(flat), 1)).to(torch.uint8)
+        """Return each weight's level, uint8: the first go at the lowest of 256 strengths.
+
+        A strength takes the prefix that holds that share of the summed scores. The best weights
+        do most of the work; equal steps of their number would spend the dial on its first tenth.
+        """
+        flat = torch.cat([score.cpu() for score in self.scores.values()]).double()
+        ranked = flat.sort(stable=True, descending=True)
+        sums = ranked.values.cumsum(0)
+        before = (sums - ranked.values) / sums[-1:]
+        levels = torch.empty(len(flat), dtype=torch.uint8)
+        levels[ranked.indices] = (before * LEVELS).long().clamp_max(LEVELS - 1).to(torch.uint8)
         sizes = [len(score) for score in self.scores.values()]
         return dict(zip(self.scores, torch.split(levels, sizes), strict=True))
 
