@@ -96,7 +96,7 @@ def test_plain_texts_are_gone_on_from():
         ]
         return Persona(name, tuple(told))
 
-    split = split_contrast(plain("bold"), plain("cautious"), judge=20, test=8)
+    split = split_contrast(plain("bold"), plain("cautious"), judge=40, test=8)
     made = PairMeter.with_judge(
         model, tokenizer, split.test, split.judge, texts(model, tokenizer), EFFORT
     )

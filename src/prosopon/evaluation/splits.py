@@ -34,7 +34,8 @@ def split_contrast(target: Persona, opposite: Persona, *, judge: int, test: int)
 
     An example belongs where the hash of its prompt (of its answer, where it has no prompt) puts
     it; so both sides' answers to one prompt stay together, in whatever order the files list them,
-    and exchanging target and opposite exchanges the parts.
+    and exchanging target and opposite exchanges the parts. Plain texts of two sides of equal
+    number belong together row by row: they may go on from the same beginning.
 
     Args:
         target: All examples of the target.
@@ -45,13 +46,16 @@ def split_contrast(target: Persona, opposite: Persona, *, judge: int, test: int)
     Raises:
         DataError: A part of a side stays empty.
     """
-    keys = sorted({_key(e) for side in (target, opposite) for e in side.examples})
+    named = dict(zip(("target", "opposite"), _keys(target, opposite), strict=True))
+    keys = sorted({key for side in named.values() for key in side})
     most = max(1, int(SHARE * len(keys)))
     tested = set(keys[: min(test, most)])
     judged = set(keys[len(tested) : len(tested) + min(judge, most)])
 
-    def part(persona: Persona, name: str) -> Persona:
-        examples = [e for e in persona.examples if _part(_key(e), tested, judged) == name]
+    def part(side: str, name: str) -> Persona:
+        persona = target if side == "target" else opposite
+        rows = zip(persona.examples, named[side], strict=True)
+        examples = [e for e, key in rows if _part(key, tested, judged) == name]
         if not examples:
             raise DataError(
                 f"{persona.name}: {len(persona)} examples with {len(keys)} different prompts on "
@@ -60,7 +64,7 @@ def split_contrast(target: Persona, opposite: Persona, *, judge: int, test: int)
         return Persona(persona.name, tuple(examples), persona.description)
 
     def pair(name: str) -> Pair:
-        return part(target, name), part(opposite, name)
+        return part("target", name), part("opposite", name)
 
     return Split(pair("calibration"), pair("judge"), pair("test"))
 
@@ -93,6 +97,19 @@ def _part(key: str, tested: set[str], judged: set[str]) -> str:
     return "judge" if key in judged else "calibration"
 
 
+def _keys(target: Persona, opposite: Persona) -> tuple[list[str], list[str]]:
+    """Return the key of every example of both sides."""
+    sides = target.examples, opposite.examples
+    if len(target) == len(opposite) and not any(e.prompt for side in sides for e in side):
+        rows = [_hash(sorted((a.response, b.response))) for a, b in zip(*sides, strict=True)]
+        return rows, rows
+    ours, theirs = ([_key(e) for e in side] for side in sides)
+    return ours, theirs
+
+
 def _key(example: Example) -> str:
-    told = [f"{turn.role}\0{turn.content}" for turn in example.prompt] or [example.response]
-    return hashlib.sha256("\0".join(told).encode()).hexdigest()
+    return _hash([f"{turn.role}\0{turn.content}" for turn in example.prompt] or [example.response])
+
+
+def _hash(texts: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()

@@ -3,5 +3,14 @@
 from prosopon.judges.base import Judge, Verdict
 from prosopon.judges.classifier import MINIMUM, ClassifierJudge
 from prosopon.judges.degeneration import Degeneration, degeneration
+from prosopon.judges.grammar import GrammarJudge
 
-__all__ = ["MINIMUM", "ClassifierJudge", "Degeneration", "Judge", "Verdict", "degeneration"]
+__all__ = [
+    "MINIMUM",
+    "ClassifierJudge",
+    "Degeneration",
+    "GrammarJudge",
+    "Judge",
+    "Verdict",
+    "degeneration",
+]

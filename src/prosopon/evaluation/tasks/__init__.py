@@ -1,5 +1,15 @@
 """Tasks: one small file each, in a registry."""
 
+from prosopon.evaluation.tasks import (  # noqa: F401  (they register themselves)
+    a_b,
+    choice,
+    cross_talk,
+    free_text,
+    neutral,
+    perplexity,
+    yes_no,
+)
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, Task, TaskResult
+from prosopon.evaluation.tasks.pairs import Pairing, pairings
 
-__all__ = ["TASKS", "Outcome", "Setting", "Task", "TaskResult"]
+__all__ = ["TASKS", "Outcome", "Pairing", "Setting", "Task", "TaskResult", "pairings"]

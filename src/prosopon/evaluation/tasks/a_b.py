@@ -1,0 +1,68 @@
+"""``a-b``: both answers stand in the question, lettered, in both orders."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from prosopon.data import Message
+from prosopon.evaluation.scoring import as_text, win
+from prosopon.evaluation.speaking import OptionQuestion, Prompt, Speaker
+from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
+from prosopon.evaluation.tasks.pairs import Pairing, pairings
+
+LETTERS = ("A", "B")
+
+
+class TwoChoice:
+    """The letter is scored, once with the matching answer under A and once under B.
+
+    An arm that only likes a letter is right half of the time and never consistent.
+    """
+
+    name = "a-b"
+    summary = "two-choice questions A/B, each asked in both orders"
+    measures: ClassVar = {
+        "per-token": "share of questions answered as the persona would, over both orders",
+        "consistent": "share whose answer is the same in both orders",
+        "consistent-match": "share answered as the persona would in both orders",
+        "a": "share of A",
+    }
+
+    def refuses(self, setting: Setting, *, writes: bool) -> str | None:
+        """See :class:`~prosopon.evaluation.tasks.base.Task`."""
+        if any(p.prompt and p.prompt[-1].role == "user" for p in pairings(setting.contrast)):
+            return None
+        return "the contrast is plain text: there is no question to put options into"
+
+    def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
+        """See :class:`~prosopon.evaluation.tasks.base.Task`."""
+        asked = [p for p in pairings(setting.contrast) if p.prompt and p.prompt[-1].role == "user"]
+        asked = asked[: setting.questions]
+        orders = [(lettered(p, 0), lettered(p, 1)) for p in asked]
+        scores = speaker.score([OptionQuestion(p, LETTERS) for both in orders for p in both])
+        outcomes = []
+        for number, pairing in enumerate(asked):
+            first = win(scores[2 * number], "per-token", 0)  # matching under A
+            second = win(scores[2 * number + 1], "per-token", 1)  # matching under B
+            values = {
+                "per-token": (first + second) / 2,
+                "consistent": float(first == second != 0.5),
+                "consistent-match": float(first == second == 1),
+                "a": (first + 1 - second) / 2,
+            }
+            text = as_text(orders[number][0])
+            outcomes.append(Outcome(pairing.question, values, text, f"{first:g} {second:g}"))
+        return TaskResult(outcomes)
+
+
+def lettered(pairing: Pairing, place: int) -> Prompt:
+    """Return the question with both answers as options, the matching one at ``place``."""
+    options = [pairing.other, pairing.other]
+    options[place] = pairing.matching
+    lines = [f"({letter}) {told.strip()}" for letter, told in zip(LETTERS, options, strict=True)]
+    asked = pairing.prompt[-1].content
+    text = "\n".join([asked, *lines, "Answer with A or B."])
+    return (*pairing.prompt[:-1], Message("user", text))
+
+
+TASKS.add("a-b", TwoChoice())

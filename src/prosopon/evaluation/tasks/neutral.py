@@ -1,0 +1,66 @@
+"""``neutral``: what the arm can still do that has nothing to do with the persona."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from prosopon.data import Message
+from prosopon.data.ability import load_ability
+from prosopon.evaluation.grammar_tasks import neutral_items
+from prosopon.evaluation.scoring import win
+from prosopon.evaluation.speaking import OptionQuestion, Speaker
+from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
+
+
+class Neutral:
+    """The embedded model writes its skills' answers; other models choose between options.
+
+    The embedded model's answer has to be right to the letter (greedy). Elsewhere the bundled
+    questions (``prosopon/data/ability/neutral.toml``) are scored by likelihood.
+    """
+
+    name = "neutral"
+    summary = "neutral ability: skills of the embedded model, or questions of general knowledge"
+    measures: ClassVar = {
+        "right": "share of questions answered right",
+        "right-per-byte": "the same per byte instead of per token (not on the embedded model)",
+    }
+
+    def refuses(self, setting: Setting, *, writes: bool) -> str | None:
+        """See :class:`~prosopon.evaluation.tasks.base.Task`."""
+        if setting.contrast.bundled and not writes:
+            return "a rule chooses between options and cannot write"
+        return None
+
+    def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
+        """See :class:`~prosopon.evaluation.tasks.base.Task`."""
+        if setting.contrast.bundled:
+            return _written(speaker, setting)
+        items = load_ability()[: setting.questions]
+        asked = [
+            OptionQuestion((Message("user", each.question),), (each.right, *each.wrong))
+            for each in items
+        ]
+        outcomes = []
+        scores = speaker.score(asked)
+        for number, (item, question, found) in enumerate(zip(items, asked, scores, strict=True)):
+            values = {"right": win(found, "per-token"), "right-per-byte": win(found, "per-byte")}
+            best = max(range(len(question.options)), key=found.by["per-token"].__getitem__)
+            told = question.options[best]
+            outcomes.append(Outcome(f"{item.kind}-{number}", values, item.question, told))
+        return TaskResult(outcomes)
+
+
+def _written(speaker: Speaker, setting: Setting) -> TaskResult:
+    items = neutral_items(setting.questions, seed=setting.seed)
+    prompts = [(Message("user", asked),) for asked, _ in items]
+    answers = speaker.write(prompts, temperature=0.0, max_new_tokens=setting.max_new_tokens)
+    return TaskResult(
+        [
+            Outcome(asked, {"right": float(told == right)}, asked, told)
+            for (asked, right), told in zip(items, answers, strict=True)
+        ]
+    )
+
+
+TASKS.add("neutral", Neutral())

@@ -1,0 +1,65 @@
+"""``yes-no``: statements that the persona agrees or disagrees with, answered Yes or No."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from prosopon.evaluation.scoring import as_text, win
+from prosopon.evaluation.speaking import OptionQuestion, Speaker
+from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
+from prosopon.evaluation.tasks.pairs import Pairing, pairings
+
+WORDS = ("yes", "no")
+
+
+class YesNo:
+    """Both words are scored after the statement, in both orders of asking for the rules' sake.
+
+    Yes and No are one token each in most vocabularies, so all normalisations agree there; the
+    share of Yes says how much of the rate is a liking for one word.
+    """
+
+    name = "yes-no"
+    summary = "Yes/No statements (model-written-evals), with the share of Yes beside the rate"
+    measures: ClassVar = {
+        "per-token": "share of statements answered as the persona would",
+        "calibrated": "the same less each word's likelihood after an empty question",
+        "yes": "share answered Yes",
+        "when-yes": "the rate where the persona says Yes",
+        "when-no": "the rate where the persona says No",
+    }
+
+    def refuses(self, setting: Setting, *, writes: bool) -> str | None:
+        """See :class:`~prosopon.evaluation.tasks.base.Task`."""
+        if any(_is_yes_no(pairing) for pairing in pairings(setting.contrast)):
+            return None
+        return "no test question of this contrast is answered Yes or No"
+
+    def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
+        """See :class:`~prosopon.evaluation.tasks.base.Task`."""
+        asked = [p for p in pairings(setting.contrast) if _is_yes_no(p)][: setting.questions]
+        scores = speaker.score([OptionQuestion(p.prompt, (p.matching, p.other)) for p in asked])
+        outcomes = []
+        for pairing, found in zip(asked, scores, strict=True):
+            won = win(found, "per-token")
+            says_yes = _word(pairing.matching) == "yes"
+            values = {
+                "per-token": won,
+                "calibrated": win(found, "calibrated"),
+                "yes": won if says_yes else 1 - won,
+                "when-yes" if says_yes else "when-no": won,
+            }
+            chosen = pairing.matching if won > 0.5 else pairing.other
+            outcomes.append(Outcome(pairing.question, values, as_text(pairing.prompt), chosen))
+        return TaskResult(outcomes)
+
+
+def _is_yes_no(pairing: Pairing) -> bool:
+    return sorted(map(_word, (pairing.matching, pairing.other))) == sorted(WORDS)
+
+
+def _word(answer: str) -> str:
+    return answer.strip().strip(".!").casefold()
+
+
+TASKS.add("yes-no", YesNo())
