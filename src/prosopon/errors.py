@@ -50,6 +50,10 @@ class SweepError(ProsoponError):
     """A folder of sweep results that is damaged or belongs to another sweep."""
 
 
+class CompareError(ProsoponError):
+    """A folder of a comparison that is damaged or belongs to another one; or no result at all."""
+
+
 class UnknownNameError(ProsoponError):
     """A name that a registry or a list does not hold; the message lists what it holds."""
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from prosopon.cells import content_key
 from prosopon.criteria import CRITERIA
 from prosopon.errors import OptionError
 
@@ -44,9 +43,7 @@ class Cell:
 
     def key(self, context: Mapping[str, Any]) -> str:
         """Return the hexadecimal SHA-256 (first 20 digits) of the cell and what it depends on."""
-        told = {"cell": dataclasses.asdict(self), "context": context}
-        text = json.dumps(told, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:20]
+        return content_key({"cell": dataclasses.asdict(self), "context": context})
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from prosopon.cells import CellFolder, read_object
 from prosopon.errors import SweepError
-from prosopon.files import write_json
 from prosopon.sweep.grid import Cell
 
 FORMAT_VERSION = 1
 HEADER = "sweep.json"
-CELLS = "cells"
 
 
 @dataclass(frozen=True)
@@ -51,10 +50,6 @@ class Record:
     chosen: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     measures: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the contents of the cell's file."""
-        return {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
-
 
 class Store:
     """Reads and writes a sweep's folder.
@@ -68,20 +63,10 @@ class Store:
     """
 
     def __init__(self, folder: str | Path, header: Mapping[str, Any]) -> None:
-        self.folder = Path(folder)
-        if self.folder.exists() and not self.folder.is_dir():
-            raise SweepError(f"{folder}: is a file, not a folder; give another --out")
-        wanted: dict[str, Any] = json.loads(
-            json.dumps({"format_version": FORMAT_VERSION, **header})
+        self._cells = CellFolder(
+            folder, header, kind="sweep", version=FORMAT_VERSION, error=SweepError
         )
-        path = self.folder / HEADER
-        if path.exists():
-            _check_same(_read(path), wanted, path)
-        elif self.folder.is_dir() and any(self.folder.iterdir()):
-            raise SweepError(f"{folder}: is not empty and holds no sweep; give another --out")
-        else:
-            write_json(path, wanted)
-        self.header = wanted
+        self.folder, self.header = self._cells.folder, self._cells.header
 
     @classmethod
     def open(cls, folder: str | Path) -> Store:
@@ -93,7 +78,7 @@ class Store:
         path = Path(folder) / HEADER
         if not path.is_file():
             raise SweepError(f"{folder}: holds no sweep ({HEADER} is missing)")
-        header = _read(path)
+        header = read_object(path, SweepError)
         if header.get("format_version") != FORMAT_VERSION:
             raise SweepError(
                 f"{path}: format version {header.get('format_version')!r}; this prosopon reads "
@@ -108,22 +93,17 @@ class Store:
         Raises:
             SweepError: The file is damaged.
         """
-        path = self._path(key)
-        if not path.exists():
+        record = self._cells.read(key)
+        if record is None:
             return None
-        record = _read(path)
         try:
-            record.pop("format_version")
-            found = Record(**{**record, "cell": Cell(**record["cell"])})
+            return Record(**{**record, "cell": Cell(**record["cell"])})
         except (KeyError, TypeError) as error:
-            raise SweepError(f"{path}: not a cell ({error}); delete it to run it again") from None
-        if found.key != key:
-            raise SweepError(f"{path}: holds the cell {found.key!r}; delete it to run it again")
-        return found
+            raise self._cells.damaged(key, error) from None
 
     def put(self, record: Record) -> None:
         """Write a cell's record."""
-        write_json(self._path(record.key), record.to_json())
+        self._cells.write(record.key, dataclasses.asdict(record))
 
     def records(self) -> list[Record]:
         """Return every record of the folder, sorted by cell.
@@ -131,11 +111,7 @@ class Store:
         Raises:
             SweepError: A file is damaged.
         """
-        keys = sorted(path.stem for path in (self.folder / CELLS).glob("*.json"))
-        return ordered(record for key in keys if (record := self.get(key)) is not None)
-
-    def _path(self, key: str) -> Path:
-        return self.folder / CELLS / f"{key}.json"
+        return ordered(r for key in self._cells.known() if (r := self.get(key)) is not None)
 
 
 def ordered(records: Iterable[Record]) -> list[Record]:
@@ -148,27 +124,3 @@ def ordered(records: Iterable[Record]) -> list[Record]:
         return cell.persona, cell.arm, told, share, str(cell.sparsity), cell.examples, cell.seed
 
     return sorted(records, key=place)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SweepError(f"{path}: cannot be read ({error}); delete it to run it again") from None
-    if not isinstance(found, dict):
-        raise SweepError(f"{path}: is not a JSON object; delete it to run it again")
-    return found
-
-
-def _check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
-    for name in dict.fromkeys((*wanted, *found)):
-        if found.get(name) != wanted.get(name):
-            raise SweepError(
-                f"{path}: this folder's sweep has {name} {_short(found.get(name))}, not "
-                f"{_short(wanted.get(name))}; give another --out"
-            )
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 120 else text[:117] + "..."

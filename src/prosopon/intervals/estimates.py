@@ -98,3 +98,38 @@ def bootstrap_interval(
     picks = np.random.default_rng(seed).integers(len(means), size=(draws, len(means)))
     low, high = np.quantile(means[picks].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(means.mean()), float(low), float(high), len(means))
+
+
+def ratio_interval(
+    clusters: Sequence[tuple[float, float]],
+    *,
+    level: float = LEVEL,
+    draws: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Return a ratio of sums with a percentile bootstrap over whole clusters.
+
+    The exp of the interval of (nats, tokens) is that of a perplexity in which every token weighs
+    alike.
+
+    Args:
+        clusters: (numerator, denominator) of each cluster; denominators are above 0.
+        level: Confidence level.
+        draws: Resamples.
+        seed: Seeds them.
+
+    Raises:
+        OptionError: There is no cluster, or a denominator is not above 0.
+    """
+    if not clusters or any(not below > 0 for _, below in clusters):
+        raise OptionError("a ratio of sums needs at least one cluster, and denominators above 0")
+    import numpy as np
+
+    above, below = np.array(clusters, dtype=float).T
+    ratio = float(above.sum() / below.sum())
+    if len(above) == 1:
+        return Interval(ratio, -math.inf, math.inf, 1)
+    picks = np.random.default_rng(seed).integers(len(above), size=(draws, len(above)))
+    drawn = above[picks].sum(axis=1) / below[picks].sum(axis=1)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(ratio, float(low), float(high), len(above))
