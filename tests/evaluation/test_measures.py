@@ -90,7 +90,7 @@ def test_plain_texts_are_gone_on_from():
     from prosopon.data import Example
 
     def plain(name):
-        examples = bundled.load(name).examples[:80]
+        examples = bundled.load(name).examples[:160]
         told = [
             Example((Message("assistant", f"{i} {e.response}"),)) for i, e in enumerate(examples)
         ]
