@@ -27,6 +27,7 @@ from prosopon.cli.sweep import make_grid, write_results
 from prosopon.data import Encoded, Example, Message, Persona
 from prosopon.errors import ProsoponError
 from prosopon.evaluation import ChoiceItem, Effort, Measures, choice_rates, perplexity, worn
+from prosopon.evaluation.held_out import HELD_OUT_SEED
 from prosopon.evaluation.measures import text_measures
 from prosopon.extraction import Extractor, sample_general
 from prosopon.intervals import Interval, share_interval
@@ -34,7 +35,6 @@ from prosopon.models import load_model
 from prosopon.runtime import continue_texts
 from prosopon.subnetwork import Subnetwork
 from prosopon.sweep import Record, Store, Subject, SweepRunner, summarise
-from prosopon.sweep.assembly import HELD_OUT_SEED
 
 SIDES = {"happy": "sad", "sad": "happy"}
 POOL = 256  # examples of each side

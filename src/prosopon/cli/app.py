@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from prosopon.cli.chat import chat
+from prosopon.cli.compare import compare
 from prosopon.cli.demo import demo
 from prosopon.cli.export import export
 from prosopon.cli.extract import extract
@@ -22,7 +23,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, extract, chat, sweep, export, pack, unpack, inspect, personas, criteria):
+for command in (
+    demo,
+    extract,
+    chat,
+    sweep,
+    compare,
+    export,
+    pack,
+    unpack,
+    inspect,
+    personas,
+    criteria,
+):
     app.command()(command)
 
 

@@ -149,8 +149,8 @@ def make_grid(
         personas=personas,
         criteria=tuple(chosen),
         sparsities=tuple(listed(sparsity, parse_sparsity)),
-        examples=tuple(listed(examples, _integer("--examples"))),
-        seeds=tuple(listed(seeds, _integer("--seeds"))),
+        examples=tuple(listed(examples, integers("--examples"))),
+        seeds=tuple(listed(seeds, integers("--seeds"))),
         options=criterion_options(option),
         controls=controls,
     )
@@ -216,7 +216,9 @@ def as_record(
     }
 
 
-def _integer(name: str) -> Callable[[str], int]:
+def integers(name: str) -> Callable[[str], int]:
+    """Return a converter of the whole numbers of a list option."""
+
     def convert(text: str) -> int:
         try:
             return int(text)

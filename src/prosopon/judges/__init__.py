@@ -4,6 +4,7 @@ from prosopon.judges.base import Judge, Verdict
 from prosopon.judges.classifier import MINIMUM, ClassifierJudge
 from prosopon.judges.degeneration import Degeneration, degeneration
 from prosopon.judges.grammar import GrammarJudge
+from prosopon.judges.llm import LLMJudge, measure_accuracy
 
 __all__ = [
     "MINIMUM",
@@ -11,6 +12,8 @@ __all__ = [
     "Degeneration",
     "GrammarJudge",
     "Judge",
+    "LLMJudge",
     "Verdict",
     "degeneration",
+    "measure_accuracy",
 ]

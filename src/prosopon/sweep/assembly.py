@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prosopon.data import Encoded, Persona, encode_all, load_contrast, load_persona
-from prosopon.errors import DataError, OptionError
+from prosopon.data import Encoded, load_contrast
+from prosopon.errors import OptionError
 from prosopon.evaluation import Effort
-from prosopon.extraction import Extractor, sample_general
+from prosopon.evaluation.held_out import general_text
+from prosopon.extraction import Extractor
 from prosopon.models import EMBEDDED, find_sites, fingerprint
 from prosopon.sweep.grid import Grid
 from prosopon.sweep.runner import SweepRunner
@@ -19,9 +20,6 @@ from prosopon.sweep.subjects import BundledSubjects, PairSubject, Subjects
 
 if TYPE_CHECKING:
     from prosopon.models import LoadedModel
-
-HELD_OUT_SEED = 1_000_003
-"""Seed of the general text that measures perplexity; extractors use small ones."""
 
 Report = Callable[[str, int, int], None]
 
@@ -89,7 +87,7 @@ def assemble(
         "ignore": list(sites.ignore),
     }
     found = fingerprint(find_sites(loaded.model, **settings))
-    known, held_out, hashed = _general(loaded, source, effort)
+    known, held_out, hashed = general_text(loaded, source.general, effort.general)
     subjects = _subjects(loaded, source, held_out, effort)
     header = {
         "model": loaded.name,
@@ -116,25 +114,6 @@ def assemble(
     names = tuple(subjects.names())
     grid = Grid(**{**vars(grid), "personas": names})
     return SweepRunner(subjects, grid, store, extractor, retry=retry, report=report)
-
-
-def _general(
-    loaded: LoadedModel, source: Source, effort: Effort
-) -> tuple[Persona | None, list[Encoded], str]:
-    """Return general text for masks (None: sampled), held-out text, and the given text's hash."""
-    model, tokenizer = loaded.model, loaded.tokenizer
-    if source.general is None:
-        texts = sample_general(model, tokenizer, count=effort.general, seed=HELD_OUT_SEED)
-        return None, texts, "sampled"
-    given = load_persona(source.general)
-    cut = len(given) - max(1, len(given) // 4)
-    if not cut:
-        raise DataError(f"{source.general}: one text cannot be split into known and held out")
-    known = Persona(given.name, given.examples[:cut])
-    held_out = given.examples[cut:][: effort.general]
-    limit = getattr(model.config, "max_position_embeddings", None)
-    texts = encode_all(held_out, tokenizer, scope="all", max_length=limit)
-    return known, texts, given.content_hash()
 
 
 def _subjects(

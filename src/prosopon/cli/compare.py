@@ -1,0 +1,221 @@
+"""``prosopon compare``: every arm on the same questions, from data to a report."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from prosopon.cli.console import out, print_json, progress
+from prosopon.cli.demo import persona_names
+from prosopon.cli.loading import load
+from prosopon.cli.options import Device, DeviceMap, Dtype, Json, Model, Revision
+from prosopon.cli.sweep import integers, listed
+from prosopon.files import finite
+
+if TYPE_CHECKING:
+    from prosopon.compare import Record, Summary
+    from prosopon.evaluation.contrast import Contrast
+    from prosopon.judges import Judge
+
+_LIST = "Separated by commas."
+SHOWN = ("choice", "text: target", "opposite", "neither", "neutral", "general ppl", "cross-talk")
+
+
+def compare(
+    folder: Annotated[Path, typer.Option("--out", "-o", help="Folder of the comparison.")],
+    personas: Annotated[
+        str | None,
+        typer.Option("--personas", help=f"Bundled personas on the embedded model. {_LIST} Or all."),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", "-t", help="Instead: any persona, on any model.")
+    ] = None,
+    opposite: Annotated[
+        str | None, typer.Option("--opposite", help="Its opposite; as for extract.")
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", help="System line of the prompt arm for --target.")
+    ] = None,
+    description: Annotated[
+        str, typer.Option("--description", help="One line on the target, for prompts and judges.")
+    ] = "",
+    model: Model = "embedded",
+    arms: Annotated[str, typer.Option("--arms", "-a", help=f"{_LIST} Or all.")] = "all",
+    tasks: Annotated[
+        str | None, typer.Option("--tasks", "--task", help=f"See prosopon evaluate --list. {_LIST}")
+    ] = None,
+    task_file: Annotated[
+        list[Path] | None,
+        typer.Option("--task-file", help="Python file with a task of yours. May be repeated."),
+    ] = None,
+    seeds: Annotated[str, typer.Option("--seeds", help=_LIST)] = "0",
+    examples: Annotated[
+        int, typer.Option("--examples", "-n", min=1, help="Calibration examples of each side.")
+    ] = 64,
+    questions: Annotated[int, typer.Option("--questions", min=1, help="Of every task.")] = 60,
+    max_new_tokens: Annotated[
+        int, typer.Option("--max-new-tokens", min=1, help="Longest free answer.")
+    ] = 32,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", help="arm.key=value. May be repeated.")
+    ] = None,
+    general: Annotated[
+        str | None,
+        typer.Option("--general", help="General text, a quarter held out; default sampled."),
+    ] = None,
+    judge_url: Annotated[
+        str | None,
+        typer.Option(
+            "--judge-url", help="OpenAI-compatible endpoint of an LLM judge; default off."
+        ),
+    ] = None,
+    judge_model: Annotated[
+        str | None, typer.Option("--judge-model", help="The LLM judge's model.")
+    ] = None,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Run cells again that failed before.")
+    ] = False,
+    revision: Revision = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    device_map: DeviceMap = None,
+    as_json: Json = False,
+) -> None:
+    """Compare arms with controls on one model; writes a table, figures and a report."""
+    from prosopon.compare import (
+        DEFAULT_TASKS,
+        Plan,
+        Sizes,
+        Source,
+        assemble,
+        settings_of,
+        write_results,
+    )
+    from prosopon.compare.figures import check_figures
+    from prosopon.compare.tables import check_tables
+    from prosopon.evaluation.arms.options import parse_arm_options
+
+    load_tasks(task_file)
+    sizes = Sizes(examples=examples, questions=questions, max_new_tokens=max_new_tokens)
+    names = tuple(persona_names(personas)) if personas else ()
+    source = Source(names, target, opposite, prompt, description, general)
+    extra = llm_judge(judge_url, judge_model, folder)
+    contrasts = source.contrasts(model, sizes)  # a bad file is said before a model is loaded
+    plan = Plan(
+        contrasts=tuple(contrasts),
+        arms=tuple(listed(arms, str)),
+        tasks=tuple(listed(tasks, str)) if tasks else DEFAULT_TASKS,
+        seeds=tuple(listed(seeds, integers("--seeds"))),
+        sizes=sizes,
+        options=parse_arm_options(option or ()),
+    )
+    check_tables()
+    check_figures()
+    loaded = load(model, device=device, dtype=dtype, device_map=device_map, revision=revision)
+    with progress() as report:
+        runner = assemble(
+            loaded, source, plan, folder, contrasts=contrasts, extra_judges=extra, retry=retry,
+            report=report,
+        )  # fmt: skip
+        records = list(runner.run())
+    command = shlex.join(["prosopon", *sys.argv[1:]])
+    summary, written = write_results(records, folder, command=command, settings=settings_of(runner))
+    if as_json:
+        print_json(_record(folder, summary, records, written))
+        return
+    show(summary, records)
+    for path in written:
+        if path.suffix != ".svg":
+            out.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
+
+
+def load_tasks(paths: Sequence[Path] | None) -> None:
+    """Register the tasks of the user's own files.
+
+    Raises:
+        OptionError: A file cannot be used.
+    """
+    if paths:
+        from prosopon.evaluation.tasks.loading import load_task
+
+        for path in paths:
+            load_task(path)
+
+
+def llm_judge(url: str | None, model: str | None, folder: Path) -> Any:
+    """Return what makes the LLM judge of a contrast; None where none is asked for.
+
+    Raises:
+        OptionError: Only one of url and model is given.
+    """
+    from prosopon.errors import OptionError
+
+    if not (url or model):
+        return None
+    if not (url and model):
+        raise OptionError("an LLM judge takes both --judge-url and --judge-model")
+    from prosopon.judges import LLMJudge
+
+    def make(contrast: Contrast) -> list[Judge]:
+        told = contrast.description or contrast.target
+        other = contrast.test[1].description or contrast.opposite
+        cache = folder.parent / f"{folder.name}-verdicts.jsonl"
+        return [LLMJudge(url, model, target=told, opposite=other, cache=cache)]
+
+    return make
+
+
+def show(summary: Summary, records: Sequence[Record]) -> None:
+    """Print the main columns, and what was not measured.
+
+    Raises:
+        CompareError: Nothing has a result.
+    """
+    from prosopon.compare.records import unfinished
+    from prosopon.errors import CompareError
+
+    left = unfinished(records)
+    if not summary.rows:
+        raise CompareError(f"no arm has a result; the first says: {left[0][2]}")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("arm")
+    names = [name for name in SHOWN if any(row.figures.get(name) for row in summary.rows)]
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in summary.rows:
+        found = [row.figures.get(name) for name in names]
+        table.add_row(row.arm, *("-" if f is None else _short(f.mean, f.half_width) for f in found))
+    out.print(table)
+    for arm, who, why in left:
+        line = escape(f"{arm} ({who}): {why}")
+        out.print(line, style="yellow", soft_wrap=True, highlight=False)
+
+
+def _short(mean: float, reach: float) -> str:
+    return f"{mean:.3f}" if reach == float("inf") else f"{mean:.3f}±{reach:.3f}"
+
+
+def _record(
+    folder: Path, summary: Summary, records: Sequence[Record], written: Sequence[Path]
+) -> dict[str, Any]:
+    from prosopon.compare.records import unfinished
+
+    told = {
+        "folder": str(folder),
+        "cells": len(records),
+        "done": sum(record.status == "done" for record in records),
+        "not_measured": [
+            {"arm": arm, "contrasts": who, "why": why} for arm, who, why in unfinished(records)
+        ],
+        "files": [str(path) for path in written],
+        **summary.to_json(),
+    }
+    return dict(finite(told))

@@ -1,0 +1,176 @@
+"""Figures of a comparison, as SVG: the frontier, personas by arm, what arms cost."""
+
+from __future__ import annotations
+
+import io
+import re
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+from prosopon.compare.columns import COLUMNS, estimate
+from prosopon.compare.records import Record, by_arm
+from prosopon.compare.summary import Row, Summary
+from prosopon.errors import OptionError
+
+KIND_COLOURS = {
+    "base": "#222222",
+    "prompting": "#0072b2",
+    "training": "#d55e00",
+    "mask": "#007a5e",
+    "control": "#8a8a8a",
+}
+"""Okabe and Ito's colours, which differ for colour-blind readers too."""
+
+MARKERS = {"base": "*", "prompting": "s", "training": "^", "mask": "o", "control": "x"}
+BROKEN = 3.0
+"""A perplexity ratio beyond which an arm is drawn at the edge."""
+
+
+def check_figures() -> None:
+    """Raise :class:`OptionError` where matplotlib is missing."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise OptionError("the figures need matplotlib: install prosopon[compare]") from None
+
+
+def frontier(summary: Summary) -> str | None:
+    """Return persona gain against what is lost; None where either was not measured.
+
+    Gain is the share of free answers on target; loss the perplexity of general text over the
+    base's. Arms that more than triple it stand at the right edge.
+    """
+    base = next((row for row in summary.rows if row.arm == "base"), None)
+    yardstick = base.figures.get("general ppl") if base else None
+    points = []
+    for row in summary.rows:
+        gain, loss = row.figures.get("text: target"), row.figures.get("general ppl")
+        if gain is not None and loss is not None and yardstick is not None:
+            points.append((row, loss.mean / yardstick.mean, gain))
+    if not points:
+        return None
+    figure, axes = _figure(8.6, 5.2)
+    for row, ratio, gain in points:
+        colour = KIND_COLOURS[row.kind]
+        x = min(ratio, BROKEN)
+        low, high = max(gain.mean - gain.low, 0), max(gain.high - gain.mean, 0)
+        reach = [[low], [high]] if low < 1 else None
+        axes.errorbar(
+            x, gain.mean, yerr=reach, fmt=MARKERS[row.kind], color=colour, capsize=2, markersize=6
+        )
+    _label(axes, [(min(ratio, BROKEN), gain.mean, row) for row, ratio, gain in points])
+    axes.set_xscale("log")
+    axes.set_xlim(0.99, BROKEN * 1.25)
+    ticks = [1, 1.05, 1.2, 1.5, 2, BROKEN]
+    axes.set_xticks(ticks, [f"{t:g}" for t in ticks[:-1]] + [f"≥ {BROKEN:g}"], minor=False)
+    axes.set_xticks([], minor=True)
+    axes.set_ylim(-0.04, 1.04)
+    axes.set_xlabel(
+        "lost: perplexity of general text, over the base's (a prompt's is 1: read bare)"
+    )
+    axes.set_ylabel("gained: free answers that are the persona's")
+    for kind, colour in KIND_COLOURS.items():
+        if any(row.kind == kind for row, _, _ in points):
+            axes.plot([], [], MARKERS[kind], color=colour, label=kind)
+    axes.legend(loc="center right", frameon=False)
+    return _svg(figure)
+
+
+def _label(axes: Any, points: list[tuple[float, float, Row]]) -> None:
+    """Write names beside points; those close to each other share one stack, read downwards."""
+    waiting = sorted(points, key=lambda p: (round(p[0], 2), -p[1]))
+    taken: list[tuple[float, float]] = []
+    for x, y, row in waiting:
+        place = y
+        while any(abs(place - b) < 0.034 and x / a < 1.35 and a / x < 1.35 for a, b in taken):
+            place -= 0.034
+        taken.append((x, place))
+        axes.annotate(
+            row.arm, (x, y), xytext=(x * 1.025, place), fontsize=8, va="center",
+            color=KIND_COLOURS[row.kind],
+            arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "#999999"}
+            if abs(place - y) > 0.02 else None,
+        )  # fmt: skip
+
+
+def by_contrast(records: Sequence[Record], name: str = "text: target") -> str | None:
+    """Return a heat map of one column: arms by contrasts; None where it was not measured."""
+    column = next(c for c in COLUMNS if c.name == name)
+    arms = by_arm(records)
+    contrasts = list(dict.fromkeys(r.cell.contrast for each in arms.values() for r in each))
+    table = {}
+    for arm, each in arms.items():
+        cells = [
+            estimate([r for r in each if r.cell.contrast == contrast], column)
+            for contrast in contrasts
+        ]
+        if any(cell is not None for cell in cells):
+            table[arm] = [float("nan") if cell is None else cell.mean for cell in cells]
+    if not table:
+        return None
+    figure, axes = _figure(1.6 + 0.85 * len(contrasts) + 1.2, 0.9 + 0.3 * len(table))
+    image = axes.imshow(list(table.values()), cmap="YlGnBu", vmin=0, vmax=1, aspect="auto")
+    for y, values in enumerate(table.values()):
+        for x, value in enumerate(values):
+            if value == value:
+                ink = "white" if value > 0.6 else "#222222"
+                axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=8, color=ink)
+    axes.set_xticks(range(len(contrasts)), contrasts, rotation=30, ha="right")
+    axes.set_yticks(range(len(table)), list(table))
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02, label=column.help)
+    return _svg(figure)
+
+
+def costs(summary: Summary) -> str | None:
+    """Return bars of what arms cost: seconds to make, bytes to keep, tokens and time a request."""
+    panels = {
+        "seconds": "seconds to make",
+        "bytes": "bytes to keep",
+        "added_tokens": "prompt tokens added",
+        "answer": "seconds an answer",
+    }
+    rows = [row for row in summary.rows if row.costs.get("added_tokens") is not None][::-1]
+    if not rows:
+        return None
+    figure, axes = _figure(10, 0.9 + 0.24 * len(rows), columns=len(panels), sharey=True)
+    for place, (name, title) in zip(axes, panels.items(), strict=True):
+        values = [row.costs.get(name) or 0.0 for row in rows]
+        place.barh(range(len(rows)), values, color=[KIND_COLOURS[row.kind] for row in rows])
+        place.set_title(title, fontsize=10)
+        place.spines[["top", "right"]].set_visible(False)
+        place.ticklabel_format(axis="x", style="plain", useOffset=False)
+        place.locator_params(axis="x", nbins=3)
+        if name == "bytes":
+            place.xaxis.set_major_formatter(lambda v, _: f"{v / 1024:,.0f} K")
+    axes[0].set_yticks(range(len(rows)), [row.arm for row in rows])
+    return _svg(figure)
+
+
+def _figure(width: float, height: float, columns: int = 1, **settings: Any) -> tuple[Any, Any]:
+    check_figures()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(1, columns, **settings)
+    if columns == 1:
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _svg(figure: Any) -> str:
+    """Return a figure as SVG that can stand in a page: no XML head, the same on every run."""
+    import matplotlib
+
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "prosopon", "svg.fonttype": "path"}):
+        figure.savefig(text, format="svg", metadata={"Date": None}, facecolor="none")
+    whole = text.getvalue()
+    # Ids are unique within a figure only; a page holds several.
+    mark = f"f{zlib.crc32(whole.encode()):x}"
+    body = whole[whole.index("<svg") :]
+    body = re.sub(r'\bid="([^"]+)"', rf'id="{mark}-\1"', body)
+    body = re.sub(r'href="#([^"]+)"', rf'href="#{mark}-\1"', body)
+    return re.sub(r"url\(#([^)]+)\)", rf"url(#{mark}-\1)", body)

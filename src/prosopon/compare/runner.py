@@ -1,0 +1,185 @@
+"""Running the cells of a comparison that have not been run yet."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import cycle, islice
+from typing import Any
+
+from prosopon import __version__
+from prosopon.cells import content_key
+from prosopon.compare.plan import Cell, Plan
+from prosopon.compare.records import Record, Results
+from prosopon.data import Encoded
+from prosopon.errors import ProsoponError
+from prosopon.evaluation.arms import ARMS, Lab
+from prosopon.evaluation.arms.speed import measure_speed
+from prosopon.evaluation.choice import score_answers
+from prosopon.evaluation.contrast import Contrast
+from prosopon.evaluation.speaking import Speaker
+from prosopon.evaluation.tasks import TASKS, Setting, TaskResult
+from prosopon.evaluation.tasks.free_text import open_prompts
+from prosopon.extraction import Extractor
+from prosopon.judges import Judge
+
+STAGE = "arms of the comparison"
+Report = Callable[[str, int, int], None]
+
+
+class CompareRunner:
+    """Runs a plan into a folder. Stopped at any moment, it goes on where it was.
+
+    Args:
+        plan: What to run.
+        contrasts: By name.
+        judges: Judges of free text by contrast; the first is the main one.
+        general: Held-out general texts.
+        extractor: On the model; shared by all arms and contrasts.
+        results: Where they go.
+        retry: Run cells again that failed before.
+        report: Called with (stage, done, total).
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        contrasts: Mapping[str, Contrast],
+        judges: Mapping[str, Sequence[Judge]],
+        general: Sequence[Encoded],
+        extractor: Extractor,
+        results: Results,
+        *,
+        retry: bool = False,
+        report: Report | None = None,
+    ) -> None:
+        self.plan, self.contrasts, self.judges = plan, contrasts, judges
+        self.general, self.extractor, self.results = general, extractor, results
+        self.retry, self.report = retry, report
+
+    def run(self) -> Iterator[Record]:
+        """Yield the record of every cell: those of earlier runs as they are, the rest anew."""
+        cells = list(self.plan.cells())
+        for number, cell in enumerate(cells):
+            self._say(number, len(cells))
+            yield self._record(cell)
+        self._say(len(cells), len(cells))
+
+    def key(self, cell: Cell) -> str:
+        """Return the key of a cell: it, the model, the data, what is asked, and our version."""
+        contrast = self.contrasts[cell.contrast]
+        parts = (*contrast.calibration, *contrast.judge, *contrast.test)
+        context = {
+            "header": self.results.cells.header,
+            "data": [persona.content_hash() for persona in parts],
+            "line": contrast.line,
+            "tasks": list(self.plan.tasks),
+            "sizes": dataclasses.asdict(self.plan.sizes),
+            "judges": [judge.name for judge in self.judges[cell.contrast]],
+            "version": __version__,
+        }
+        return content_key({"cell": dataclasses.asdict(cell), "context": context})
+
+    def _record(self, cell: Cell) -> Record:
+        key = self.key(cell)
+        found = self.results.get(key)
+        if found is not None and not (self.retry and found.status == "failed"):
+            return found
+        record = Record(key, cell, "done", kind=ARMS.get(cell.arm).kind)
+        try:
+            record = self._asked(record)
+        except ProsoponError as error:
+            told = " ".join(str(error).split())
+            record = dataclasses.replace(record, status="failed", message=told)
+        self.results.put(record)
+        return record
+
+    def _asked(self, record: Record) -> Record:
+        cell, sizes = record.cell, self.plan.sizes
+        arm, contrast = ARMS.get(cell.arm), self.contrasts[cell.contrast]
+        lab = Lab(self.extractor, contrast, sizes.examples, cell.seed, dict(cell.options))
+        why = arm.refuses(lab)
+        if why is not None:
+            return dataclasses.replace(record, status="refused", message=why)
+        setting = Setting(
+            contrast, self.judges[cell.contrast], self.general, questions=sizes.questions,
+            max_new_tokens=sizes.max_new_tokens, seed=cell.seed,
+        )  # fmt: skip
+        prepared = arm.prepare(lab)
+        with prepared.speaking() as speaker:
+            results, refused = ask(speaker, setting, self.plan.tasks)
+            speed = self._speed(speaker, setting) if speaker.writes else {}
+        if "free-text" in results:
+            results["free-text"] = self._read(results["free-text"], setting)
+        cost = dataclasses.asdict(prepared.cost)
+        return dataclasses.replace(
+            record, cost=_plain(cost), speed=speed, results=results, refused=refused
+        )
+
+    def _speed(self, speaker: Speaker, setting: Setting) -> dict[str, float]:
+        prompts = [prompt for _, prompt in open_prompts(setting)]
+        added = speaker.added_tokens(prompts)
+        found = {"added_tokens": sum(added) / len(added)}
+        count = self.plan.sizes.speed
+        if count:
+            speed = measure_speed(
+                speaker, self.extractor.tokenizer, prompts[:count],
+                max_new_tokens=setting.max_new_tokens,
+            )  # fmt: skip
+            found |= dataclasses.asdict(speed)
+        return found
+
+    def _read(self, result: TaskResult, setting: Setting) -> TaskResult:
+        """Add what the base model makes of every free answer: nats and tokens."""
+        asked = islice(cycle(open_prompts(setting)), len(result.outcomes))
+        pairs = [
+            (prompt, outcome.answer)
+            for (_, prompt), outcome in zip(asked, result.outcomes, strict=True)
+        ]
+        told = [pair for pair in pairs if pair[1].strip()]
+        scores = iter(
+            score_answers(
+                self.extractor.model, self.extractor.tokenizer, told, max_tokens=2048,
+                max_length=self.extractor.max_length,
+            )
+        )  # fmt: skip
+        outcomes = []
+        for outcome in result.outcomes:
+            values = dict(outcome.values)
+            if outcome.answer.strip():
+                score = next(scores)
+                values |= {"base-nats": -score.total, "base-tokens": float(score.tokens)}
+            outcomes.append(dataclasses.replace(outcome, values=values))
+        return dataclasses.replace(result, outcomes=outcomes)
+
+    def _say(self, done: int, total: int) -> None:
+        if self.report is not None:
+            self.report(STAGE, done, total)
+
+
+def ask(
+    speaker: Speaker, setting: Setting, tasks: Sequence[str]
+) -> tuple[dict[str, TaskResult], dict[str, str]]:
+    """Return the tasks' results, and the reasons of those that cannot be asked here."""
+    results, refused = dict[str, TaskResult](), dict[str, str]()
+    for name in tasks:
+        task = TASKS.get(name)
+        why = task.refuses(setting, writes=speaker.writes)
+        if why is None:
+            results[name] = task.run(speaker, setting)
+        else:
+            refused[name] = why
+    return results, refused
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON can hold it; what it cannot is written as text."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else str(value)
+    return str(value)

@@ -1,0 +1,37 @@
+"""General text for masks to spare, and general text that nothing has seen, to judge by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prosopon.data import Encoded, Persona, encode_all, load_persona
+from prosopon.errors import DataError
+from prosopon.extraction import sample_general
+
+if TYPE_CHECKING:
+    from prosopon.models import LoadedModel
+
+HELD_OUT_SEED = 1_000_003
+"""Seed of the general text that measures perplexity; extractors use small ones."""
+
+
+def general_text(
+    loaded: LoadedModel, general: str | None, count: int
+) -> tuple[Persona | None, list[Encoded], str]:
+    """Return general text for arms (None: sampled), held-out text, and the given text's hash.
+
+    Raises:
+        DataError: The given text cannot be split.
+    """
+    model, tokenizer = loaded.model, loaded.tokenizer
+    if general is None:
+        texts = sample_general(model, tokenizer, count=count, seed=HELD_OUT_SEED)
+        return None, texts, "sampled"
+    given = load_persona(general)
+    cut = len(given) - max(1, len(given) // 4)
+    if not cut:
+        raise DataError(f"{general}: one text cannot be split into known and held out")
+    known = Persona(given.name, given.examples[:cut])
+    limit = getattr(model.config, "max_position_embeddings", None)
+    texts = encode_all(given.examples[cut:][:count], tokenizer, scope="all", max_length=limit)
+    return known, texts, given.content_hash()
