@@ -9,11 +9,13 @@ import typer
 from prosopon.cli.chat import chat
 from prosopon.cli.compare import compare
 from prosopon.cli.demo import demo
+from prosopon.cli.evaluate import evaluate
 from prosopon.cli.export import export
 from prosopon.cli.extract import extract
 from prosopon.cli.inspect import inspect
 from prosopon.cli.listing import criteria, personas
 from prosopon.cli.pack import pack, unpack
+from prosopon.cli.reproduce import reproduce
 from prosopon.cli.sweep import sweep
 
 app = typer.Typer(
@@ -27,8 +29,10 @@ for command in (
     demo,
     extract,
     chat,
-    sweep,
+    evaluate,
     compare,
+    sweep,
+    reproduce,
     export,
     pack,
     unpack,
