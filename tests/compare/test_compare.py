@@ -178,7 +178,9 @@ def test_words_are_no_stronger_than_intervals(made):
 
 def test_a_control_that_scores_is_exposed():
     summary = summarise([record("base", 0.5), record("shortest", 1.0, kind="control")])
-    assert any("shortest" in each and "says nothing" in each for each in conclusions(summary))
+    (about, sentences) = conclusions(summary)[-1]
+    assert about == "controls"
+    assert any("shortest" in each and "says nothing" in each for each in sentences)
 
 
 def record(arm, value, kind="base"):

@@ -120,7 +120,7 @@ def by_contrast(records: Sequence[Record], name: str = "text: target") -> str | 
     axes.set_yticks(range(len(table)), list(table))
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02, label=column.help)
+    figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02)
     return _svg(figure)
 
 

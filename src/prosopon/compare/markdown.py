@@ -37,7 +37,7 @@ def markdown(summary: Summary, records: Sequence[Record]) -> str:
     lines += ["", "What an arm costs, means over personas and seeds:", ""]
     lines += _grid(["arm", *COSTS], [[row.arm, *_costs(row)] for row in summary.rows])
     lines += ["", *(f"- *{name}*: {told}." for name, told in {**names, **COSTS}.items())]
-    lines += ["", "## What the intervals carry", "", *(f"- {s}" for s in conclusions(summary))]
+    lines += ["", "## What the intervals carry", "", *_nested(conclusions(summary))]
     lines += ["", "## Every test", ""]
     lines += [f"- {t.arm}: {sentence(t)}; {t.questions} questions" for t in summary.comparisons]
     left = unfinished(records)
@@ -72,6 +72,13 @@ def extent_of(summary: Summary) -> str:
     contrasts = max((row.contrasts for row in summary.rows), default=0)
     seeds = max((row.seeds for row in summary.rows), default=0)
     return f"{len(summary.rows)} arms, {contrasts} contrasts, {seeds} seed{'s' * (seeds != 1)}."
+
+
+def _nested(told: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+    lines = []
+    for arm, sentences in told:
+        lines += [f"- **{arm}**", *(f"  - {sentence}" for sentence in sentences)]
+    return lines
 
 
 def _figures(row: Row, names: dict[str, str]) -> list[str]:

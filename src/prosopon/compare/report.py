@@ -43,8 +43,18 @@ def sections(summary: Summary, records: Sequence[Record]) -> list[Section]:
             frontier(summary),
             "Up is more of the persona in free text, right is more damage to general text.",
         ),
-        ("personas", "Free answers by persona", by_contrast(records), ""),
-        ("choices", "Choices by persona", by_contrast(records, "choice"), ""),
+        (
+            "personas",
+            "Free answers by persona",
+            by_contrast(records),
+            "Share of free answers that the first judge gives to the persona.",
+        ),
+        (
+            "choices",
+            "Choices by persona",
+            by_contrast(records, "choice"),
+            "Share of questions whose matching answer is likelier per token.",
+        ),
         ("cost-bars", "Costs side by side", costs(summary), ""),
     )
     return [Section(id_, title, svg, text) for id_, title, svg, text in drawn if svg is not None]
