@@ -138,7 +138,7 @@ def judges_told(records: Sequence[Record]) -> list[str]:
 def _judge(name: str, accuracies: Sequence[Sequence[float] | None]) -> str:
     known = [each for each in accuracies if each is not None]
     if not known:
-        return f"{name}: no accuracy measured"
+        return f"{name}: right by construction, or never measured"
     means, low = [each[0] for each in known], min(each[1] for each in known)
     return (
         f"{name}: cross-validated accuracy {min(means):.3f} to {max(means):.3f} over personas, "
