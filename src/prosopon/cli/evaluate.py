@@ -160,8 +160,12 @@ def _list(as_json: bool) -> None:
 
 
 def figures(results: Mapping[str, TaskResult]) -> dict[str, dict[str, Interval]]:
-    """Return every measure of every task with its bootstrap interval over questions."""
-    from prosopon.intervals import bootstrap_interval
+    """Return every measure of every task with its bootstrap interval over questions.
+
+    Nats and tokens say little one by one: their perplexity stands for them.
+    """
+    from prosopon.compare.columns import exponential
+    from prosopon.intervals import bootstrap_interval, ratio_interval
 
     found: dict[str, dict[str, Interval]] = {}
     for name, result in results.items():
@@ -169,9 +173,13 @@ def figures(results: Mapping[str, TaskResult]) -> dict[str, dict[str, Interval]]
         for outcome in result.outcomes:
             for measure, value in outcome.values.items():
                 groups.setdefault(measure, {}).setdefault(outcome.question, []).append(value)
+        nats, tokens = groups.pop("nats", None), groups.pop("tokens", None)
         found[name] = {
             measure: bootstrap_interval(list(values.values())) for measure, values in groups.items()
         }
+        if nats and tokens:
+            pairs = [(sum(nats[question]), sum(tokens[question])) for question in nats]
+            found[name]["perplexity"] = exponential(ratio_interval(pairs))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prosopon.compare.columns import CROSS_TALK, CROSS_TALK_HELP
-from prosopon.compare.records import Record, unfinished
+from prosopon.compare.records import Record, judges_told, unasked, unfinished
 from prosopon.compare.summary import Row, Summary
 from prosopon.compare.words import conclusions, sentence
 from prosopon.intervals import Interval
@@ -40,10 +40,13 @@ def markdown(summary: Summary, records: Sequence[Record]) -> str:
     lines += ["", "## What the intervals carry", "", *_nested(conclusions(summary))]
     lines += ["", "## Every test", ""]
     lines += [f"- {t.arm}: {sentence(t)}; {t.questions} questions" for t in summary.comparisons]
-    left = unfinished(records)
+    judges = judges_told(records)
+    if judges:
+        lines += ["", "## Judges of free answers", "", *(f"- {told}" for told in judges)]
+    left = [f"- {arm} ({who}): {why}" for arm, who, why in unfinished(records)]
+    left += [f"- {arms}: {why}" for arms, why in unasked(records)]
     if left:
-        lines += ["", "## Not measured", ""]
-        lines += [f"- {arm} ({who}): {why}" for arm, who, why in left]
+        lines += ["", "## Not measured", "", *left]
     return "\n".join(lines) + "\n"
 
 
