@@ -12,6 +12,7 @@ from prosopon.cli.export import export
 from prosopon.cli.extract import extract
 from prosopon.cli.inspect import inspect
 from prosopon.cli.listing import criteria, personas
+from prosopon.cli.lm_eval import CONTEXT, lm_eval
 from prosopon.cli.pack import pack, unpack
 from prosopon.cli.sweep import sweep
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 for command in (demo, extract, chat, sweep, export, pack, unpack, inspect, personas, criteria):
     app.command()(command)
+app.command("lm-eval", context_settings=CONTEXT)(lm_eval)
 
 
 def _version(wanted: bool) -> None:
