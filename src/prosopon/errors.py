@@ -54,6 +54,10 @@ class CompareError(ProsoponError):
     """A folder of a comparison that is damaged or belongs to another one; or no result at all."""
 
 
+class JudgeError(ProsoponError):
+    """A judge's endpoint that does not answer, an answer that is no verdict, or one not kept."""
+
+
 class UnknownNameError(ProsoponError):
     """A name that a registry or a list does not hold; the message lists what it holds."""
 
