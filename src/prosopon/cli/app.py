@@ -14,6 +14,7 @@ from prosopon.cli.export import export
 from prosopon.cli.extract import extract
 from prosopon.cli.inspect import inspect
 from prosopon.cli.listing import criteria, personas
+from prosopon.cli.lm_eval import CONTEXT, lm_eval
 from prosopon.cli.pack import pack, unpack
 from prosopon.cli.reproduce import reproduce
 from prosopon.cli.sweep import sweep
@@ -41,6 +42,7 @@ for command in (
     criteria,
 ):
     app.command()(command)
+app.command("lm-eval", context_settings=CONTEXT)(lm_eval)
 
 
 def _version(wanted: bool) -> None:
