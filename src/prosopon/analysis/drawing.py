@@ -119,7 +119,9 @@ def heat_map(
     table = np.array([[np.nan if v is None else v for v in row] for row in values], dtype=float)
     # A copy, whose colour of empty cells can be set.
     scheme = mpl.colormaps[colours].with_extremes(bad="white")
-    image = axes.imshow(np.ma.masked_invalid(table), cmap=scheme, vmin=low, vmax=high, aspect="auto")
+    image = axes.imshow(
+        np.ma.masked_invalid(table), cmap=scheme, vmin=low, vmax=high, aspect="auto"
+    )
     for r, row in enumerate(table):
         for c, value in enumerate(row):
             empty = bool(np.isnan(value))

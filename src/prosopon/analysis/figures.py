@@ -28,24 +28,30 @@ def draw_overlap(names: Sequence[str], pairs: Sequence[PairOverlap]) -> str:
     """Return a heat map of the Jaccard index of what each two masks prune."""
     width = 2.8 + 0.72 * len(names)
     drawn, axes = figure(width, 1.5 + 0.42 * len(names))
+    values = matrix(names, pairs, lambda found: found.jaccard_pruned)
     heat_map(
         axes,
-        matrix(names, pairs, lambda found: found.jaccard_pruned),
+        values,
         names,
         names,
         low=0.0,
-        high=1.0,
+        high=max((value for row in values for value in row if value), default=1.0),
         bar="Jaccard index of the pruned sets",
     )
     return svg(drawn, "Jaccard index of the pruned sets of every two masks")
 
 
-def draw_layers(pairs: Sequence[PairOverlap]) -> str | None:
+def draw_layers(pairs: Sequence[PairOverlap], first: Sequence[PairOverlap] = ()) -> str | None:
     """Return cosine and differing share by layer; None without two layers.
 
-    At most eight pairs are drawn, those whose pruned sets are most alike; the numbers have all.
+    At most eight pairs are drawn: those of ``first`` (opposites), then those whose pruned sets
+    are most alike. The numbers have all.
     """
-    chosen = sorted(pairs, key=lambda pair: -(pair.whole.jaccard_pruned or 0.0))[:MOST_LINES]
+
+    def importance(pair: PairOverlap) -> tuple[bool, float]:
+        return pair not in first, -(pair.whole.jaccard_pruned or 0.0)
+
+    chosen = sorted(pairs, key=importance)[:MOST_LINES]
     chosen = [pair for pair in pairs if pair in chosen]
     layers = [name for name in chosen[0].by["layer"] if name != OUTSIDE]
     if len(layers) < 2:
@@ -70,7 +76,9 @@ def draw_layers(pairs: Sequence[PairOverlap]) -> str | None:
         axes.set_ylabel(label)
         if len(layers) > 16:
             axes.set_xticks(layers[:: -(-len(layers) // 16)])
-    drawn.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    drawn.legend(
+        *left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
+    )
     return svg(drawn, "Cosine of masks and share of entries that differ, by layer")
 
 
@@ -82,23 +90,25 @@ def draw_dendrogram(clustering: Clustering) -> str:
     dendrogram(
         clustering.merges,
         labels=list(clustering.names),
-        orientation="right",
+        orientation="left",
         ax=axes,
         color_threshold=0,
         above_threshold_color=COLOURS[0],
         leaf_font_size=FONT,
     )
+    axes.yaxis.tick_left()
+    near, far = (limit(merge[2] for merge in clustering.merges) for limit in (min, max))
+    room = 0.15 * (far - near) or 0.05
+    axes.set_xlim(max(near - room, 0.0), far + room)
     axes.set_xlabel(f"Jaccard distance of the pruned sets ({METHOD} linkage)")
-    axes.set_xlim(right=0.0)
+    axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     return svg(drawn, "Dendrogram of the personas by what their masks prune")
 
 
 def draw_location(found: Mapping[str, Location]) -> str:
     """Return a heat map of pruned over expected weights: masks by layer and kind."""
-    cells = {
-        (cell.layer, cell.kind): None for place in found.values() for cell in place.cells
-    }
+    cells = {(cell.layer, cell.kind): None for place in found.values() for cell in place.cells}
     kinds = [kind for kind in ("attention", "mlp", "other") if any(k == kind for _, k in cells)]
     layers = sorted({layer for layer, _ in cells if layer is not None})
     if any(layer is None for layer, _ in cells):
@@ -143,7 +153,7 @@ def draw_concentration(found: Mapping[str, Location]) -> str | None:
         axes.set_xlim(0, max(12, *(105 * one.top for one in each)))
     grid[0].set_yticks(range(len(usable)), list(usable))
     grid[0].invert_yaxis()
-    drawn.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center")
+    drawn.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", frameon=False)
     return svg(drawn, "Share of the pruned weights in the top tenth of channels")
 
 
@@ -154,9 +164,7 @@ def draw_cross_talk(found: CrossTalk) -> str:
     """
     columns = [f"{axis.name}\n→ {axis.target}" for axis in found.axes]
     drawn, axes = figure(2.6 + 0.85 * len(columns), 1.9 + 0.42 * len(found.names))
-    marks = [
-        ["*" if p < SIGNIFICANT else "" for p in row] for row in found.adjusted
-    ]
+    marks = [["*" if p < SIGNIFICANT else "" for p in row] for row in found.adjusted]
     heat_map(
         axes, found.rates, found.names, columns, colours=DIVERGING, low=-1.0, high=1.0,
         words="{:+.2f}", marks=marks, bar="change of the choice rate",
@@ -190,7 +198,9 @@ def draw_faithfulness(found: Faithfulness) -> str:
     right.set_ylabel("perplexity of general text / base")
     for axes in (middle, right):
         axes.set_xlabel("share of the mask applied (%)")
-    drawn.legend(*middle.get_legend_handles_labels(), loc="outside lower right", ncols=2)
+    drawn.legend(
+        *middle.get_legend_handles_labels(), loc="outside lower right", ncols=2, frameon=False
+    )
     return svg(drawn, f"Faithfulness of the mask {found.name}")
 
 

@@ -9,6 +9,7 @@ import typer
 from prosopon.cli.chat import chat
 from prosopon.cli.compare import compare
 from prosopon.cli.demo import demo
+from prosopon.cli.explain import explain
 from prosopon.cli.export import export
 from prosopon.cli.extract import extract
 from prosopon.cli.inspect import inspect
@@ -29,6 +30,7 @@ for command in (
     chat,
     sweep,
     compare,
+    explain,
     export,
     pack,
     unpack,
