@@ -11,7 +11,7 @@ from prosopon.analysis.crosstalk import cross_talk
 from prosopon.analysis.dendrogram import cluster_pairs
 from prosopon.analysis.faithfulness import DRAWS, SHARES, faithfulness
 from prosopon.analysis.location import locate
-from prosopon.analysis.overlap import PairOverlap, overlaps
+from prosopon.analysis.overlap import overlaps
 from prosopon.analysis.probe import Axis, Probe
 from prosopon.analysis.sections import (
     Section,

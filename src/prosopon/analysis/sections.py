@@ -1,4 +1,4 @@
-"""What an analysis says: sections with a figure, a paragraph and a table, in words of its numbers."""
+"""What an analysis says: sections of a figure, a paragraph and a table."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from prosopon.analysis import figures
 from prosopon.analysis.crosstalk import SIGNIFICANT, CrossTalk
 from prosopon.analysis.dendrogram import cluster_pairs
+from prosopon.analysis.drawing import NONE
 from prosopon.analysis.faithfulness import Faithfulness
 from prosopon.analysis.location import Location
 from prosopon.analysis.overlap import PairOverlap
@@ -209,12 +210,12 @@ def _cell(text: str) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return NONE if value is None else f"{value:.3f}"
 
 
 def _signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.2f}"
+    return NONE if value is None else f"{value:+.2f}"
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.0f}"
+    return NONE if value is None else f"{100 * value:.0f}"
