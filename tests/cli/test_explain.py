@@ -85,7 +85,7 @@ def test_questions_from_files_on_another_model(prosopon, tiny_folder, tmp_path):
         (["bold", "bold"], "another mask of bold"),
         (["bold", "power-averse", "--parts", "overlaps"], "overlap, location, cross-talk"),
         (["bold", "power-averse", "--opposite", "x.jsonl"], "--opposite needs --target"),
-        (["bold", "power-averse", "-m", "no/such/folder/at/all", "-t", "bold"], "no/such/folder"),
+        (["bold", "power-averse", "-m", "no/such/folder/at/all", "-t", "formal"], "no/such/folder"),
         (["bold", "power-averse", "-t", "missing.jsonl"], "missing.jsonl"),
         (
             ["bold", "power-averse", "-m", "TINY", "--parts", "location"],
