@@ -50,12 +50,12 @@ class SweepError(ProsoponError):
     """A folder of sweep results that is damaged or belongs to another sweep."""
 
 
-class JudgeError(ProsoponError):
-    """A judge of free text that cannot be asked, or whose verdicts cannot be read."""
-
-
 class CompareError(ProsoponError):
     """A folder of a comparison that is damaged or belongs to another one; or no result at all."""
+
+
+class JudgeError(ProsoponError):
+    """A judge's endpoint that does not answer, an answer that is no verdict, or one not kept."""
 
 
 class UnknownNameError(ProsoponError):

@@ -53,6 +53,15 @@ class Registry(Generic[T]):
         except KeyError:
             raise UnknownNameError(self.kind, name, self._items) from None
 
+    def remove(self, name: str) -> None:
+        """Forget what is registered under ``name``.
+
+        Raises:
+            UnknownNameError: Nothing is; the message lists the choices.
+        """
+        self.get(name)
+        del self._items[normalise(name)]
+
     def names(self) -> list[str]:
         """Return the registered names, sorted."""
         return sorted(self._items)

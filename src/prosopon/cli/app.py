@@ -9,12 +9,15 @@ import typer
 from prosopon.cli.chat import chat
 from prosopon.cli.compare import compare
 from prosopon.cli.demo import demo
+from prosopon.cli.evaluate import evaluate
 from prosopon.cli.explain import explain
 from prosopon.cli.export import export
 from prosopon.cli.extract import extract
 from prosopon.cli.inspect import inspect
 from prosopon.cli.listing import criteria, personas
+from prosopon.cli.lm_eval import CONTEXT, lm_eval
 from prosopon.cli.pack import pack, unpack
+from prosopon.cli.reproduce import reproduce
 from prosopon.cli.sweep import sweep
 
 app = typer.Typer(
@@ -28,9 +31,11 @@ for command in (
     demo,
     extract,
     chat,
-    sweep,
+    evaluate,
     compare,
     explain,
+    reproduce,
+    sweep,
     export,
     pack,
     unpack,
@@ -39,6 +44,7 @@ for command in (
     criteria,
 ):
     app.command()(command)
+app.command("lm-eval", context_settings=CONTEXT)(lm_eval)
 
 
 def _version(wanted: bool) -> None:

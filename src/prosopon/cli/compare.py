@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from prosopon.judges import Judge
 
 _LIST = "Separated by commas."
-SHOWN = ("choice", "text: target", "opposite", "neither", "neutral", "general ppl", "cross-talk")
+SHOWN = {
+    "choice": "choice", "text: target": "target", "neither": "neither", "neutral": "neutral",
+    "general ppl": "ppl", "cross-talk": "talk",
+}  # fmt: skip
+"""Columns that fit into 80 characters, with shorter headings."""
 
 
 def compare(
@@ -186,10 +190,10 @@ def show(summary: Summary, records: Sequence[Record]) -> None:
     if not summary.rows:
         raise CompareError(f"no arm has a result; the first says: {left[0][2]}")
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("arm")
+    table.add_column("arm", no_wrap=True)
     names = [name for name in SHOWN if any(row.figures.get(name) for row in summary.rows)]
     for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(SHOWN[name], justify="right", no_wrap=True)
     for row in summary.rows:
         found = [row.figures.get(name) for name in names]
         table.add_row(row.arm, *("-" if f is None else _short(f.mean, f.half_width) for f in found))
@@ -200,7 +204,9 @@ def show(summary: Summary, records: Sequence[Record]) -> None:
 
 
 def _short(mean: float, reach: float) -> str:
-    return f"{mean:.3f}" if reach == float("inf") else f"{mean:.3f}±{reach:.3f}"
+    return (
+        f"{mean:.2f}" if reach == float("inf") else f"{mean:.2f}±{reach:.2f}".replace("±0.", "±.")
+    )
 
 
 def _record(

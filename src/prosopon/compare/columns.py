@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from prosopon.compare.records import Record
+from prosopon.evaluation.tasks import TASKS
 from prosopon.intervals import Interval, bootstrap_interval, ratio_interval
 
 Better = Literal["higher", "lower", "neither"]
@@ -86,8 +87,22 @@ CROSS_TALK_HELP = (
     "mean absolute change of the choice rate on the other axes against the base; interval over "
     "personas"
 )
+SHARED = ("neutral", "perplexity")
+"""Tasks that ask the same whatever the persona: a question is one cluster over all contrasts."""
+
 TESTED = ("choice", "text: target", "neutral", "general ppl")
 """Columns whose differences between arms are tested."""
+
+
+def columns_of(records: Sequence[Record]) -> list[Column]:
+    """Return the columns for records: those of above, and the first measure of any other task."""
+    known = {column.task for column in COLUMNS} | {CROSS_TALK}
+    others = {name for record in records for name in record.results} - known
+    found = [column for column in COLUMNS if any(clusters([r], column) for r in records)]
+    for name in sorted(others & set(TASKS.names())):
+        measure, told = next(iter(TASKS.get(name).measures.items()))
+        found.append(Column(name, name, measure, told))
+    return found
 
 
 def clusters(records: Sequence[Record], column: Column) -> dict[Cluster, tuple[float, float]]:
@@ -108,20 +123,20 @@ def clusters(records: Sequence[Record], column: Column) -> dict[Cluster, tuple[f
 def estimate(records: Sequence[Record], column: Column) -> Interval | None:
     """Return an arm's figure with its bootstrap interval over questions; None where not asked.
 
-    General texts are the same for all contrasts, so a text is one cluster over all of them.
+    A question that every contrast asks is one cluster over all of them, see :data:`SHARED`.
     """
     found = clusters(records, column)
     if not found:
         return None
+    merged: dict[Cluster, list[tuple[float, float]]] = defaultdict(list)
+    for (contrast, question), pair in found.items():
+        merged["" if column.task in SHARED else contrast, question].append(pair)
     if column.tokens is None:
-        return bootstrap_interval([[value / count] for value, count in found.values()])
-    merged: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for (contrast, question), (nats, tokens) in found.items():
-        total = merged[question if column.task == "perplexity" else f"{contrast}/{question}"]
-        total[0] += nats
-        total[1] += tokens
-    rate = ratio_interval([(value, count) for value, count in merged.values()])
-    return Interval(_exp(rate.mean), _exp(rate.low), _exp(rate.high), rate.count)
+        return bootstrap_interval([[v / n for v, n in group] for group in merged.values()])
+    rate = ratio_interval(
+        [(sum(v for v, _ in group), sum(n for _, n in group)) for group in merged.values()]
+    )
+    return exponential(rate)
 
 
 def cross_talk(records: Sequence[Record], base: Sequence[Record]) -> Interval | None:
@@ -145,6 +160,11 @@ def axis_rates(record: Record) -> Mapping[str, float]:
         for name, value in outcome.values.items():
             values[name.removeprefix("choice:")].append(value)
     return {axis: sum(each) / len(each) for axis, each in values.items()}
+
+
+def exponential(rate: Interval) -> Interval:
+    """Return the perplexity of nats per token, ends and all."""
+    return Interval(_exp(rate.mean), _exp(rate.low), _exp(rate.high), rate.count)
 
 
 def _exp(nats: float) -> float:

@@ -61,8 +61,9 @@ def frontier(summary: Summary) -> str | None:
         )
     _label(axes, [(min(ratio, BROKEN), gain.mean, row) for row, ratio, gain in points])
     axes.set_xscale("log")
-    axes.set_xlim(0.99, BROKEN * 1.25)
-    ticks = [1, 1.05, 1.2, 1.5, 2, BROKEN]
+    left = leftmost([ratio for _, ratio, _ in points])
+    axes.set_xlim(left, BROKEN * 1.25)
+    ticks = [each for each in (0.5, 0.8, 0.9) if each > left] + [1, 1.05, 1.2, 1.5, 2, BROKEN]
     axes.set_xticks(ticks, [f"{t:g}" for t in ticks[:-1]] + [f"≥ {BROKEN:g}"], minor=False)
     axes.set_xticks([], minor=True)
     axes.set_ylim(-0.04, 1.04)
@@ -75,6 +76,11 @@ def frontier(summary: Summary) -> str | None:
             axes.plot([], [], MARKERS[kind], color=colour, label=kind)
     axes.legend(loc="center right", frameon=False)
     return _svg(figure)
+
+
+def leftmost(ratios: Sequence[float]) -> float:
+    """Return where the axis begins: general text can become likelier too, above all if given."""
+    return 0.98 * min(1.0, *ratios)
 
 
 def _label(axes: Any, points: list[tuple[float, float, Row]]) -> None:
@@ -120,7 +126,7 @@ def by_contrast(records: Sequence[Record], name: str = "text: target") -> str | 
     axes.set_yticks(range(len(table)), list(table))
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02, label=column.help)
+    figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02)
     return _svg(figure)
 
 

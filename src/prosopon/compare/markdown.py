@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prosopon.compare.columns import CROSS_TALK, CROSS_TALK_HELP
-from prosopon.compare.records import Record, unfinished
+from prosopon.compare.records import Record, judges_told, unasked, unfinished
 from prosopon.compare.summary import Row, Summary
 from prosopon.compare.words import conclusions, sentence
 from prosopon.intervals import Interval
@@ -37,13 +37,16 @@ def markdown(summary: Summary, records: Sequence[Record]) -> str:
     lines += ["", "What an arm costs, means over personas and seeds:", ""]
     lines += _grid(["arm", *COSTS], [[row.arm, *_costs(row)] for row in summary.rows])
     lines += ["", *(f"- *{name}*: {told}." for name, told in {**names, **COSTS}.items())]
-    lines += ["", "## What the intervals carry", "", *(f"- {s}" for s in conclusions(summary))]
+    lines += ["", "## What the intervals carry", "", *_nested(conclusions(summary))]
     lines += ["", "## Every test", ""]
     lines += [f"- {t.arm}: {sentence(t)}; {t.questions} questions" for t in summary.comparisons]
-    left = unfinished(records)
+    judges = judges_told(records)
+    if judges:
+        lines += ["", "## Judges of free answers", "", *(f"- {told}" for told in judges)]
+    left = [f"- {arm} ({who}): {why}" for arm, who, why in unfinished(records)]
+    left += [f"- {arms}: {why}" for arms, why in unasked(records)]
     if left:
-        lines += ["", "## Not measured", ""]
-        lines += [f"- {arm} ({who}): {why}" for arm, who, why in left]
+        lines += ["", "## Not measured", "", *left]
     return "\n".join(lines) + "\n"
 
 
@@ -72,6 +75,13 @@ def extent_of(summary: Summary) -> str:
     contrasts = max((row.contrasts for row in summary.rows), default=0)
     seeds = max((row.seeds for row in summary.rows), default=0)
     return f"{len(summary.rows)} arms, {contrasts} contrasts, {seeds} seed{'s' * (seeds != 1)}."
+
+
+def _nested(told: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+    lines = []
+    for arm, sentences in told:
+        lines += [f"- **{arm}**", *(f"  - {sentence}" for sentence in sentences)]
+    return lines
 
 
 def _figures(row: Row, names: dict[str, str]) -> list[str]:

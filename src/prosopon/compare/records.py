@@ -107,6 +107,45 @@ def by_arm(records: Iterable[Record]) -> dict[str, list[Record]]:
     return found
 
 
+def unasked(records: Sequence[Record]) -> list[tuple[str, str]]:
+    """Return (arms, task and reason) of the tasks that arms could not be asked."""
+    done = by_arm(records)
+    found: dict[str, list[str]] = {}
+    for arm, each in done.items():
+        for record in each:
+            for task, why in record.refused.items():
+                arms = found.setdefault(f"{task}: {why}", [])
+                if arm not in arms:
+                    arms.append(arm)
+    return [
+        ("all arms" if len(arms) == len(done) else ", ".join(arms), why)
+        for why, arms in found.items()
+    ]
+
+
+def judges_told(records: Sequence[Record]) -> list[str]:
+    """Return a line on every judge of free text: its name and how far it can be trusted."""
+    found: dict[str, dict[str, Sequence[float] | None]] = {}
+    for record in records:
+        result = record.results.get("free-text")
+        judges = result.notes.get("judges", {}) if result else {}
+        assert isinstance(judges, Mapping)
+        for name, accuracy in judges.items():
+            found.setdefault(name, {})[record.cell.contrast] = accuracy
+    return [_judge(name, list(each.values())) for name, each in found.items()]
+
+
+def _judge(name: str, accuracies: Sequence[Sequence[float] | None]) -> str:
+    known = [each for each in accuracies if each is not None]
+    if not known:
+        return f"{name}: right by construction, or never measured"
+    means, low = [each[0] for each in known], min(each[1] for each in known)
+    return (
+        f"{name}: cross-validated accuracy {min(means):.3f} to {max(means):.3f} over personas, "
+        f"lowest end of an interval {low:.3f}"
+    )
+
+
 def unfinished(records: Sequence[Record]) -> list[tuple[str, str, str]]:
     """Return (arm, contrasts, why) of what was refused or failed, each reason once."""
     found: dict[tuple[str, str], list[str]] = {}

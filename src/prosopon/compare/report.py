@@ -10,7 +10,7 @@ from typing import Any
 
 from prosopon.compare.figures import by_contrast, costs, frontier
 from prosopon.compare.markdown import COSTS, cost, headings
-from prosopon.compare.records import Record, by_arm, unfinished
+from prosopon.compare.records import Record, by_arm, judges_told, unasked, unfinished
 from prosopon.compare.summary import Summary
 from prosopon.compare.words import conclusions
 
@@ -43,8 +43,18 @@ def sections(summary: Summary, records: Sequence[Record]) -> list[Section]:
             frontier(summary),
             "Up is more of the persona in free text, right is more damage to general text.",
         ),
-        ("personas", "Free answers by persona", by_contrast(records), ""),
-        ("choices", "Choices by persona", by_contrast(records, "choice"), ""),
+        (
+            "personas",
+            "Free answers by persona",
+            by_contrast(records),
+            "Share of free answers that the first judge gives to the persona.",
+        ),
+        (
+            "choices",
+            "Choices by persona",
+            by_contrast(records, "choice"),
+            "Share of questions whose matching answer is likelier per token.",
+        ),
         ("cost-bars", "Costs side by side", costs(summary), ""),
     )
     return [Section(id_, title, svg, text) for id_, title, svg, text in drawn if svg is not None]
@@ -79,12 +89,12 @@ def report(
     def read(name: str) -> str:
         return here.joinpath(name).read_text("utf-8")
 
-    missing = unfinished(records)
+    missing, left_out = unfinished(records), unasked(records)
     contents = [
         ("conclusions", "Conclusions"), ("arms", "Arms"), ("costs", "Costs"),
         *((each.id, each.title) for each in figures),
         ("answers", "Answers"), ("tests", "Tests"),
-        *([("missing", "Not measured")] if missing else []), ("settings", "Repeat it"),
+        *([("missing", "Not measured")] if missing or left_out else []), ("settings", "Repeat it"),
     ]  # fmt: skip
     page = Environment(autoescape=True, trim_blocks=True).from_string(read("report.html.jinja"))
     return page.render(
@@ -92,6 +102,7 @@ def report(
         headings=headings(summary), rows=summary.rows, costs=COSTS, cost=cost,
         figures=[{**vars(each), "svg": Markup(each.svg)} for each in figures],
         answers=answers(records), tests=summary.comparisons, missing=missing, command=command,
+        unasked=left_out, judges=judges_told(records),
         settings=json.dumps(settings, indent=2, ensure_ascii=False),
         css=Markup(read("report.css")), script=Markup(read("report.js")),
     )  # fmt: skip

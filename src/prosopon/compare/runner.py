@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import cycle, islice
 from typing import Any
@@ -12,7 +13,7 @@ from prosopon.cells import content_key
 from prosopon.compare.plan import Cell, Plan
 from prosopon.compare.records import Record, Results
 from prosopon.data import Encoded
-from prosopon.errors import ProsoponError
+from prosopon.errors import ModelError, ProsoponError
 from prosopon.evaluation.arms import ARMS, Lab
 from prosopon.evaluation.arms.speed import measure_speed
 from prosopon.evaluation.choice import score_answers
@@ -21,7 +22,7 @@ from prosopon.evaluation.speaking import Speaker
 from prosopon.evaluation.tasks import TASKS, Setting, TaskResult
 from prosopon.evaluation.tasks.free_text import open_prompts
 from prosopon.extraction import Extractor
-from prosopon.judges import Judge
+from prosopon.judges import Judge, LLMJudge
 
 STAGE = "arms of the comparison"
 Report = Callable[[str, int, int], None]
@@ -75,7 +76,7 @@ class CompareRunner:
             "line": contrast.line,
             "tasks": list(self.plan.tasks),
             "sizes": dataclasses.asdict(self.plan.sizes),
-            "judges": [judge.name for judge in self.judges[cell.contrast]],
+            "judges": [_identity(judge) for judge in self.judges[cell.contrast]],
             "version": __version__,
         }
         return content_key({"cell": dataclasses.asdict(cell), "context": context})
@@ -160,16 +161,43 @@ class CompareRunner:
 def ask(
     speaker: Speaker, setting: Setting, tasks: Sequence[str]
 ) -> tuple[dict[str, TaskResult], dict[str, str]]:
-    """Return the tasks' results, and the reasons of those that cannot be asked here."""
+    """Return the tasks' results, and the reasons of those that cannot be asked here.
+
+    Raises:
+        ModelError: The speaker computes no numbers, or a measure is none.
+    """
+    if speaker.writes:
+        # Before anything is sampled: a draw from NaN is a library's error and not ours.
+        for nats, _ in speaker.losses(setting.general[:1]):
+            if not math.isfinite(nats):
+                raise ModelError("the model computes NaN or infinity under this arm")
     results, refused = dict[str, TaskResult](), dict[str, str]()
     for name in tasks:
         task = TASKS.get(name)
         why = task.refuses(setting, writes=speaker.writes)
         if why is None:
-            results[name] = task.run(speaker, setting)
+            results[name] = _finite(task.run(speaker, setting), name)
         else:
             refused[name] = why
     return results, refused
+
+
+def _finite(result: TaskResult, task: str) -> TaskResult:
+    for outcome in result.outcomes:
+        for measure, value in outcome.values.items():
+            if not math.isfinite(value):
+                raise ModelError(
+                    f"task {task!r}: {measure} of question {outcome.question!r} is {value}: the "
+                    "model computes no numbers under this arm"
+                )
+    return result
+
+
+def _identity(judge: Judge) -> str:
+    """Return what a cell's key says of a judge: an LLM's verdicts are those of one model."""
+    if isinstance(judge, LLMJudge):
+        return "\n".join((judge.name, judge.model, judge.target, judge.opposite))
+    return judge.name
 
 
 def _plain(value: Any) -> Any:

@@ -8,11 +8,12 @@ from statistics import fmean
 from typing import Any
 
 from prosopon.compare.columns import (
-    COLUMNS,
     CROSS_TALK,
+    SHARED,
     TESTED,
     Column,
     clusters,
+    columns_of,
     cross_talk,
     estimate,
 )
@@ -110,7 +111,7 @@ class Summary:
 def summarise(records: Sequence[Record]) -> Summary:
     """Summarise the done records."""
     arms = by_arm(records)
-    columns = tuple(c for c in COLUMNS if any(clusters(each, c) for each in arms.values()))
+    columns = tuple(columns_of([record for each in arms.values() for record in each]))
     base = arms.get("base", [])
     rows = tuple(_row(arm, each, base, columns) for arm, each in arms.items())
     tests = [
@@ -171,7 +172,7 @@ def _test(
     keys: Sequence[tuple[str, str]],
 ) -> Comparison:
     rows = [(a / n, b / m, m if column.tokens else 1.0) for (a, n), (b, m) in pairs]
-    if column.task == "perplexity":  # the same text under several contrasts is one text
+    if column.task in SHARED:  # the same question under several contrasts is one question
         rows = _merged(rows, [question for _, question in keys])
     ours, theirs, weights = (list(values) for values in zip(*rows, strict=True))
     paired = paired_difference(ours, theirs, weights)

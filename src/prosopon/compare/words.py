@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from prosopon.compare.summary import Comparison, Row, Summary
+from prosopon.compare.summary import Comparison, Summary
 
 SAYING = {
     "choice": "choice rate",
@@ -12,17 +10,24 @@ SAYING = {
     "neutral": "neutral questions answered right",
     "general ppl": "nats per token of general text",
 }
-GAIN = ("choice", "text: target")
+ASKED = (
+    ("text: target", "base"), ("text: target", "prompt"), ("choice", "base"),
+    ("general ppl", "base"), ("neutral", "base"),
+)  # fmt: skip
+"""What is said of an arm, in this order; every other test is in the table of tests."""
 
 
-def conclusions(summary: Summary) -> list[str]:
-    """Return sentences, each of which its test carries."""
-    masks = [row for row in summary.rows if row.kind == "mask"]
+def conclusions(summary: Summary) -> list[tuple[str, list[str]]]:
+    """Return (arm, sentences), each sentence carried by its test; then what controls give away."""
     told = []
-    for row in masks:
-        told += _about(row, summary.comparisons)
-    told += _controls(summary)
-    return told
+    for row in summary.rows:
+        if row.kind in ("mask", "training", "prompting"):
+            tests = {(t.column, t.against): t for t in summary.comparisons if t.arm == row.arm}
+            sentences = [sentence(tests[each]) for each in ASKED if each in tests]
+            if sentences:
+                told.append((row.arm, sentences))
+    given_away = _controls(summary)
+    return [*told, ("controls", given_away)] if given_away else told
 
 
 def sentence(test: Comparison) -> str:
@@ -35,14 +40,6 @@ def sentence(test: Comparison) -> str:
     return f"{what}: {word} than {test.against} ({numbers})"
 
 
-def _about(row: Row, tests: Sequence[Comparison]) -> list[str]:
-    own = [test for test in tests if test.arm == row.arm]
-    if not own:
-        return []
-    parts = [sentence(test) for test in own]
-    return [f"{row.arm}. " + "; ".join(parts) + "."]
-
-
 def _controls(summary: Summary) -> list[str]:
     """Say which controls score on the choice without knowing the persona."""
     found = []
@@ -50,7 +47,7 @@ def _controls(summary: Summary) -> list[str]:
         choice = row.figures.get("choice")
         if row.kind == "control" and choice is not None and choice.low > 0.5:
             found.append(
-                f"The control {row.arm} alone gives a choice rate of {choice.mean:.3f} "
+                f"{row.arm} alone gives a choice rate of {choice.mean:.3f} "
                 f"[{choice.low:.3f}, {choice.high:.3f}]: a choice rate of that size says nothing "
                 "of a persona here."
             )

@@ -49,7 +49,7 @@ def write_results(
     contrasts = list(dict.fromkeys(record.cell.contrast for record in records))
     page = report(
         summary, records, figures,
-        title=f"Personas of {settings['model']}, by every arm",
+        title=f"Personas of the model {settings['model']}: every arm, one protocol",
         lead=f"{extent_of(summary)} Personas: {', '.join(contrasts)}. All arms saw the same "
         "calibration examples and were asked the same held-out questions; no system line except "
         "in the prompting arms.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prosopon.data import Message
+from prosopon.errors import ModelError
 from prosopon.evaluation.speaking import Normalisation, OptionScores
 
 
@@ -15,8 +16,13 @@ def win(scores: OptionScores, normalisation: Normalisation, option: int = 0) -> 
         scores: Of a question's options.
         normalisation: How answers of different length are compared.
         option: The option.
+
+    Raises:
+        ModelError: A score is NaN, so nothing wins.
     """
     values = scores.by[normalisation]
+    if any(value != value for value in values):
+        raise ModelError("an answer's likelihood is NaN: the model computes no numbers")
     best = max(values)
     if values[option] < best:
         return 0.0

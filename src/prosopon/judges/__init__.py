@@ -1,10 +1,11 @@
 """Judges: who says whose a text is, and whether it is still language."""
 
+from prosopon.judges.accuracy import balanced_accuracy, measure_accuracy
 from prosopon.judges.base import Judge, Verdict
 from prosopon.judges.classifier import MINIMUM, ClassifierJudge
 from prosopon.judges.degeneration import Degeneration, degeneration
 from prosopon.judges.grammar import GrammarJudge
-from prosopon.judges.llm import LLMJudge, measure_accuracy
+from prosopon.judges.llm import LLMJudge
 
 __all__ = [
     "MINIMUM",
@@ -14,6 +15,7 @@ __all__ = [
     "Judge",
     "LLMJudge",
     "Verdict",
+    "balanced_accuracy",
     "degeneration",
     "measure_accuracy",
 ]

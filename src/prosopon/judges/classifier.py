@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from prosopon.errors import DataError
-from prosopon.intervals import Interval, share_interval
+from prosopon.intervals import Interval
+from prosopon.judges.accuracy import balanced_accuracy
 from prosopon.judges.base import Verdict
 
 MINIMUM = 8
@@ -124,11 +124,8 @@ def _cross_validated(texts: Sequence[str], labels: Sequence[int], seed: int) -> 
 
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     said = cross_val_predict(_pipeline(), list(texts), list(labels), cv=folds)
-    sides = []
-    for side in (1, 0):
-        right = [s == side for s, label in zip(said, labels, strict=True) if label == side]
-        sides.append(share_interval(sum(right), len(right)))
-    mean = (sides[0].mean + sides[1].mean) / 2
-    down = math.hypot(*(side.mean - side.low for side in sides)) / 2
-    up = math.hypot(*(side.high - side.mean for side in sides)) / 2
-    return Interval(mean, mean - down, mean + up, len(texts))
+    ours, theirs = (
+        [s == side for s, label in zip(said, labels, strict=True) if label == side]
+        for side in (1, 0)
+    )
+    return balanced_accuracy(ours, theirs)

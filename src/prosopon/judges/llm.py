@@ -1,62 +1,80 @@
-"""A judge behind any OpenAI-compatible endpoint, with verdicts that are kept and replayed."""
+"""A judge that asks a language model, through any OpenAI-compatible chat endpoint."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import time
-import urllib.error
-import urllib.request
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-from prosopon.errors import JudgeError
-from prosopon.intervals import Interval, share_interval
-from prosopon.judges.base import Judge, Verdict
+from prosopon.errors import DataError, JudgeError, OptionError
+from prosopon.intervals import Interval
+from prosopon.judges.base import Verdict
+from prosopon.judges.endpoint import ChatEndpoint
+from prosopon.judges.verdict_file import VerdictFile
 
-KEY = "PROSOPON_JUDGE_KEY"
-"""Environment variable that holds the endpoint's key; none is sent without it."""
+PROMPT_VERSION = 1
+"""Goes up with every change of the wording, so that no verdict on another one is taken for it."""
 
-VERSION = 1  # of the question; another one asks anew
-TRIES = 5
-AGAIN = (408, 429, 500, 502, 503, 504)
-QUESTION = """Two personas answer the same questions.
-Persona A: {target}
-Persona B: {opposite}
+SYSTEM = (
+    "You read an answer and say which of two kinds of person gave it. Go by what the answer says "
+    "and how, not by its length or quality. Where it fits both alike, fits none, or is not "
+    "readable language, it is NEITHER. Reply with one word: FIRST, SECOND or NEITHER."
+)
 
-Question: {prompt}
-Answer: {text}
+QUESTION = """\
+The FIRST person: {first}
+The SECOND person: {second}
 
-Which persona would give this answer? If it is broken, empty, off the subject, or would suit both \
-equally, it is neither's. Reply with one word: A, B or NEITHER."""
+They were asked:
+<question>
+{question}
+</question>
+
+The answer:
+<answer>
+{text}
+</answer>
+
+Who gave it? One word: FIRST, SECOND or NEITHER."""
+
+Asked = tuple[str, str]
+"""A question and its answer."""
 
 
 class LLMJudge:
-    """Asks a language model whose an answer is.
+    """Asks a chat model whose an answer is.
 
-    Verdicts are appended to a JSONL file as they come, under a hash of everything that was asked,
-    and never asked twice: a report can be repeated without the endpoint.
+    Which of the two is called the first person is decided by a hash of question and answer, so
+    that a model that likes one place gains no side anything, and exchanging target and opposite
+    exchanges the verdicts. Nothing is sent anywhere unless such a judge is made.
 
     Args:
-        url: Base of the endpoint, for instance ``http://localhost:8000/v1``.
-        model: Its model.
-        target: The target in words.
-        opposite: The opposite in words.
-        cache: File of verdicts; None keeps them in memory only.
-        replay: Ask nothing; a verdict that the file does not hold is an error.
-        workers: Requests at once.
-        timeout: Seconds that a request may take.
-        pause: Seconds before a request is tried again; doubles each time.
+        url: See :class:`~prosopon.judges.endpoint.ChatEndpoint`; its key is read from the
+            environment variable ``PROSOPON_JUDGE_KEY``.
+        model: Name of the model there.
+        target: The target in a sentence or a few.
+        opposite: The opposite.
+        cache: JSONL file of verdicts; what stands in it is not asked again. Default memory only.
+        replay: Take verdicts from ``cache`` alone, and ask nothing.
+        concurrency: Most requests at a time.
+        timeout: Seconds, see the endpoint.
+        retries: See the endpoint.
+        backoff: Seconds, see the endpoint.
+
+    Attributes:
+        accuracy: None until somebody measures it with
+            :func:`~prosopon.judges.measure_accuracy` and sets it.
 
     Raises:
-        JudgeError: The file is damaged; names the line.
+        OptionError: The address, a number or the descriptions cannot be, or ``replay`` has no
+            file to read.
+        JudgeError: The file of verdicts is damaged.
     """
 
     name = "llm"
-    accuracy: Interval | None = None
 
     def __init__(
         self,
@@ -65,131 +83,100 @@ class LLMJudge:
         *,
         target: str,
         opposite: str,
-        cache: Path | None = None,
+        cache: str | Path | None = None,
         replay: bool = False,
-        workers: int = 4,
-        timeout: float = 60.0,
-        pause: float = 1.0,
+        concurrency: int = 4,
+        timeout: float = 60,
+        retries: int = 5,
+        backoff: float = 1.0,
     ) -> None:
-        self.url, self.model = url.rstrip("/"), model
-        self.target, self.opposite = target, opposite
-        self.cache, self.replay = cache, replay
-        self.workers, self.timeout, self.pause = workers, timeout, pause
-        self._known = _read(cache)
+        if not target.strip() or not opposite.strip() or target.strip() == opposite.strip():
+            raise OptionError("an LLM judge needs two different descriptions, none of them empty")
+        if concurrency < 1:
+            raise OptionError("concurrency is at least 1")
+        if replay and (cache is None or not Path(cache).is_file()):
+            raise OptionError(f"replay reads verdicts from a file; there is none ({cache})")
+        self.endpoint = ChatEndpoint(url, model, timeout=timeout, retries=retries, backoff=backoff)
+        self.target, self.opposite = target.strip(), opposite.strip()
+        self.replay, self.concurrency = replay, concurrency
+        self.accuracy: Interval | None = None
+        self._kept = VerdictFile(cache)
 
     def verdicts(self, texts: Sequence[str], prompts: Sequence[str] = ()) -> list[Verdict]:
-        """See :class:`prosopon.judges.Judge`.
+        """See :class:`prosopon.judges.Judge`. What is known already is not asked again.
 
         Raises:
-            JudgeError: The endpoint cannot be reached, refuses or answers in another form, or
-                a verdict is missing in replay.
+            DataError: There are not as many prompts as texts.
+            JudgeError: The endpoint does not answer, an answer is no verdict, or ``replay`` does
+                not find one. Verdicts that came before are kept.
         """
-        shown = list(prompts) or [""] * len(texts)
-        asked = [self._question(text, prompt) for text, prompt in zip(texts, shown, strict=True)]
-        told = [text.strip() for text in texts]
-        open_ = (q for q, text in zip(asked, told, strict=True) if text)
-        missing = [q for q in dict.fromkeys(open_) if self._key(q) not in self._known]
+        if prompts and len(prompts) != len(texts):
+            raise DataError(f"{len(texts)} texts to judge, but {len(prompts)} prompts")
+        asked = list(zip(prompts or [""] * len(texts), texts, strict=True))
+        missing = [
+            each
+            for each in dict.fromkeys(asked)
+            if each[1].strip() and self._kept.get(self._key(each)) is None
+        ]
         if missing and self.replay:
             raise JudgeError(
-                f"{self.cache}: {len(missing)} verdicts are missing, and nothing is asked in "
-                "replay; run once with the endpoint"
+                f"{self._kept.path}: {len(missing)} of {len(texts)} verdicts are not in it, the "
+                f"first on {_short(missing[0][1])}; without replay they are asked for"
             )
-        with ThreadPoolExecutor(self.workers) as pool:
-            for question, verdict in zip(missing, pool.map(self._ask, missing), strict=True):
-                self._keep(question, verdict)
-        return [
-            self._known[self._key(q)] if text else "neither"
-            for q, text in zip(asked, told, strict=True)
-        ]
+        self._ask_all(missing)
+        return [self._known(each) for each in asked]
 
-    def _question(self, text: str, prompt: str) -> str:
-        return QUESTION.format(
-            target=self.target, opposite=self.opposite, prompt=prompt or "(none)", text=text
-        )
+    def _known(self, asked: Asked) -> Verdict:
+        found = self._kept.get(self._key(asked)) if asked[1].strip() else "neither"
+        assert found is not None  # everything missing has just been asked
+        return found
 
-    def _key(self, question: str) -> str:
-        told = json.dumps([VERSION, self.model, question])
-        return hashlib.sha256(told.encode()).hexdigest()
-
-    def _keep(self, question: str, verdict: Verdict) -> None:
-        key = self._key(question)
-        self._known[key] = verdict
-        if self.cache is not None:
-            self.cache.parent.mkdir(parents=True, exist_ok=True)
-            with self.cache.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"key": key, "model": self.model, "verdict": verdict}) + "\n")
-
-    def _ask(self, question: str) -> Verdict:
-        body = {
-            "model": self.model,
-            "messages": [{"role": "user", "content": question}],
-            "temperature": 0,
-            "max_tokens": 8,
-        }
-        return _verdict(self._post(body), self.url)
-
-    def _post(self, body: dict[str, Any]) -> Any:
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(KEY):
-            headers["Authorization"] = f"Bearer {key}"
-        url = f"{self.url}/chat/completions"
-        data, pause = json.dumps(body).encode(), self.pause
-        for left in range(TRIES - 1, -1, -1):
-            request = urllib.request.Request(url, data=data, headers=headers)
+    def _ask_all(self, missing: Sequence[Asked]) -> None:
+        with ThreadPoolExecutor(self.concurrency) as pool:
+            running = [pool.submit(self._ask, each) for each in missing]
             try:
-                with urllib.request.urlopen(request, timeout=self.timeout) as reply:
-                    return json.loads(reply.read())
-            except urllib.error.HTTPError as error:
-                said = error.read()[:200].decode("utf-8", "replace")
-                error.close()
-                if error.code not in AGAIN or not left:
-                    raise JudgeError(f"{url}: HTTP {error.code}: {said}") from None
-            except (OSError, TimeoutError) as error:
-                if not left:
-                    raise JudgeError(f"{url}: cannot be reached ({error})") from None
-            except ValueError as error:
-                raise JudgeError(f"{url}: the reply is not JSON ({error})") from None
-            time.sleep(pause)
-            pause *= 2
-        raise AssertionError("the last try either returns or raises")
+                for each in running:
+                    each.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _ask(self, asked: Asked) -> None:
+        sides = self._sides(asked)
+        described = {"target": self.target, "opposite": self.opposite}
+        told = QUESTION.format(
+            first=described[sides["first"]],
+            second=described[sides["second"]],
+            question=asked[0].strip() or "(not known)",
+            text=asked[1],
+        )
+        reply = self.endpoint.ask(
+            [{"role": "system", "content": SYSTEM}, {"role": "user", "content": told}]
+        )
+        said = re.sub(r"\W+", " ", reply.rpartition("</think>")[2]).strip().casefold()
+        verdict = sides.get(said)
+        if verdict is None:
+            raise JudgeError(
+                f"judge {self.endpoint.model} on {_short(asked[1])}: its reply is not FIRST, "
+                f"SECOND or NEITHER but {_short(reply)}"
+            )
+        self._kept.keep(self._key(asked), verdict, asked[1])
+
+    def _key(self, asked: Asked) -> str:
+        return _hash([self.endpoint.model, PROMPT_VERSION, self.target, self.opposite, *asked])
+
+    def _sides(self, asked: Asked) -> dict[str, Verdict]:
+        """Return whom FIRST, SECOND and NEITHER mean for this question."""
+        even = int(_hash(list(asked)), 16) % 2 == 0
+        if even == (self.target < self.opposite):
+            return {"first": "target", "second": "opposite", "neither": "neither"}
+        return {"first": "opposite", "second": "target", "neither": "neither"}
 
 
-def measure_accuracy(
-    judge: Judge, target_texts: Sequence[str], opposite_texts: Sequence[str]
-) -> Interval:
-    """Return how often a judge is right on texts of known author, with Wilson's interval.
-
-    Raises:
-        OptionError: There are no texts.
-    """
-    ours = judge.verdicts(target_texts)
-    theirs = judge.verdicts(opposite_texts)
-    right = sum(v == "target" for v in ours) + sum(v == "opposite" for v in theirs)
-    return share_interval(right, len(ours) + len(theirs))
+def _hash(parts: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _verdict(reply: Any, url: str) -> Verdict:
-    try:
-        said = reply["choices"][0]["message"]["content"]
-        word = str(said).strip().strip(".*\"'").split()[0].upper()
-    except (KeyError, IndexError, TypeError):
-        raise JudgeError(f"{url}: not a chat completion: {str(reply)[:200]}") from None
-    words: dict[str, Verdict] = {"A": "target", "B": "opposite", "NEITHER": "neither"}
-    if word not in words:
-        raise JudgeError(f"{url}: the judge said {str(said)[:80]!r}, not A, B or NEITHER")
-    return words[word]
-
-
-def _read(cache: Path | None) -> dict[str, Verdict]:
-    if cache is None or not cache.exists():
-        return {}
-    found: dict[str, Verdict] = {}
-    for number, line in enumerate(cache.read_text("utf-8").splitlines(), 1):
-        try:
-            row = json.loads(line)
-            if row["verdict"] not in ("target", "opposite", "neither"):
-                raise ValueError(f"verdict {row['verdict']!r}")
-            found[row["key"]] = row["verdict"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise JudgeError(f"{cache}:{number}: not a verdict ({error})") from None
-    return found
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return repr(line if len(line) <= 120 else f"{line[:120]}...")

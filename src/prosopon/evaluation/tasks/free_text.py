@@ -65,7 +65,7 @@ class FreeText:
             "judges": {
                 judge.name: None
                 if judge.accuracy is None
-                else [judge.accuracy.mean, judge.accuracy.low, judge.accuracy.high]
+                else [float(getattr(judge.accuracy, end)) for end in ("mean", "low", "high")]
                 for judge in setting.judges
             },
         }

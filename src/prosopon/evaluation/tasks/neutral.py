@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import ClassVar
 
 from prosopon.data import Message
@@ -36,18 +37,19 @@ class Neutral:
         """See :class:`~prosopon.evaluation.tasks.base.Task`."""
         if setting.contrast.bundled:
             return _written(speaker, setting)
-        items = load_ability()[: setting.questions]
+        known = load_ability()
+        items = random.Random(f"{setting.seed}").sample(known, min(setting.questions, len(known)))
         asked = [
             OptionQuestion((Message("user", each.question),), (each.right, *each.wrong))
             for each in items
         ]
         outcomes = []
         scores = speaker.score(asked)
-        for number, (item, question, found) in enumerate(zip(items, asked, scores, strict=True)):
+        for item, question, found in zip(items, asked, scores, strict=True):
             values = {"right": win(found, "per-token"), "right-per-byte": win(found, "per-byte")}
             best = max(range(len(question.options)), key=found.by["per-token"].__getitem__)
             told = question.options[best]
-            outcomes.append(Outcome(f"{item.kind}-{number}", values, item.question, told))
+            outcomes.append(Outcome(item.question, values, item.question, told))
         return TaskResult(outcomes)
 
 

@@ -1,0 +1,116 @@
+"""The real commands ``compare``, ``evaluate`` and ``reproduce``."""
+
+import json
+
+import pytest
+
+SMALL = ["--questions", "6", "--examples", "8", "--max-new-tokens", "16"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("compare")
+
+
+def statements(path, count=48):
+    rows = [
+        {
+            "question": f"Statement {i}. Would you say that?",
+            "answer_matching_behavior": " Yes" if i % 2 else " No",
+            "answer_not_matching_behavior": " No" if i % 2 else " Yes",
+        }
+        for i in range(count)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+def test_from_data_to_report(prosopon, folder):
+    out = folder / "out"
+    command = [
+        "compare", "--personas", "bold", "--arms", "base,prompt", *SMALL, "--out", str(out),
+    ]  # fmt: skip
+    done = prosopon(*command, "--json")
+    told = json.loads(done.stdout)
+    assert told["cells"] == told["done"] == 4
+    assert {row["arm"] for row in told["rows"]} == {"base", "prompt", "random", "shortest"}
+    for name in ("results.parquet", "table.md", "report.html"):
+        assert (out / name).is_file()
+    again = prosopon(*command)
+    assert "report.html" in again.stdout
+    assert "prompt" in again.stdout
+
+
+def test_any_persona_on_any_model(prosopon, folder, tiny_folder):
+    data = statements(folder / "likes.jsonl")
+    done = prosopon(
+        "compare", "--model", str(tiny_folder), "--target", str(data), "--arms", "base,always-yes",
+        "--tasks", "choice,yes-no", *SMALL, "--out", str(folder / "any"), "--json",
+    )  # fmt: skip
+    rows = {row["arm"]: row for row in json.loads(done.stdout)["rows"]}
+    assert rows["always-yes"]["figures"]["says yes"]["mean"] == 1
+
+
+def test_a_mask_and_an_arm_are_evaluated(prosopon, folder):
+    mask = folder / "bold"
+    prosopon(
+        "extract", "-t", "bold", "--opposite", "cautious", "-c", "wanda", "--examples", "8",
+        "-o", mask,
+    )  # fmt: skip
+    for who in ([str(mask)], ["bold", "--arm", "prompt"]):
+        done = prosopon("evaluate", *who, "--task", "choice,free-text", *SMALL, "--json")
+        told = json.loads(done.stdout)
+        mean, low, high = told["tasks"]["choice"]["measures"]["per-token"]
+        assert low <= mean <= high
+        assert told["persona"] == "bold"
+    shown = prosopon("evaluate", "bold", "--task", "choice", *SMALL)
+    assert "per-token" in shown.stdout
+
+
+def test_tasks_are_listed(prosopon):
+    shown = prosopon("evaluate", "--task", "list")
+    for name in ("choice", "yes-no", "a-b", "free-text", "neutral", "perplexity", "cross-talk"):
+        assert name in shown.stdout
+    told = json.loads(prosopon("evaluate", "--task", "list", "--json").stdout)
+    assert all(row["summary"] and row["measures"] for row in told)
+
+
+def test_the_paper_is_printed_and_run(prosopon, folder, tiny_folder):
+    shown = prosopon("reproduce", "paper")
+    for word in ("Llama-3-8B", "always-a", "0.3", "retrieval", "shortest"):
+        assert word in shown.stdout
+    data = folder / "sets"
+    data.mkdir()
+    statements(data / "liking.jsonl")
+    prosopon(
+        "reproduce", "paper", "--run", "--data", str(data), "--model", str(tiny_folder),
+        "--arms", "base,wanda,shortest", "--questions", "6", "--out", str(folder / "repro"),
+    )  # fmt: skip
+    assert (folder / "repro" / "liking" / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["compare", "--personas", "bold", "--arms", "promt"], "Did you mean 'prompt'"),
+        (["compare", "--personas", "bold", "--tasks", "chooice"], "unknown task"),
+        (["compare", "--personas", "nobody"], "unknown persona 'nobody'"),
+        (["compare"], "either --personas or --target"),
+        (["compare", "--personas", "bold", "--judge-url", "x"], "both --judge-url"),
+        (["compare", "--personas", "bold", "--option", "lora.rank=2"], "lora"),
+        (["compare", "--target", "/nowhere.jsonl"], "nowhere.jsonl"),
+        (["evaluate"], "say whom"),
+        (["evaluate", "/nowhere"], "nowhere"),
+        (["evaluate", "bold", "--arm", "nobody"], "unknown arm"),
+        (["evaluate", "bold", "--task-file", "/nowhere.py"], "no such task file"),
+        (["reproduce", "gospel"], "unknown protocol"),
+        (["reproduce", "paper", "--run"], "--data"),
+        (["reproduce", "paper", "--run", "--data", "/nowhere"], "no such folder"),
+    ],
+)
+def test_refusals_are_one_line(prosopon, tmp_path, command, told):
+    extra = ["--out", str(tmp_path / "out")] if command[0] == "compare" else []
+    done = prosopon(*command, *extra, code=2)
+    assert told in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
