@@ -110,3 +110,16 @@ def test_masks_of_two_models(prosopon, models, tiny_folder, tmp_path):
     subnetwork(load_model(tiny_folder).model, "warm").save_pretrained(tmp_path / "warm")
     done = prosopon("explain", models / "bold", "warm", "-o", "out", code=2)
     assert "different models" in one_line(done)
+
+
+def test_numbers_are_whole_on_a_narrow_terminal(monkeypatch):
+    from prosopon.analysis import Section
+    from prosopon.cli import explain
+    from prosopon.cli.console import out
+
+    monkeypatch.setattr(out, "width", 40)
+    rows = [[f"+0.12{column}" for column in range(9)]]
+    with out.capture() as shown:
+        explain._table(Section("x", "Title", headings=["a long heading"] * 9, rows=rows))
+    assert all(number in shown.get() for number in rows[0])
+    assert "…" not in shown.get()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from prosopon.cli.console import Report, out, print_json, progress
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 SHOWN = {"overlap", "cross-talk", "faithfulness"}
 """Sections whose tables are printed."""
+
+WIDEST = 1000
+"""Columns of a terminal that every table fits in."""
 
 
 def explain(
@@ -215,8 +219,14 @@ def _show(found: Analysis, written: Sequence[Path]) -> None:
 
 def _table(section: Section) -> None:
     out.print(f"[bold]{escape(section.title)}[/]", highlight=False)
-    table = Table(*map(escape, section.headings))
+    table = Table()
+    for place, heading in enumerate(section.headings):
+        whole = [*heading.split(), *(row[place] for row in section.rows)]
+        table.add_column(escape(heading), min_width=max(map(len, whole)))
     for row in section.rows:
         table.add_row(*map(escape, row))
-    out.print(table)
+    # Headings wrap between words, numbers never: on a narrow terminal the table is wider than it.
+    needed = Measurement.get(out, out.options.update(max_width=WIDEST), table)
+    table.width = min(needed.maximum, max(needed.minimum, out.width))
+    out.print(table, crop=False)
     out.print(escape(section.text), highlight=False)
