@@ -28,6 +28,8 @@ def test_every_cell_is_the_mask_against_the_base():
             assert found.effects[row][column] == effect(told[each.name], base[each.name])
     flat = [each.rate.p for row in found.effects for each in row]
     assert [p for row in found.adjusted for p in row] == holm(flat)
+    flat = [each.margin.p for row in found.effects for each in row]
+    assert [p for row in found.adjusted_margin for p in row] == holm(flat)
     assert found.base == (base["energy"].rate, base["power"].rate)
     assert stages[-1] == ("cross-talk", 2, 2)
     shown = json.loads(json.dumps(found.to_json(), allow_nan=False))
@@ -45,6 +47,7 @@ def made():
         base=(0.0, 0.0),
         effects=((still, moved), (moved, still)),
         adjusted=((1.0, 0.03), (0.2, 1.0)),
+        adjusted_margin=((1.0, 0.03), (0.01, 1.0)),
     )
 
 
@@ -57,13 +60,33 @@ def test_own_effect_is_toward_the_own_pole_and_leaks_are_the_rest():
     assert found.strength(1) is None
     assert found.leak(1) == 0.5
     assert [(mask, name) for mask, name, _, _ in found.leaks()] == [("x", "power")]
+    # Of a persona that no axis is about, every axis is another one.
+    told = [(mask, name) for mask, name, _, _ in found.leaks("margin")]
+    assert told == [("x", "power"), ("y", "energy")]
+    assert found.others() == 3
+
+
+def test_a_leak_is_told_over_the_own_effect():
+    base = Choices((0.5,) * 8, (0.0,) * 8)
+    own, other = (effect(Choices((0.5,) * 8, (m,) * 8), base) for m in (-2.0, 0.5))
+
+    def relative(persona, *effects):
+        talk = CrossTalk(
+            ("x",), (persona,), tuple(AXES), (0.5, 0.5), (effects,), ((1.0,) * 2,), ((1.0,) * 2,)
+        )
+        return talk.relative_leak(0)
+
+    assert relative("introvert", own, other) == ("power", 0.25)
+    assert relative("power-averse", other, own) == ("energy", 0.25)
+    assert relative("extravert", own, other) is None  # the mask moves its own axis away
+    assert relative("stranger", own, other) is None
 
 
 def test_the_opposite_pole_counts_the_other_way():
     found = made()
     turned = CrossTalk(
         found.names, ("power-averse", "extravert"), found.axes, found.base, found.effects,
-        found.adjusted,
+        found.adjusted, found.adjusted_margin,
     )  # fmt: skip
     assert turned.strength(0) == -1
     assert turned.strength(1) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from prosopon.analysis.probe import Axis, Choices, Effect, Probe, effect, paired_json
 from prosopon.errors import OptionError
@@ -13,6 +13,9 @@ from prosopon.intervals import holm
 from prosopon.subnetwork import Subnetwork
 
 SIGNIFICANT = 0.05
+
+Figure = Literal["rate", "margin"]
+"""A figure of an effect: choice rate, or margin in nats per token."""
 
 Report = Callable[[str, int, int], None]
 
@@ -29,6 +32,8 @@ class CrossTalk:
         effects: [masks, axes], against the base, toward the axis' target.
         adjusted: p values of the rates' differences, [masks, axes], Holm's correction over all
             of them.
+        adjusted_margin: The same of the margins' differences. A choice changes only where an
+            answer overtakes the other one, so the margins see effects that the rates do not.
     """
 
     names: tuple[str, ...]
@@ -37,6 +42,7 @@ class CrossTalk:
     base: tuple[float, ...]
     effects: tuple[tuple[Effect, ...], ...]
     adjusted: tuple[tuple[float, ...], ...]
+    adjusted_margin: tuple[tuple[float, ...], ...]
 
     @property
     def rates(self) -> list[list[float]]:
@@ -61,18 +67,47 @@ class CrossTalk:
         others = [abs(x) for column, x in enumerate(self.rates[row]) if column != own]
         return math.fsum(others) / len(others) if others else None
 
-    def leaks(self) -> list[tuple[str, str, Effect, float]]:
+    def leaks(self, figure: Figure = "rate") -> list[tuple[str, str, Effect, float]]:
         """Return (mask, axis, effect, adjusted p) of every significant effect on another axis.
 
         The largest first.
+
+        Args:
+            figure: Which figure has to be significant.
         """
+        adjusted = self.adjusted if figure == "rate" else self.adjusted_margin
         found = [
-            (name, axis.name, self.effects[row][column], self.adjusted[row][column])
+            (name, axis.name, self.effects[row][column], adjusted[row][column])
             for row, name in enumerate(self.names)
             for column, axis in enumerate(self.axes)
-            if column != self.own(row) and self.adjusted[row][column] < SIGNIFICANT
+            if column != self.own(row) and adjusted[row][column] < SIGNIFICANT
         ]
-        return sorted(found, key=lambda each: -abs(each[2].rate.difference.mean))
+        return sorted(found, key=lambda each: -abs(getattr(each[2], figure).difference.mean))
+
+    def others(self) -> int:
+        """Return how many effects on another axis than the mask's own there are."""
+        return sum(
+            column != self.own(row)
+            for row in range(len(self.names))
+            for column in range(len(self.axes))
+        )
+
+    def relative_leak(self, row: int) -> tuple[str, float] | None:
+        """Return the other axis whose margin a mask moves most, over how far it moves its own.
+
+        Returns:
+            The axis, and the ratio, positive where its target's answers gain; None where the own
+            axis or another one was not asked, or the own margin does not move toward the persona.
+        """
+        own = self.own(row)
+        if own is None or len(self.axes) < 2:
+            return None
+        moved = [found.margin.difference.mean for found in self.effects[row]]
+        gain = self.axes[own].toward(self.personas[row]) * moved[own]
+        if gain <= 0:
+            return None
+        most = max((c for c in range(len(moved)) if c != own), key=lambda c: abs(moved[c]))
+        return self.axes[most].name, moved[most] / gain
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
@@ -85,16 +120,17 @@ class CrossTalk:
                 "mean_other_effect": self.leak(row),
                 "axes": {
                     axis.name: {
-                        "rate": dict(paired_json(found.rate)) | {"p_holm": adjusted},
-                        "margin": dict(paired_json(found.margin)),
+                        "rate": dict(paired_json(found.rate)) | {"p_holm": rate},
+                        "margin": dict(paired_json(found.margin)) | {"p_holm": margin},
                     }
-                    for axis, found, adjusted in zip(
-                        self.axes, self.effects[row], self.adjusted[row], strict=True
+                    for axis, found, rate, margin in zip(
+                        self.axes, self.effects[row], self.adjusted[row],
+                        self.adjusted_margin[row], strict=True,
                     )
                 },
             }
             for row, name in enumerate(self.names)
-        ]
+        ]  # fmt: skip
         axes = [
             {"axis": axis.name, "target": axis.target, "opposite": axis.opposite, "base_rate": base}
             for axis, base in zip(self.axes, self.base, strict=True)
@@ -135,15 +171,21 @@ def cross_talk(
         rows.append(_row(probe.choices(subnetwork, axes), base, axes, seed))
     if report is not None:
         report("cross-talk", len(subnetworks), len(subnetworks))
-    flat = iter(holm([found.rate.p for row in rows for found in row]))
     return CrossTalk(
         names=tuple(subnetworks),
         personas=tuple(one.config.persona for one in subnetworks.values()),
         axes=tuple(axes),
         base=tuple(base[axis.name].rate for axis in axes),
         effects=tuple(rows),
-        adjusted=tuple(tuple(next(flat) for _ in row) for row in rows),
+        adjusted=_adjusted(rows, "rate"),
+        adjusted_margin=_adjusted(rows, "margin"),
     )
+
+
+def _adjusted(rows: Sequence[Sequence[Effect]], figure: Figure) -> tuple[tuple[float, ...], ...]:
+    """Return the p values of a figure with Holm's correction over the whole matrix."""
+    flat = iter(holm([getattr(found, figure).p for row in rows for found in row]))
+    return tuple(tuple(next(flat) for _ in row) for row in rows)
 
 
 def _row(

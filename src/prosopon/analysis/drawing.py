@@ -23,6 +23,8 @@ DIVERGING = "PuOr"
 SEQUENTIAL = "cividis"
 FONT = 9
 GREY = "#8a8a8a"
+NONE = "\N{EN DASH}"
+"""Stands where there is no number."""
 
 STYLE = {
     "svg.hashsalt": "prosopon",
@@ -125,7 +127,7 @@ def heat_map(
     for r, row in enumerate(table):
         for c, value in enumerate(row):
             empty = bool(np.isnan(value))
-            told = "–" if empty else words.format(value) + (marks[r][c] if marks else "")
+            told = NONE if empty else words.format(value) + (marks[r][c] if marks else "")
             colour = GREY if empty else _legible(image.cmap(image.norm(value)))
             axes.text(c, r, told, ha="center", va="center", color=colour, fontsize=FONT - 1)
     tilted = max(map(len, columns)) > 6

@@ -174,7 +174,7 @@ def _threshold(subnetwork: Subnetwork, share: float) -> tuple[int, float]:
     for level, count in enumerate(counts):
         if before + count >= wanted:
             return level, (wanted - before) / count if count else 0.0
-        before += count
+        before += int(count)
     return STEPS, 0.0
 
 

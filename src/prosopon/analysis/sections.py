@@ -1,4 +1,4 @@
-"""What an analysis says: sections with a figure, a paragraph and a table, in words of its numbers."""
+"""What an analysis says: sections of a figure, a paragraph and a table."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from prosopon.analysis import figures
 from prosopon.analysis.crosstalk import SIGNIFICANT, CrossTalk
 from prosopon.analysis.dendrogram import cluster_pairs
+from prosopon.analysis.drawing import NONE
 from prosopon.analysis.faithfulness import Faithfulness
 from prosopon.analysis.location import Location
 from prosopon.analysis.overlap import PairOverlap
@@ -138,11 +139,26 @@ def cross_talk_section(found: CrossTalk) -> Section:
         for name, axis, change, _ in found.leaks()
     ]
     text += " Significant on another axis: " + (", ".join(leaks) if leaks else "none") + "."
+    count, others = len(found.leaks("margin")), found.others()
+    if others:
+        text += (
+            f" A choice changes only where one answer overtakes the other; of the margins (nats "
+            f"per token) on other axes, {count} of {others} change significantly, and the last "
+            "column has each mask's largest change of one over the change of its own."
+        )
     rows = [
-        [name, _signed(found.strength(row)), _number(found.leak(row))]
+        [
+            name,
+            _signed(found.strength(row)),
+            _number(found.leak(row)),
+            _relative(found.relative_leak(row)),
+        ]
         for row, name in enumerate(found.names)
     ]
-    headings = ["mask", "own axis, toward its pole", "mean absolute change of the others"]
+    headings = [
+        "mask", "own axis, toward its pole", "mean absolute change of the others",
+        "largest other margin / own",
+    ]  # fmt: skip
     drawn = figures.draw_cross_talk(found)
     return Section("cross-talk", "What each mask does to every axis", drawn, text, headings, rows)
 
@@ -209,12 +225,16 @@ def _cell(text: str) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return NONE if value is None else f"{value:.3f}"
+
+
+def _relative(leak: tuple[str, float] | None) -> str:
+    return _number(None) if leak is None else f"{leak[0]} {leak[1]:+.2f}"
 
 
 def _signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.2f}"
+    return NONE if value is None else f"{value:+.2f}"
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.0f}"
+    return NONE if value is None else f"{100 * value:.0f}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from prosopon.cli.console import Report, out, print_json, progress
@@ -18,10 +19,14 @@ from prosopon.errors import OptionError
 
 if TYPE_CHECKING:
     from prosopon.analysis import Analysis, Axis, Part, Probe, Section
+    from prosopon.data import Encoded
     from prosopon.subnetwork import Subnetwork
 
 SHOWN = {"overlap", "cross-talk", "faithfulness"}
 """Sections whose tables are printed."""
+
+WIDEST = 1000
+"""Columns of a terminal that every table fits in."""
 
 
 def explain(
@@ -76,16 +81,15 @@ def explain(
     name = model or _own_model(masks, target)
     wanted = _parts(parts, len(masks), name)
     asks = any(part in ("cross-talk", "faithfulness") for part in wanted)
-    file_axes = _file_axes(target, opposite, questions) if target else []
+    # Before a model is loaded, which may take long.
+    axes = _axes(name, target, opposite, questions, seed) if asks else []
     with progress() as report:
         probe: Probe | None = None
-        axes: Sequence[Axis] = ()
         if name is not None:
             loaded = load(
                 name, device=device, dtype=dtype, device_map=device_map, revision=revision
             )
             probe = _probe(loaded, masks, general if asks else None, asks, report)
-            axes = file_axes or _bundled(loaded.name, questions, seed, asks)
         found = analyse(
             masks, parts=wanted, probe=probe, axes=axes, draws=draws, seed=seed, report=report
         )
@@ -94,6 +98,12 @@ def explain(
         print_json({"folder": str(folder), **found.numbers})
         return
     _show(found, written)
+    if name is None and not parts:
+        out.print(
+            "cross-talk and faithfulness wear the masks, so they are left out: give --model, and "
+            "--target to ask",
+            soft_wrap=True, highlight=False,
+        )  # fmt: skip
 
 
 def read_masks(sources: Sequence[str]) -> dict[str, Subnetwork]:
@@ -147,24 +157,21 @@ def _parts(given: str | None, masks: int, model: str | None) -> list[Part]:
     return cast("list[Part]", parts)
 
 
-def _file_axes(target: str, opposite: str | None, questions: int) -> list[Axis]:
-    from prosopon.analysis import file_axis
-    from prosopon.data import load_contrast
-
-    return [file_axis(*load_contrast(target, opposite), questions)]
-
-
-def _bundled(model: str, questions: int, seed: int, asks: bool) -> list[Axis]:
-    """Return the embedded model's axes.
+def _axes(
+    model: str | None, target: str | None, opposite: str | None, questions: int, seed: int
+) -> list[Axis]:
+    """Return what to ask: the given examples, or the embedded model's axes.
 
     Raises:
         OptionError: Another model has no questions of its own.
+        ProsoponError: The examples cannot be used.
     """
-    from prosopon.analysis import bundled_axes
+    from prosopon.analysis import bundled_axes, file_axis
+    from prosopon.data import load_contrast
     from prosopon.models import EMBEDDED
 
-    if not asks:
-        return []
+    if target:
+        return [file_axis(*load_contrast(target, opposite), questions)]
     if model != EMBEDDED:
         raise OptionError(
             "only the embedded model has questions of its own: give --target (and --opposite) "
@@ -185,7 +192,7 @@ def _probe(
     sites = find_sites(loaded.model)
     for one in masks.values():
         check_belongs(one, sites)
-    texts = []
+    texts: list[Encoded] = []
     if asks:
         report("general text", 0, 1)
         _, texts, _ = general_text(loaded, general, 64)
@@ -212,8 +219,14 @@ def _show(found: Analysis, written: Sequence[Path]) -> None:
 
 def _table(section: Section) -> None:
     out.print(f"[bold]{escape(section.title)}[/]", highlight=False)
-    table = Table(*map(escape, section.headings))
+    table = Table()
+    for place, heading in enumerate(section.headings):
+        whole = [*heading.split(), *(row[place] for row in section.rows)]
+        table.add_column(escape(heading), min_width=max(map(len, whole)))
     for row in section.rows:
         table.add_row(*map(escape, row))
-    out.print(table)
+    # Headings wrap between words, numbers never: on a narrow terminal the table is wider than it.
+    needed = Measurement.get(out, out.options.update(max_width=WIDEST), table)
+    table.width = min(needed.maximum, max(needed.minimum, out.width))
+    out.print(table, crop=False)
     out.print(escape(section.text), highlight=False)

@@ -1,0 +1,94 @@
+import json
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from prosopon.analysis import PARTS, analyse
+from prosopon.errors import OptionError, SubnetworkError
+from tests.analysis.making import axis, probe
+from tests.runtime.making import assert_bits, subnetwork, weights
+
+
+@pytest.fixture(scope="module")
+def analysed():
+    asked = probe()
+    masks = {
+        name: subnetwork(asked.model, name, seed=seed, share=0.1, ranked=True)
+        for seed, name in enumerate(["extravert", "introvert", "stranger|<b>"])
+    }
+    # The provenance of the made masks says whose opposite they are.
+    one = masks["extravert"]
+    one.config = one.config.model_copy(update={"opposite": "introvert"})
+    before = weights(asked.model)
+    found = analyse(masks, probe=asked, axes=[axis()], shares=(0.3,), draws=1)
+    assert_bits(asked.model, before)
+    return asked, masks, found
+
+
+def test_every_part_has_its_section_and_its_numbers(analysed):
+    _, masks, found = analysed
+    ids = [section.id for section in found.sections]
+    assert ids == [
+        "overlap", "layers", "dendrogram", "location", "concentration", "cross-talk",
+        "faithfulness", "faithfulness-1", "faithfulness-2",
+    ]  # fmt: skip
+    assert set(found.numbers) == {
+        "masks", "overlap", "clustering", "location", "cross_talk", "faithfulness",
+        "faithfulness_not_asked",
+    }  # fmt: skip
+    assert [pair["opposites"] for pair in found.numbers["overlap"]] == [True, True, False]
+    assert found.numbers["faithfulness_not_asked"] == ["stranger|<b>"]
+    json.dumps(found.numbers, allow_nan=False)
+    assert found.numbers["masks"]["introvert"]["pruned"] == masks["introvert"].pruned
+    arms = [arm["arm"] for arm in found.numbers["faithfulness"][0]["arms"]]
+    assert "layer 1 from the opposite" in arms
+
+
+def test_figures_are_well_formed_and_the_same_on_every_run(analysed):
+    _, masks, found = analysed
+    for section in found.sections:
+        if section.svg:
+            root = ElementTree.fromstring(section.svg)
+            assert root.attrib["role"] == "img"
+            assert len(list(root.iter())) > 20
+    again = analyse(masks, parts=["overlap", "location"])
+    same = {section.id: section.svg for section in found.sections}
+    assert all(section.svg == same[section.id] for section in again.sections)
+    ids = [
+        set(re.findall(r'\bid="([^"]+)"', section.svg)) for section in found.sections if section.svg
+    ]
+    assert sum(map(len, ids)) == len(set.union(*ids))
+
+
+def test_markdown_and_files(analysed, tmp_path):
+    _, _, found = analysed
+    paths = found.write(tmp_path / "new")
+    text = paths[0].read_text("utf-8")
+    assert text.startswith("# Masks explained\n\n## What the masks share")
+    assert "extravert / stranger\\|<b>" in text
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        assert (tmp_path / "new" / link).read_text("utf-8").startswith("<svg")
+    assert json.loads(paths[1].read_text("utf-8")) == json.loads(json.dumps(found.numbers))
+    assert sorted(p.name for p in paths) == sorted(p.name for p in (tmp_path / "new").iterdir())
+
+
+def test_what_is_allowed_is_done(analysed):
+    _, masks, _ = analysed
+    alone = analyse({"x": masks["introvert"]})
+    assert [section.id for section in alone.sections] == ["location", "concentration"]
+
+
+def test_refusals(analysed):
+    _, masks, _ = analysed
+    one = {"x": masks["introvert"]}
+    with pytest.raises(OptionError, match="no mask"):
+        analyse({})
+    with pytest.raises(OptionError, match="at least two masks"):
+        analyse(one, parts=["overlap"])
+    with pytest.raises(OptionError, match="needs a model and questions"):
+        analyse(one, parts=["cross-talk"])
+    with pytest.raises(OptionError, match=", ".join(PARTS)):
+        analyse(one, parts=["overlaps"])
+    with pytest.raises(SubnetworkError, match="does not belong"):
+        analyse(one, probe=probe(seed=2), axes=[axis()])
