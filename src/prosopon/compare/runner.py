@@ -196,7 +196,7 @@ def _finite(result: TaskResult, task: str) -> TaskResult:
 def _identity(judge: Judge) -> str:
     """Return what a cell's key says of a judge: an LLM's verdicts are those of one model."""
     if isinstance(judge, LLMJudge):
-        return "\n".join((judge.name, judge.model, judge.target, judge.opposite))
+        return "\n".join((judge.name, judge.endpoint.model, judge.target, judge.opposite))
     return judge.name
 
 
