@@ -10,6 +10,7 @@ from prosopon.cli.chat import chat
 from prosopon.cli.compare import compare
 from prosopon.cli.demo import demo
 from prosopon.cli.evaluate import evaluate
+from prosopon.cli.explain import explain
 from prosopon.cli.export import export
 from prosopon.cli.extract import extract
 from prosopon.cli.inspect import inspect
@@ -32,6 +33,7 @@ for command in (
     chat,
     evaluate,
     compare,
+    explain,
     sweep,
     reproduce,
     export,

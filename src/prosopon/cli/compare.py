@@ -154,8 +154,17 @@ def load_tasks(paths: Sequence[Path] | None) -> None:
             load_task(path)
 
 
-def llm_judge(url: str | None, model: str | None, folder: Path) -> Any:
+KNOWN = 32
+"""Texts of known author on each side by which an LLM judge's accuracy is measured."""
+
+
+def llm_judge(url: str | None, model: str | None, folder: Path | None) -> Any:
     """Return what makes the LLM judge of a contrast; None where none is asked for.
+
+    Args:
+        url: The endpoint.
+        model: Its model.
+        folder: Where verdicts are kept; None keeps them in memory.
 
     Raises:
         OptionError: Only one of url and model is given.
@@ -166,13 +175,21 @@ def llm_judge(url: str | None, model: str | None, folder: Path) -> Any:
         return None
     if not (url and model):
         raise OptionError("an LLM judge takes both --judge-url and --judge-model")
-    from prosopon.judges import LLMJudge
+    from prosopon.evaluation.scoring import as_text
+    from prosopon.judges import LLMJudge, measure_accuracy
 
     def make(contrast: Contrast) -> list[Judge]:
         told = contrast.description or contrast.target
         other = contrast.test[1].description or contrast.opposite
-        cache = folder.parent / f"{folder.name}-verdicts.jsonl"
-        return [LLMJudge(url, model, target=told, opposite=other, cache=cache)]
+        cache = folder / "verdicts.jsonl" if folder else None
+        judge = LLMJudge(url, model, target=told, opposite=other, cache=cache)
+        sides = [persona.examples[:KNOWN] for persona in contrast.judge]
+        ours, theirs = ([example.response for example in side] for side in sides)
+        asked, too = ([as_text(example.prompt) for example in side] for side in sides)
+        judge.accuracy = measure_accuracy(
+            judge, ours, theirs, target_prompts=asked, opposite_prompts=too
+        )
+        return [judge]
 
     return make
 

@@ -103,7 +103,7 @@ def evaluate(
     loaded = load(model, device=device, dtype=dtype, device_map=device_map, revision=revision)
     model_, tokenizer = loaded.model, loaded.tokenizer
     known, held_out, _ = general_text(loaded, general, sizes.general)
-    extra = llm_judge(judge_url, judge_model, Path("prosopon"))
+    extra = llm_judge(judge_url, judge_model, None)
     judges = judges_of(contrast, extra(contrast) if extra else ())
     setting = Setting(
         contrast, judges, held_out, questions=questions, max_new_tokens=max_new_tokens, seed=seed

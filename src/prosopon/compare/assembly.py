@@ -126,10 +126,11 @@ def assemble(
         "fingerprint": asdict(extractor.fingerprint),
         "general": told,
     }
+    results = Results(folder, header)  # before a judge keeps verdicts in the folder
     extra = extra_judges or (lambda contrast: ())
     judges = {name: judges_of(contrast, extra(contrast)) for name, contrast in made.items()}
     return CompareRunner(
-        plan, made, judges, held_out, extractor, Results(folder, header),
+        plan, made, judges, held_out, extractor, results,
         retry=retry, report=report,
     )  # fmt: skip
 

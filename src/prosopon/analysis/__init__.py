@@ -1,0 +1,40 @@
+"""Masks as explanations: what they share, where they lie, what they do, and whether they matter."""
+
+from prosopon.analysis.analysing import PARTS, Analysis, Part, analyse
+from prosopon.analysis.crosstalk import CrossTalk, cross_talk
+from prosopon.analysis.dendrogram import Clustering, cluster
+from prosopon.analysis.drawing import check_drawing
+from prosopon.analysis.faithfulness import ArmEffect, Faithfulness, Point, faithfulness
+from prosopon.analysis.location import Location, locate
+from prosopon.analysis.overlap import Overlap, PairOverlap, overlaps, pair_overlap
+from prosopon.analysis.probe import Axis, Choices, Effect, Probe, bundled_axes, file_axis
+from prosopon.analysis.sections import Section
+
+__all__ = [
+    "PARTS",
+    "Analysis",
+    "ArmEffect",
+    "Axis",
+    "Choices",
+    "Clustering",
+    "CrossTalk",
+    "Effect",
+    "Faithfulness",
+    "Location",
+    "Overlap",
+    "PairOverlap",
+    "Part",
+    "Point",
+    "Probe",
+    "Section",
+    "analyse",
+    "bundled_axes",
+    "check_drawing",
+    "cluster",
+    "cross_talk",
+    "faithfulness",
+    "file_axis",
+    "locate",
+    "overlaps",
+    "pair_overlap",
+]

@@ -1,0 +1,152 @@
+"""What each persona's mask does to every axis: its own, and those it should leave alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prosopon.analysis.probe import Axis, Choices, Effect, Probe, effect, paired_json
+from prosopon.errors import OptionError
+from prosopon.intervals import holm
+from prosopon.subnetwork import Subnetwork
+
+SIGNIFICANT = 0.05
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class CrossTalk:
+    """Effects of masks (rows) on axes (columns).
+
+    Attributes:
+        names: The masks worn.
+        personas: The persona of each mask.
+        axes: The axes asked.
+        base: The base's choice rate on every axis.
+        effects: [masks, axes], against the base, toward the axis' target.
+        adjusted: p values of the rates' differences, [masks, axes], Holm's correction over all
+            of them.
+    """
+
+    names: tuple[str, ...]
+    personas: tuple[str, ...]
+    axes: tuple[Axis, ...]
+    base: tuple[float, ...]
+    effects: tuple[tuple[Effect, ...], ...]
+    adjusted: tuple[tuple[float, ...], ...]
+
+    @property
+    def rates(self) -> list[list[float]]:
+        """Differences of the choice rates, [masks, axes]."""
+        return [[found.rate.difference.mean for found in row] for row in self.effects]
+
+    def own(self, row: int) -> int | None:
+        """Return the column of the axis that a mask's persona is a pole of; None if not asked."""
+        persona = self.personas[row]
+        return next((i for i, axis in enumerate(self.axes) if axis.toward(persona)), None)
+
+    def strength(self, row: int) -> float | None:
+        """Return how far a mask moves its own axis, toward its own pole; None if not asked."""
+        column = self.own(row)
+        if column is None:
+            return None
+        return self.axes[column].toward(self.personas[row]) * self.rates[row][column]
+
+    def leak(self, row: int) -> float | None:
+        """Return the mean absolute effect on the other axes; None where there is no other."""
+        own = self.own(row)
+        others = [abs(x) for column, x in enumerate(self.rates[row]) if column != own]
+        return math.fsum(others) / len(others) if others else None
+
+    def leaks(self) -> list[tuple[str, str, Effect, float]]:
+        """Return (mask, axis, effect, adjusted p) of every significant effect on another axis.
+
+        The largest first.
+        """
+        found = [
+            (name, axis.name, self.effects[row][column], self.adjusted[row][column])
+            for row, name in enumerate(self.names)
+            for column, axis in enumerate(self.axes)
+            if column != self.own(row) and self.adjusted[row][column] < SIGNIFICANT
+        ]
+        return sorted(found, key=lambda each: -abs(each[2].rate.difference.mean))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object."""
+        rows = [
+            {
+                "mask": name,
+                "persona": self.personas[row],
+                "own_axis": None if (own := self.own(row)) is None else self.axes[own].name,
+                "own_effect": self.strength(row),
+                "mean_other_effect": self.leak(row),
+                "axes": {
+                    axis.name: {
+                        "rate": dict(paired_json(found.rate)) | {"p_holm": adjusted},
+                        "margin": dict(paired_json(found.margin)),
+                    }
+                    for axis, found, adjusted in zip(
+                        self.axes, self.effects[row], self.adjusted[row], strict=True
+                    )
+                },
+            }
+            for row, name in enumerate(self.names)
+        ]
+        axes = [
+            {"axis": axis.name, "target": axis.target, "opposite": axis.opposite, "base_rate": base}
+            for axis, base in zip(self.axes, self.base, strict=True)
+        ]
+        return {"axes": axes, "masks": rows}
+
+
+def cross_talk(
+    probe: Probe,
+    subnetworks: Mapping[str, Subnetwork],
+    axes: Sequence[Axis],
+    *,
+    seed: int = 0,
+    report: Report | None = None,
+) -> CrossTalk:
+    """Wear each mask, ask every axis, and compare with the base question by question.
+
+    Args:
+        probe: Asks the model.
+        subnetworks: Masks by name, of the probe's model.
+        axes: What to ask; names are unique.
+        seed: Seeds the intervals and tests.
+        report: Called with (stage, done, total).
+
+    Raises:
+        OptionError: No mask, no axis, or two axes of one name.
+        SubnetworkError: A mask belongs to another model.
+    """
+    if not subnetworks or not axes:
+        raise OptionError("cross-talk needs at least one mask and one axis")
+    if len({axis.name for axis in axes}) < len(axes):
+        raise OptionError("cross-talk: two axes have the same name")
+    base = probe.choices(None, axes)
+    rows = []
+    for done, subnetwork in enumerate(subnetworks.values()):
+        if report is not None:
+            report("cross-talk", done, len(subnetworks))
+        rows.append(_row(probe.choices(subnetwork, axes), base, axes, seed))
+    if report is not None:
+        report("cross-talk", len(subnetworks), len(subnetworks))
+    flat = iter(holm([found.rate.p for row in rows for found in row]))
+    return CrossTalk(
+        names=tuple(subnetworks),
+        personas=tuple(one.config.persona for one in subnetworks.values()),
+        axes=tuple(axes),
+        base=tuple(base[axis.name].rate for axis in axes),
+        effects=tuple(rows),
+        adjusted=tuple(tuple(next(flat) for _ in row) for row in rows),
+    )
+
+
+def _row(
+    masked: Mapping[str, Choices], base: Mapping[str, Choices], axes: Sequence[Axis], seed: int
+) -> tuple[Effect, ...]:
+    return tuple(effect(masked[axis.name], base[axis.name], seed=seed) for axis in axes)

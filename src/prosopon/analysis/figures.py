@@ -1,0 +1,237 @@
+"""The figures of an analysis, as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prosopon.analysis.crosstalk import SIGNIFICANT, CrossTalk
+from prosopon.analysis.dendrogram import METHOD, Clustering
+from prosopon.analysis.drawing import (
+    COLOURS,
+    DIVERGING,
+    FONT,
+    GREY,
+    MARKERS,
+    figure,
+    heat_map,
+    svg,
+)
+from prosopon.analysis.faithfulness import Faithfulness
+from prosopon.analysis.location import Location
+from prosopon.analysis.overlap import OUTSIDE, PairOverlap, matrix
+
+MOST_LINES = len(COLOURS)
+
+
+def draw_overlap(names: Sequence[str], pairs: Sequence[PairOverlap]) -> str:
+    """Return a heat map of the Jaccard index of what each two masks prune."""
+    width = 2.8 + 0.72 * len(names)
+    drawn, axes = figure(width, 1.5 + 0.42 * len(names))
+    values = matrix(names, pairs, lambda found: found.jaccard_pruned)
+    heat_map(
+        axes,
+        values,
+        names,
+        names,
+        low=0.0,
+        high=max((value for row in values for value in row if value), default=1.0),
+        bar="Jaccard index of the pruned sets",
+    )
+    return svg(drawn, "Jaccard index of the pruned sets of every two masks")
+
+
+def draw_layers(pairs: Sequence[PairOverlap], first: Sequence[PairOverlap] = ()) -> str | None:
+    """Return cosine and differing share by layer; None without two layers.
+
+    At most eight pairs are drawn: those of ``first`` (opposites), then those whose pruned sets
+    are most alike. The numbers have all.
+    """
+
+    def importance(pair: PairOverlap) -> tuple[bool, float]:
+        return pair not in first, -(pair.whole.jaccard_pruned or 0.0)
+
+    chosen = sorted(pairs, key=importance)[:MOST_LINES]
+    chosen = [pair for pair in pairs if pair in chosen]
+    layers = [name for name in chosen[0].by["layer"] if name != OUTSIDE]
+    if len(layers) < 2:
+        return None
+    drawn, (left, right) = figure(8.6, 3.4, ncols=2)
+    for index, pair in enumerate(chosen):
+        found = [pair.by["layer"][layer] for layer in layers]
+        look: dict[str, Any] = {
+            "color": COLOURS[index],
+            "marker": MARKERS[index],
+            "markersize": 4,
+            "linewidth": 1.2,
+            "label": f"{pair.first} / {pair.second}",
+        }
+        left.plot(layers, [each.cosine_kept for each in found], **look)
+        right.plot(layers, [100 * each.differing for each in found], **look)
+    for axes, label in (
+        (left, "cosine of the masks (1 = kept)"),
+        (right, "mask entries that differ (%)"),
+    ):
+        axes.set_xlabel("layer")
+        axes.set_ylabel(label)
+        if len(layers) > 16:
+            axes.set_xticks(layers[:: -(-len(layers) // 16)])
+    drawn.legend(
+        *left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
+    )
+    return svg(drawn, "Cosine of masks and share of entries that differ, by layer")
+
+
+def draw_dendrogram(clustering: Clustering) -> str:
+    """Return the dendrogram of a clustering."""
+    from scipy.cluster.hierarchy import dendrogram
+
+    drawn, axes = figure(6.4, 1.2 + 0.3 * len(clustering.names))
+    dendrogram(
+        clustering.merges,
+        labels=list(clustering.names),
+        orientation="left",
+        ax=axes,
+        color_threshold=0,
+        above_threshold_color=COLOURS[0],
+        leaf_font_size=FONT,
+    )
+    axes.yaxis.tick_left()
+    near, far = (limit(merge[2] for merge in clustering.merges) for limit in (min, max))
+    room = 0.15 * (far - near) or 0.05
+    axes.set_xlim(max(near - room, 0.0), far + room)
+    axes.set_xlabel(f"Jaccard distance of the pruned sets ({METHOD} linkage)")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    return svg(drawn, "Dendrogram of the personas by what their masks prune")
+
+
+def draw_location(found: Mapping[str, Location]) -> str:
+    """Return a heat map of pruned over expected weights: masks by layer and kind."""
+    cells = {(cell.layer, cell.kind): None for place in found.values() for cell in place.cells}
+    kinds = [kind for kind in ("attention", "mlp", "other") if any(k == kind for _, k in cells)]
+    layers = sorted({layer for layer, _ in cells if layer is not None})
+    if any(layer is None for layer, _ in cells):
+        layers.append(None)  # type: ignore[arg-type]
+    labels = [OUTSIDE if layer is None else str(layer) for layer in layers]
+    width = 2.4 + (0.55 * len(layers) + 0.3) * len(kinds)
+    drawn, grid = figure(
+        width, 1.3 + 0.42 * len(found), ncols=len(kinds), squeeze=False, sharey=True
+    )
+    for axes, kind in zip(grid[0], kinds, strict=True):
+        rows = []
+        for place in found.values():
+            by = {(cell.layer, cell.kind): cell.enrichment for cell in place.cells}
+            rows.append([by.get((layer, kind)) for layer in layers])
+        heat_map(
+            axes, rows, list(found), labels, colours=DIVERGING, low=0.0, high=2.0, words="{:.1f}",
+            bar="pruned / expected by chance" if kind == kinds[-1] else "",
+        )  # fmt: skip
+        axes.set_title(kind)
+        axes.set_xlabel("layer")
+    return svg(drawn, "Pruned weights over those expected by chance, by layer and kind")
+
+
+def draw_concentration(found: Mapping[str, Location]) -> str | None:
+    """Return how much sits in the top tenth of channels, against chance; None for empty masks."""
+    usable = {name: place for name, place in found.items() if place.inputs and place.outputs}
+    if not usable:
+        return None
+    drawn, grid = figure(8.6, 1.2 + 0.32 * len(usable), ncols=2, sharey=True)
+    for axes, side, label in (
+        (grid[0], "inputs", "input channels"),
+        (grid[1], "outputs", "output rows"),
+    ):
+        each = [getattr(place, side) for place in usable.values()]
+        spots = range(len(each))
+        axes.barh(spots, [100 * one.top for one in each], color=COLOURS[0], height=0.6)
+        axes.scatter(
+            [100 * one.chance for one in each], spots, marker="|", s=160, color=COLOURS[1],
+            linewidth=2, zorder=3, label="random masks of the same size",
+        )  # fmt: skip
+        axes.set_xlabel(f"% of pruned weights in the top tenth of {label}")
+        axes.set_xlim(0, max(12, *(105 * one.top for one in each)))
+    grid[0].set_yticks(range(len(usable)), list(usable))
+    grid[0].invert_yaxis()
+    drawn.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", frameon=False)
+    return svg(drawn, "Share of the pruned weights in the top tenth of channels")
+
+
+def draw_cross_talk(found: CrossTalk) -> str:
+    """Return a heat map of the effect of each mask on the choice rate of every axis.
+
+    A star marks what is significant after Holm's correction; a frame a mask's own axis.
+    """
+    columns = [f"{axis.name}\n→ {axis.target}" for axis in found.axes]
+    drawn, axes = figure(2.6 + 0.85 * len(columns), 1.9 + 0.42 * len(found.names))
+    marks = [["*" if p < SIGNIFICANT else "" for p in row] for row in found.adjusted]
+    heat_map(
+        axes, found.rates, found.names, columns, colours=DIVERGING, low=-1.0, high=1.0,
+        words="{:+.2f}", marks=marks, bar="change of the choice rate",
+    )  # fmt: skip
+    from matplotlib.patches import Rectangle
+
+    for row in range(len(found.names)):
+        column = found.own(row)
+        if column is not None:
+            corner = (column - 0.48, row - 0.48)
+            axes.add_patch(Rectangle(corner, 0.96, 0.96, fill=False, linewidth=1.6))
+    axes.set_ylabel("mask worn")
+    return svg(drawn, "Change of the choice rate of every axis under every mask")
+
+
+def draw_faithfulness(found: Faithfulness) -> str:
+    """Return the effect of every arm, and the curves over the share of the mask applied."""
+    drawn, (left, middle, right) = figure(
+        11.5, 1.4 + 0.27 * max(len(found.arms), 10), ncols=3, width_ratios=(1.25, 1, 1)
+    )
+    _arms(left, found)
+    base = found.base_rate
+    for index, (order, points) in enumerate(found.curves.items()):
+        label = {"ranking": "in the mask's own order", "random": "in random order"}[order]
+        x = [100 * point.share for point in points]
+        look: dict[str, Any] = {"color": COLOURS[index], "marker": MARKERS[index], "markersize": 4}
+        middle.plot(x, [point.margin for point in points], label=label, **look)
+        right.plot(x, [point.perplexity_ratio for point in points], label=label, **look)
+    middle.set_title(f"choice rate {base:.2f} → {_whole(found):.2f}", loc="left")
+    middle.set_ylabel("margin toward the persona (nats per token)")
+    right.set_ylabel("perplexity of general text / base")
+    for axes in (middle, right):
+        axes.set_xlabel("share of the mask applied (%)")
+    drawn.legend(
+        *middle.get_legend_handles_labels(), loc="outside lower right", ncols=2, frameon=False
+    )
+    return svg(drawn, f"Faithfulness of the mask {found.name}")
+
+
+def _arms(axes: Any, found: Faithfulness) -> None:
+    """Draw the effect of every arm on the margin, with its interval."""
+    names = [arm.name for arm in found.arms]
+    each = [arm.effect.margin.difference for arm in found.arms]
+    means = [one.mean for one in each]
+    reach = [
+        [max(one.mean - one.low, 0.0) for one in each],
+        [max(one.high - one.mean, 0.0) for one in each],
+    ]
+    if any(one.count < 2 for one in each):
+        reach = [[0.0] * len(each)] * 2  # one question has no interval
+    controls = ("elsewhere", "opposite")
+    colours = [
+        COLOURS[0] if n == "whole" else COLOURS[1] if n.startswith(controls) else COLOURS[4]
+        for n in names
+    ]
+    axes.barh(
+        range(len(names)), means, xerr=reach, color=colours, height=0.66,
+        error_kw={"elinewidth": 1, "capsize": 2, "ecolor": "#222222"},
+    )  # fmt: skip
+    axes.axvline(0, color=GREY, linewidth=0.8)
+    axes.axvline(means[0], color=GREY, linewidth=0.8, linestyle=":")
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel("change of the margin (nats per token)")
+    axes.set_title(found.name, loc="left")
+
+
+def _whole(found: Faithfulness) -> float:
+    whole = next(arm for arm in found.arms if arm.name == "whole")
+    return found.base_rate + whole.effect.rate.difference.mean

@@ -1,0 +1,193 @@
+"""What is asked of a mask: paired choices on an axis, and the loss of general text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prosopon.data import Encoded, Persona
+from prosopon.data.grammar import load_world
+from prosopon.errors import DataError, OptionError
+from prosopon.evaluation import ChoiceItem, choice_items, perplexity, score_answers, worn
+from prosopon.extraction.pairs import pair_examples
+from prosopon.intervals import Paired, paired_difference
+from prosopon.subnetwork import Subnetwork
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Paired choices between two personas.
+
+    Attributes:
+        name: Of the axis.
+        target: The persona whose answers match; its opposite's are the others.
+        opposite: The other one.
+        items: The questions.
+    """
+
+    name: str
+    target: str
+    opposite: str
+    items: tuple[ChoiceItem, ...]
+
+    def toward(self, persona: str) -> int:
+        """Return 1 for the axis' target, -1 for its opposite and 0 for any other persona."""
+        return (persona == self.target) - (persona == self.opposite)
+
+
+def bundled_axes(questions: int, *, seed: int = 0) -> list[Axis]:
+    """Return the embedded model's axes with held-out questions; the first pole is the target.
+
+    Raises:
+        OptionError: ``questions`` is less than 1.
+    """
+    if questions < 1:
+        raise OptionError(f"questions {questions}: ask at least one")
+    return [
+        Axis(
+            axis.name,
+            axis.poles[0].name,
+            axis.poles[1].name,
+            tuple(choice_items(axis.poles[0].name, questions, seed=seed)),
+        )
+        for axis in load_world().axes.values()
+    ]
+
+
+def file_axis(target: Persona, opposite: Persona, questions: int) -> Axis:
+    """Return the axis between two personas of any kind, asked with their own examples.
+
+    Give examples that no mask was found on. Pairs are made as for an extraction, see
+    :func:`prosopon.extraction.pairs.pair_examples`.
+
+    Raises:
+        DataError: No pair can be made.
+        OptionError: ``questions`` is less than 1.
+    """
+    if questions < 1:
+        raise OptionError(f"questions {questions}: ask at least one")
+    pairs = pair_examples(target.examples, opposite.examples)[:questions]
+    if not pairs:
+        raise DataError(f"{target.name!r} and {opposite.name!r} have no pair of answers to ask")
+    items = (ChoiceItem(ours.prompt, ours.response, theirs.response) for ours, theirs in pairs)
+    name = f"{target.name} / {opposite.name}"
+    return Axis(name, target.name, opposite.name, tuple(items))
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How a model chose.
+
+    Attributes:
+        wins: For every question 1 where the target's answer is likelier per token, 0 where the
+            opposite's is, 1/2 in a tie.
+        margins: Log-likelihood per token of the target's answer less that of the opposite's, in
+            nats.
+    """
+
+    wins: tuple[float, ...]
+    margins: tuple[float, ...]
+
+    @property
+    def rate(self) -> float:
+        """Share of the questions that the target's answer wins."""
+        return math.fsum(self.wins) / len(self.wins)
+
+    @property
+    def margin(self) -> float:
+        """Mean margin in nats per token."""
+        return math.fsum(self.margins) / len(self.margins)
+
+
+def mean_choices(several: Sequence[Choices]) -> Choices:
+    """Return the mean over several masks, question by question.
+
+    Raises:
+        OptionError: There is none.
+    """
+    if not several:
+        raise OptionError("the mean over no masks has no meaning")
+    wins, margins = (
+        tuple(math.fsum(column) / len(several) for column in zip(*rows, strict=True))
+        for rows in ([one.wins for one in several], [one.margins for one in several])
+    )
+    return Choices(wins, margins)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a mask changes against the base, over the same questions.
+
+    Attributes:
+        rate: Difference of the choice rate, with a bootstrap interval over questions.
+        margin: Difference of the margin in nats per token, likewise.
+    """
+
+    rate: Paired
+    margin: Paired
+
+
+def effect(masked: Choices, base: Choices, *, seed: int = 0) -> Effect:
+    """Return what a mask changes, and how sure that is.
+
+    Raises:
+        OptionError: The two were not asked as many questions.
+    """
+    return Effect(
+        paired_difference(masked.wins, base.wins, seed=seed),
+        paired_difference(masked.margins, base.margins, seed=seed),
+    )
+
+
+class Probe:
+    """Asks a model with and without masks; the base is back after every call.
+
+    Args:
+        model: A causal LM.
+        tokenizer: Its tokenizer.
+        general: Held-out general text, for the perplexity; may be empty where none is asked for.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, general: Sequence[Encoded] = ()) -> None:
+        self.model, self.tokenizer, self.general = model, tokenizer, list(general)
+
+    def choices(self, subnetwork: Subnetwork | None, axes: Sequence[Axis]) -> dict[str, Choices]:
+        """Return the choices on every axis, by its name, under a mask (None: the base).
+
+        Raises:
+            SubnetworkError: The mask belongs to another model.
+        """
+        with worn(self.model, self.tokenizer, subnetwork):
+            return {axis.name: self._choices(axis) for axis in axes}
+
+    def measure(self, subnetwork: Subnetwork | None, axis: Axis) -> tuple[Choices, float]:
+        """Return the choices on one axis and the perplexity of general text under a mask.
+
+        Raises:
+            SubnetworkError: The mask belongs to another model.
+            DataError: There is no general text.
+        """
+        with worn(self.model, self.tokenizer, subnetwork):
+            return self._choices(axis), perplexity(self.model, self.general)
+
+    def _choices(self, axis: Axis) -> Choices:
+        asked = [(item.prompt, item.matching) for item in axis.items]
+        asked += [(item.prompt, item.not_matching) for item in axis.items]
+        each = [s.total / s.tokens for s in score_answers(self.model, self.tokenizer, asked)]
+        half = len(axis.items)
+        margins = tuple(a - b for a, b in zip(each[:half], each[half:], strict=True))
+        return Choices(tuple((m > 0) + 0.5 * (m == 0) for m in margins), margins)
+
+
+def paired_json(found: Paired) -> Mapping[str, float]:
+    """Return a difference with its interval and p value as a JSON object."""
+    interval = found.difference
+    return {
+        "difference": interval.mean,
+        "low": interval.low,
+        "high": interval.high,
+        "p": found.p,
+        "questions": interval.count,
+    }

@@ -1,0 +1,219 @@
+"""``prosopon explain``: what masks share, where they lie, what they do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from prosopon.cli.console import Report, out, print_json, progress
+from prosopon.cli.loading import load
+from prosopon.cli.options import Device, DeviceMap, Dtype, Json, Revision, Seed
+from prosopon.errors import OptionError
+
+if TYPE_CHECKING:
+    from prosopon.analysis import Analysis, Axis, Part, Probe, Section
+    from prosopon.subnetwork import Subnetwork
+
+SHOWN = {"overlap", "cross-talk", "faithfulness"}
+"""Sections whose tables are printed."""
+
+
+def explain(
+    personas: Annotated[
+        list[str], typer.Argument(help="Folders of subnetworks or ids on the Hub, of one model.")
+    ],
+    folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for page and figures.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="The masks' model, to wear them on: embedded, a folder, or an id on the Hub. "
+            "Default: embedded if they are its masks, else none.",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", "-t", help="Ask these held-out examples: a file of a persona."),
+    ] = None,
+    opposite: Annotated[
+        str | None, typer.Option("--opposite", help="Its opposite; as for extract.")
+    ] = None,
+    parts: Annotated[
+        str | None,
+        typer.Option("--parts", help="Of overlap,location,cross-talk,faithfulness. Default all."),
+    ] = None,
+    questions: Annotated[
+        int, typer.Option("--questions", "-n", min=2, help="Paired choices an axis.")
+    ] = 60,
+    general: Annotated[
+        str | None,
+        typer.Option("--general", help="General text for the perplexity; default sampled."),
+    ] = None,
+    draws: Annotated[int, typer.Option("--draws", min=1, help="Draws of random controls.")] = 3,
+    seed: Seed = 0,
+    revision: Revision = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    device_map: DeviceMap = None,
+    as_json: Json = False,
+) -> None:
+    """Explain masks: what they share, where they lie, what each does to every axis."""
+    from prosopon.analysis import analyse, check_drawing
+
+    check_drawing()
+    if folder.exists() and not folder.is_dir():
+        raise OptionError(f"{folder}: is a file, not a folder; give another --out")
+    if opposite and not target:
+        raise OptionError("--opposite needs --target")
+    masks = read_masks(personas)
+    name = model or _own_model(masks, target)
+    wanted = _parts(parts, len(masks), name)
+    asks = any(part in ("cross-talk", "faithfulness") for part in wanted)
+    file_axes = _file_axes(target, opposite, questions) if target else []
+    with progress() as report:
+        probe: Probe | None = None
+        axes: Sequence[Axis] = ()
+        if name is not None:
+            loaded = load(
+                name, device=device, dtype=dtype, device_map=device_map, revision=revision
+            )
+            probe = _probe(loaded, masks, general if asks else None, asks, report)
+            axes = file_axes or _bundled(loaded.name, questions, seed, asks)
+        found = analyse(
+            masks, parts=wanted, probe=probe, axes=axes, draws=draws, seed=seed, report=report
+        )
+    written = found.write(folder)
+    if as_json:
+        print_json({"folder": str(folder), **found.numbers})
+        return
+    _show(found, written)
+
+
+def read_masks(sources: Sequence[str]) -> dict[str, Subnetwork]:
+    """Read subnetworks and name them: by persona, with the criterion where that is not enough.
+
+    Raises:
+        SubnetworkError: One cannot be read, or they belong to different models.
+        OptionError: Two cannot be told apart by persona and criterion.
+    """
+    from prosopon.subnetwork import Subnetwork
+    from prosopon.subnetwork.algebra import check_agree
+
+    read = [Subnetwork.from_pretrained(source) for source in sources]
+    check_agree(read)
+    seen = Counter(one.config.persona for one in read)
+    named: dict[str, Subnetwork] = {}
+    for source, one in zip(sources, read, strict=True):
+        persona = one.config.persona
+        name = persona if seen[persona] == 1 else f"{persona} ({one.config.criterion})"
+        if name in named:
+            raise OptionError(f"{source}: there is another mask of {name}; give one of them")
+        named[name] = one
+    return named
+
+
+def _own_model(masks: Mapping[str, Subnetwork], target: str | None) -> str | None:
+    """Return the model to wear masks on where none is named."""
+    from prosopon.models import EMBEDDED
+
+    own = next(iter(masks.values())).config.base_model
+    return own if own == EMBEDDED or target else None
+
+
+def _parts(given: str | None, masks: int, model: str | None) -> list[Part]:
+    """Return the parts to do; overlap of one mask is refused, not left out."""
+    from prosopon.analysis import PARTS
+
+    parts = [each.strip() for each in given.split(",")] if given else list(PARTS)
+    if odd := [part for part in parts if part not in PARTS]:
+        raise OptionError(f"--parts {odd[0]!r}: choose from {', '.join(PARTS)}")
+    if masks < 2 and "overlap" in parts:
+        raise OptionError(
+            "overlap needs at least two personas and there is one: give another, or "
+            "--parts location,cross-talk,faithfulness"
+        )
+    if model is None:
+        worn = [part for part in parts if part in ("cross-talk", "faithfulness")]
+        if given and worn:
+            raise OptionError(f"{worn[0]} wears the masks: give --model, and --target to ask")
+        parts = [part for part in parts if part not in worn]
+    return cast("list[Part]", parts)
+
+
+def _file_axes(target: str, opposite: str | None, questions: int) -> list[Axis]:
+    from prosopon.analysis import file_axis
+    from prosopon.data import load_contrast
+
+    return [file_axis(*load_contrast(target, opposite), questions)]
+
+
+def _bundled(model: str, questions: int, seed: int, asks: bool) -> list[Axis]:
+    """Return the embedded model's axes.
+
+    Raises:
+        OptionError: Another model has no questions of its own.
+    """
+    from prosopon.analysis import bundled_axes
+    from prosopon.models import EMBEDDED
+
+    if not asks:
+        return []
+    if model != EMBEDDED:
+        raise OptionError(
+            "only the embedded model has questions of its own: give --target (and --opposite) "
+            "with held-out examples, or --parts overlap,location"
+        )
+    return bundled_axes(questions, seed=seed)
+
+
+def _probe(
+    loaded: Any, masks: Mapping[str, Subnetwork], general: str | None, asks: bool, report: Report
+) -> Probe:
+    """Return what asks the model, after a check that the masks are its own."""
+    from prosopon.analysis import Probe
+    from prosopon.evaluation.held_out import general_text
+    from prosopon.models import find_sites
+    from prosopon.runtime.matching import check_belongs
+
+    sites = find_sites(loaded.model)
+    for one in masks.values():
+        check_belongs(one, sites)
+    texts = []
+    if asks:
+        report("general text", 0, 1)
+        _, texts, _ = general_text(loaded, general, 64)
+        report("general text", 1, 1)
+    return Probe(loaded.model, loaded.tokenizer, texts)
+
+
+def _show(found: Analysis, written: Sequence[Path]) -> None:
+    for section in found.sections:
+        if section.id in SHOWN:
+            _table(section)
+    silent = found.numbers.get("faithfulness_not_asked")
+    if silent:
+        out.print(
+            f"no questions for {escape(', '.join(silent))}: faithfulness not measured",
+            soft_wrap=True, highlight=False,
+        )  # fmt: skip
+    page, *others = written
+    out.print(
+        f"written: {escape(str(page))}, with {len(others) - 1} figures and analysis.json",
+        soft_wrap=True, highlight=False,
+    )  # fmt: skip
+
+
+def _table(section: Section) -> None:
+    out.print(f"[bold]{escape(section.title)}[/]", highlight=False)
+    table = Table(*map(escape, section.headings))
+    for row in section.rows:
+        table.add_row(*map(escape, row))
+    out.print(table)
+    out.print(escape(section.text), highlight=False)

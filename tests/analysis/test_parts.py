@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prosopon.analysis.parts import (
+    _distinct,
+    elsewhere,
+    elsewhere_alike,
+    in_layers,
+    layer_ranges,
+    mean_size,
+    only,
+    prefix,
+    swapped,
+)
+from prosopon.errors import OptionError, SubnetworkError
+from prosopon.models import find_sites, role
+from prosopon.subnetwork import Subnetwork, complement
+from tests.runtime.making import subnetwork
+from tests.subnetwork.making import config
+from tests.tiny import tiny_model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model("llama")[0]
+
+
+def pruned(one):
+    return {site: ~mask for site, mask in one.keep.items()}
+
+
+def test_only_some_sites(model):
+    whole = subnetwork(model)
+    part = only(whole, lambda site: role(site) == "mlp")
+    for site, mask in part.keep.items():
+        expected = whole.keep[site] if role(site) == "mlp" else torch.ones_like(mask)
+        assert torch.equal(mask, expected)
+    rest = only(whole, lambda site: role(site) != "mlp")
+    assert part.pruned + rest.pruned == whole.pruned
+
+
+def test_layers(model):
+    whole = subnetwork(model)
+    assert layer_ranges(whole, 1) == [(0, 1)]
+    assert layer_ranges(whole, 5) == [(0, 0), (1, 1)]
+    inside = in_layers(1, 3)
+    assert [inside(f"m.{n}.q") for n in range(5)] == [False, True, True, True, False]
+    assert not inside("outside")
+    with pytest.raises(OptionError, match="at least one"):
+        layer_ranges(whole, 0)
+
+
+def test_a_swapped_range_is_the_other_s(model):
+    ours, theirs = subnetwork(model, seed=1), subnetwork(model, seed=2)
+    mixed = swapped(ours, theirs, in_layers(1, 1))
+    for site, mask in mixed.keep.items():
+        assert torch.equal(mask, (theirs if ".1." in site else ours).keep[site])
+    with pytest.raises(SubnetworkError, match="different"):
+        swapped(ours, subnetwork(tiny_model("llama", seed=3)[0]), in_layers(0, 0))
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_as_many_others_of_the_same_sites(model, alike):
+    whole = subnetwork(model, share=0.3)
+    sites = {site.name: site for site in find_sites(model)}
+
+    def draw(seed):
+        return elsewhere_alike(whole, sites, seed=seed) if alike else elsewhere(whole, seed=seed)
+
+    drawn = draw(0)
+    for site, gone in pruned(drawn).items():
+        assert int(gone.sum()) == whole.config.sites[site].pruned
+        assert not bool((gone & ~whole.keep[site]).any())
+    assert drawn == draw(0)
+    assert drawn != draw(1)
+
+
+def test_the_others_are_of_the_same_size_where_asked(model):
+    # A mask of the largest weights: other ones at random are smaller.
+    sites = {site.name: site for site in find_sites(model)}
+    keep = {}
+    for name, site in sites.items():
+        size = site.matrix().abs()
+        # Every second of the larger half, so that the rest of that half can stand in.
+        order = size.flatten().argsort(descending=True)[: size.numel() // 4 : 2]
+        mask = torch.ones(size.numel(), dtype=torch.bool)
+        mask[order] = False
+        keep[name] = mask.view(size.shape)
+    whole = Subnetwork(keep, subnetwork(model).config.model_copy(update={"sites": {}}))
+    wanted = mean_size(whole, sites)
+    assert mean_size(elsewhere_alike(whole, sites, seed=0), sites) == pytest.approx(
+        wanted, rel=0.05
+    )
+    assert mean_size(elsewhere(whole, seed=0), sites) < 0.8 * wanted
+
+
+def test_no_weights_left_to_draw_from(model):
+    with pytest.raises(OptionError, match="not left to draw from"):
+        elsewhere(complement(subnetwork(model, share=0.3)), seed=0)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-5, 25), min_size=1, max_size=20))
+def test_distinct_places(wanted):
+    found = _distinct(np.sort(np.array(wanted)), 20)
+    assert len(set(found.tolist())) == len(wanted)
+    assert found.min() >= 0
+    assert found.max() < 20
+
+
+@pytest.mark.parametrize("ranked", [True, False])
+def test_prefixes_are_nested_and_of_the_size_asked(model, ranked):
+    whole = subnetwork(model, ranked=True)
+    assert prefix(whole, 0, ranked=ranked).pruned == 0
+    assert prefix(whole, 1, ranked=ranked).keep.keys() == whole.keep.keys()
+    assert all(
+        torch.equal(a, whole.keep[s]) for s, a in prefix(whole, 1, ranked=ranked).keep.items()
+    )
+    before = None
+    for share in (0.1, 0.37, 0.8):
+        part = prefix(whole, share, ranked=ranked, seed=3)
+        assert part.pruned == pytest.approx(share * whole.pruned, rel=0.05)
+        for site, gone in pruned(part).items():
+            assert not bool((gone & whole.keep[site]).any())
+            if before is not None:
+                assert not bool((before[site] & ~gone).any())
+        before = pruned(part)
+
+
+def test_the_ranking_orders_a_prefix(model):
+    whole = subnetwork(model, ranked=True)
+    part = prefix(whole, 0.25)
+    for site, mask in part.keep.items():
+        levels = whole.levels[site]
+        gone = ~mask[~whole.keep[site]]
+        if gone.any() and not gone.all():
+            assert int(levels[gone].max()) <= int(levels[~gone].min())
+
+
+def test_a_prefix_of_what_has_no_ranking(model):
+    with pytest.raises(OptionError, match="no ranking"):
+        prefix(subnetwork(model), 0.5)
+    with pytest.raises(OptionError, match="between 0 and 1"):
+        prefix(subnetwork(model, ranked=True), 1.5)
+
+
+def test_nothing_pruned_has_no_size(model):
+    sites = {site.name: site for site in find_sites(model)}
+    name = next(iter(sites))
+    dense = Subnetwork({name: torch.ones(sites[name].shape, dtype=torch.bool)}, config())
+    assert mean_size(dense, sites) is None
