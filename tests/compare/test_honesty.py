@@ -159,6 +159,6 @@ def test_answers_that_teach_no_judge_leave_free_text_out_and_say_so():
     contrast = file_contrast(side("yea", 0), side("nay", 1), judge=200)
     assert judges_of(contrast) == []
     told = TASKS.get("free-text").refuses(Setting(contrast), writes=True)
-    assert "the same on both sides" in told
+    assert "too alike on both sides" in told
     llm = LLMJudge("http://localhost:1", "one", target="a", opposite="b")
     assert judges_of(contrast, [llm]) == [llm]

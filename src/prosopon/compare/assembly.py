@@ -75,18 +75,18 @@ def judges_of(contrast: Contrast, extra: Sequence[Judge] = ()) -> list[Judge]:
     """Return the judges of a contrast's free text, the main one first.
 
     The grammar where it can judge, a classifier trained on texts that no arm learns from, and
-    whatever is given besides. Sides that say the same words (Yes and No, letters) or too little
-    teach no classifier; the task of free text refuses where no judge is left.
+    whatever is given besides. A classifier that is not shown to be better than chance (sides that
+    say the same words, Yes and No, or too little) is none; the task of free text refuses where no
+    judge is left.
     """
     found: list[Judge] = []
     if contrast.bundled:
         found.append(GrammarJudge(contrast.target, contrast.opposite))
     try:
-        found.append(ClassifierJudge.fit(*contrast.judge_texts()))
+        judge = ClassifierJudge.fit(*contrast.judge_texts())
     except DataError:
-        if contrast.bundled:
-            raise
-    return [*found, *extra]
+        return [*found, *extra]
+    return [*found, *([judge] if judge.useful else []), *extra]
 
 
 def assemble(

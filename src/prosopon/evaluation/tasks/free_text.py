@@ -42,8 +42,8 @@ class FreeText:
         if setting.judges:
             return None
         return (
-            "there is no judge of free text: the answers are too few, or the same on both sides, "
-            "to teach a classifier, and no LLM judge is given"
+            "there is no judge of free text: the answers are too few or too alike on both sides to "
+            "teach a classifier better than chance, and no LLM judge is given"
         )
 
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
