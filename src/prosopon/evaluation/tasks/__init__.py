@@ -4,9 +4,11 @@ from prosopon.evaluation.tasks import (  # noqa: F401  (they register themselves
     a_b,
     choice,
     cross_talk,
+    drift,
     free_text,
     neutral,
     perplexity,
+    questionnaire,
     yes_no,
 )
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, Task, TaskResult
