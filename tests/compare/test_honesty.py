@@ -7,17 +7,18 @@ import pytest
 import torch
 
 from prosopon.cli.evaluate import figures
-from prosopon.compare import Cell, Plan, Record, Sizes, Source, assemble, summarise
+from prosopon.compare import Cell, Plan, Record, Sizes, Source, assemble, judges_of, summarise
 from prosopon.compare.columns import COLUMNS, columns_of, estimate
 from prosopon.compare.figures import leftmost
 from prosopon.compare.markdown import markdown
 from prosopon.compare.records import judges_told, unasked
 from prosopon.compare.report import report
+from prosopon.data import Example, Message, Persona
 from prosopon.errors import ModelError
-from prosopon.evaluation.contrast import bundled_contrast
+from prosopon.evaluation.contrast import bundled_contrast, file_contrast
 from prosopon.evaluation.scoring import win
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionScores
-from prosopon.evaluation.tasks import TASKS, Outcome, TaskResult
+from prosopon.evaluation.tasks import TASKS, Outcome, Setting, TaskResult
 from prosopon.judges import LLMJudge
 from prosopon.models import load_model
 
@@ -144,3 +145,20 @@ def test_evaluate_tells_a_perplexity_and_not_nats():
     assert set(found) == {"perplexity"}
     assert found["perplexity"].mean == pytest.approx(math.exp(2))
     assert found["perplexity"].low == pytest.approx(math.exp(2))
+
+
+def test_answers_that_teach_no_judge_leave_free_text_out_and_say_so():
+    def side(name, first):
+        told = [("Yes", "No")[(i + first) % 2] for i in range(80)]
+        rows = [
+            Example((Message("user", f"Is it {i}?"), Message("assistant", word)))
+            for i, word in enumerate(told)
+        ]
+        return Persona(name, tuple(rows))
+
+    contrast = file_contrast(side("yea", 0), side("nay", 1), judge=200)
+    assert judges_of(contrast) == []
+    told = TASKS.get("free-text").refuses(Setting(contrast), writes=True)
+    assert "too alike on both sides" in told
+    llm = LLMJudge("http://localhost:1", "one", target="a", opposite="b")
+    assert judges_of(contrast, [llm]) == [llm]

@@ -11,7 +11,7 @@ from prosopon.compare.plan import Plan, Sizes
 from prosopon.compare.records import Results
 from prosopon.compare.runner import CompareRunner
 from prosopon.data import load_contrast, load_persona
-from prosopon.errors import OptionError
+from prosopon.errors import DataError, OptionError
 from prosopon.evaluation.contrast import Contrast, bundled_contrast, file_contrast
 from prosopon.evaluation.held_out import general_text
 from prosopon.extraction import Extractor
@@ -75,15 +75,18 @@ def judges_of(contrast: Contrast, extra: Sequence[Judge] = ()) -> list[Judge]:
     """Return the judges of a contrast's free text, the main one first.
 
     The grammar where it can judge, a classifier trained on texts that no arm learns from, and
-    whatever is given besides.
-
-    Raises:
-        DataError: Too few texts for a classifier.
+    whatever is given besides. A classifier that is not shown to be better than chance (sides that
+    say the same words, Yes and No, or too little) is none; the task of free text refuses where no
+    judge is left.
     """
     found: list[Judge] = []
     if contrast.bundled:
         found.append(GrammarJudge(contrast.target, contrast.opposite))
-    return [*found, ClassifierJudge.fit(*contrast.judge_texts()), *extra]
+    try:
+        judge = ClassifierJudge.fit(*contrast.judge_texts())
+    except DataError:
+        return [*found, *extra]
+    return [*found, *([judge] if judge.useful else []), *extra]
 
 
 def assemble(

@@ -39,7 +39,12 @@ class FreeText:
         """See :class:`~prosopon.evaluation.tasks.base.Task`."""
         if not writes:
             return "a rule chooses between options and cannot write"
-        return None if setting.judges else "there is no judge of free text"
+        if setting.judges:
+            return None
+        return (
+            "there is no judge of free text: the answers are too few or too alike on both sides to "
+            "teach a classifier better than chance, and no LLM judge is given"
+        )
 
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
         """See :class:`~prosopon.evaluation.tasks.base.Task`.
