@@ -7,6 +7,7 @@ from prosopon.evaluation.tasks import (  # noqa: F401  (they register themselves
     free_text,
     neutral,
     perplexity,
+    questionnaire,
     yes_no,
 )
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, Task, TaskResult
