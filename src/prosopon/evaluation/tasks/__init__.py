@@ -4,6 +4,7 @@ from prosopon.evaluation.tasks import (  # noqa: F401  (they register themselves
     a_b,
     choice,
     cross_talk,
+    drift,
     free_text,
     neutral,
     perplexity,
