@@ -9,6 +9,7 @@ from prosopon.evaluation.tasks import (  # noqa: F401  (they register themselves
     neutral,
     perplexity,
     questionnaire,
+    role_play,
     yes_no,
 )
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, Task, TaskResult
