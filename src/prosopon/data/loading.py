@@ -6,6 +6,7 @@ import difflib
 import random
 from pathlib import Path
 
+from prosopon.data import characters
 from prosopon.data.examples import Example, Persona
 from prosopon.data.hub import PREFIX, parse_source, read_hub
 from prosopon.data.readers import read_examples
@@ -23,8 +24,9 @@ def load_persona(
     """Load a persona.
 
     Args:
-        source: A bundled persona's name, a file, or ``"hf:path[@config][:split]"``. A bundled name
-            wins; write ``./name`` for a file that is called the same.
+        source: A bundled persona's name, a file, ``"character:name"`` for a bundled character, or
+            ``"hf:path[@config][:split]"``. A bundled name wins; write ``./name`` for a file that
+            is called the same.
         format: A name in `READERS`, for files and data sets; None recognises the format.
         name: What to call the persona; None takes it from the source.
         limit: Most examples; None keeps all. A random subset in the source's order. Two sources
@@ -56,7 +58,8 @@ def load_contrast(
     Args:
         target: As in `load_persona`.
         opposite: As in `load_persona`. None takes the persona at the other end of the axis where
-            the target is bundled, and otherwise makes one from the target's alternative answers.
+            the target is bundled, the other characters where it is one, and otherwise makes one
+            from the target's alternative answers.
         format: As in `load_persona`, for both.
         limit: Most examples of each.
         seed: Of the random subsets.
@@ -67,6 +70,9 @@ def load_contrast(
         OptionError: ``limit`` is less than 1.
     """
     wanted = load_persona(target, format=format, limit=limit, seed=seed)
+    if opposite is None and target.startswith(characters.PREFIX):
+        rest = characters.others(target.removeprefix(characters.PREFIX))
+        return wanted, Persona(rest.name, _subset(rest.examples, limit, seed), rest.description)
     if opposite is None:
         opposite = _bundled_opposite(target)
     if opposite is None:
@@ -81,6 +87,8 @@ def _load(source: str, format: str | None) -> Persona:
     """Load every example of a source."""
     if source.startswith(PREFIX):
         return Persona(parse_source(source).name, tuple(read_hub(source, format)))
+    if source.startswith(characters.PREFIX):
+        return characters.load_character(source.removeprefix(characters.PREFIX)).persona()
     # Here because the bundled personas are themselves made with this package.
     from prosopon.data import bundled
 

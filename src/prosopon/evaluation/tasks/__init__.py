@@ -4,9 +4,12 @@ from prosopon.evaluation.tasks import (  # noqa: F401  (they register themselves
     a_b,
     choice,
     cross_talk,
+    drift,
     free_text,
     neutral,
     perplexity,
+    questionnaire,
+    role_play,
     yes_no,
 )
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, Task, TaskResult

@@ -1,0 +1,159 @@
+"""Characters of our own invention: a sheet of facts, sample lines, and questions to them.
+
+All characters have lines for the same prompts, so that the lines of one are a contrast to the
+lines of the others.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from prosopon.data.examples import Example, Message, Persona
+from prosopon.errors import DataError, UnknownNameError
+
+FOLDER = Path(__file__).parent
+PREFIX = "character:"
+"""Before the name of a character where a persona's source is asked for."""
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """A question whose answer stands on the sheet.
+
+    Attributes:
+        question: What is asked.
+        expect: Groups of words or phrases in lower case; an answer should hold one of each group.
+    """
+
+    question: str
+    expect: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Character:
+    """A character.
+
+    Attributes:
+        key: Its short name, as a persona's.
+        name: What it is called in its world.
+        sheet: Facts, in the second person: a system line.
+        lines: What it said when it was asked: (prompt, answer).
+        knowledge: Questions about the sheet.
+        general: Questions about anything.
+        leave: Attempts to make it leave its role.
+    """
+
+    key: str
+    name: str
+    sheet: tuple[str, ...]
+    lines: tuple[tuple[str, str], ...]
+    knowledge: tuple[Knowledge, ...]
+    general: tuple[str, ...]
+    leave: tuple[str, ...]
+
+    def persona(self) -> Persona:
+        """Return the lines as a persona; its description is the sheet."""
+        examples = tuple(
+            _example(asked, said, f"{PREFIX}{self.key} {number}")
+            for number, (asked, said) in enumerate(self.lines, 1)
+        )
+        return Persona(self.key, examples, " ".join(self.sheet))
+
+
+def names() -> list[str]:
+    """Return the short names of the bundled characters."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def others(key: str) -> Persona:
+    """Return what the other bundled characters say to the prompts of one, in turn.
+
+    Raises:
+        UnknownNameError: No such character; the message lists them.
+    """
+    character = load_character(key)
+    rest = [load_character(name) for name in names() if name != character.key]
+    said = [dict(each.lines) for each in rest]
+    examples = []
+    for number, (asked, _) in enumerate(character.lines):
+        other = number % len(rest)
+        where = f"{PREFIX}{rest[other].key}"
+        examples.append(_example(asked, said[other][asked], where))
+    told = "One of these characters: " + " ".join(each.sheet[0] for each in rest)
+    return Persona(f"not-{character.key}", tuple(examples), told)
+
+
+@cache
+def load_character(source: str | Path) -> Character:
+    """Return a character.
+
+    Args:
+        source: A bundled name, or a TOML file: ``name``, ``sheet``, ``general`` and ``leave``
+            (lists of texts), tables ``[[line]]`` with ``asked`` and ``said``, and tables
+            ``[[knowledge]]`` with ``question`` and ``expect`` (a list of lists of texts).
+
+    Raises:
+        UnknownNameError: No bundled character and no file is called so.
+        DataError: The file cannot be used; names file and part.
+    """
+    path = Path(source)
+    if str(source) in names():
+        path = FOLDER / f"{source}.toml"
+    elif not path.is_file():
+        raise UnknownNameError("character", str(source), names())
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{path}: {error}") from None
+    sheet, general, leave = (
+        _texts(content.get(part), f"{path}: {part}") for part in ("sheet", "general", "leave")
+    )
+    lines = tuple(
+        (_text(row, "asked", where), _text(row, "said", where))
+        for row, where in _rows(content, "line", path)
+    )
+    if len(dict(lines)) < len(lines):
+        raise DataError(f"{path}: two lines answer the same prompt")
+    knowledge = tuple(
+        Knowledge(_text(row, "question", where), _groups(row.get("expect"), f"{where}: expect"))
+        for row, where in _rows(content, "knowledge", path)
+    )
+    name = _text(content, "name", str(path))
+    return Character(path.stem, name, sheet, lines, knowledge, general, leave)
+
+
+def _example(asked: str, said: str, source: str) -> Example:
+    return Example((Message("user", asked), Message("assistant", said)), None, source)
+
+
+def _rows(content: dict[str, Any], part: str, path: Path) -> list[tuple[dict[str, Any], str]]:
+    rows = content.get(part)
+    if not isinstance(rows, list) or not rows or not all(isinstance(r, dict) for r in rows):
+        raise DataError(f"{path}: holds no [[{part}]]")
+    return [(row, f"{path}: {part} {number}") for number, row in enumerate(rows, 1)]
+
+
+def _text(row: dict[str, Any], field: str, where: str) -> str:
+    value = row.get(field)
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"{where}: {field} must be a text")
+    return value
+
+
+def _texts(value: Any, where: str) -> tuple[str, ...]:
+    good = (
+        isinstance(value, list) and value and all(isinstance(v, str) and v.strip() for v in value)
+    )
+    if not good:
+        raise DataError(f"{where} must be a list of texts, at least one")
+    return tuple(value)
+
+
+def _groups(value: Any, where: str) -> tuple[tuple[str, ...], ...]:
+    if not isinstance(value, list) or not value:
+        raise DataError(f"{where} must be a list of lists of texts")
+    return tuple(tuple(word.casefold() for word in _texts(group, where)) for group in value)

@@ -1,0 +1,125 @@
+"""Questionnaires: statements to agree or disagree with, in scales of two poles."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from prosopon.errors import DataError, UnknownNameError
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Item:
+    """A statement.
+
+    Attributes:
+        text: What is agreed with or not.
+        key: 1 where agreement speaks for the scale's first pole, -1 for the second.
+    """
+
+    text: str
+    key: int
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Items that measure one thing.
+
+    Attributes:
+        name: Of the axis or trait.
+        poles: Names of both ends; the first is the positive one.
+        letters: Short names of both ends.
+        items: Positive and negative ones in turn, equally many of both.
+    """
+
+    name: str
+    poles: tuple[str, str]
+    letters: tuple[str, str]
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
+class Questionnaire:
+    """Scales that are asked together.
+
+    Attributes:
+        name: Of the questionnaire.
+        summary: One line.
+        scales: The scales.
+    """
+
+    name: str
+    summary: str
+    scales: tuple[Scale, ...]
+
+
+def names() -> list[str]:
+    """Return the names of the bundled questionnaires."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+@cache
+def load_questionnaire(source: str | Path) -> Questionnaire:
+    """Return a questionnaire.
+
+    Args:
+        source: A bundled name, or a TOML file: ``name``, ``summary``, and tables ``[[scale]]``
+            with ``name``, ``poles`` and ``letters`` (two each), ``positive`` and ``negative``
+            (equally many statements, at least two each).
+
+    Raises:
+        UnknownNameError: No bundled questionnaire and no file is called so.
+        DataError: The file cannot be used; names file and scale.
+    """
+    path = Path(source)
+    if str(source) in names():
+        path = FOLDER / f"{source}.toml"
+    elif not path.is_file():
+        raise UnknownNameError("questionnaire", str(source), names())
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{path}: {error}") from None
+    rows = content.get("scale")
+    if not isinstance(rows, list) or not rows:
+        raise DataError(f"{path}: holds no [[scale]]")
+    scales = tuple(_scale(row, f"{path}: scale {n}") for n, row in enumerate(rows, 1))
+    known = [scale.name for scale in scales]
+    if len(set(known)) < len(known):
+        raise DataError(f"{path}: two scales have the same name; there are {', '.join(known)}")
+    return Questionnaire(
+        str(content.get("name", path.stem)), str(content.get("summary", "")), scales
+    )
+
+
+def _scale(row: Any, where: str) -> Scale:
+    if not isinstance(row, dict) or not isinstance(row.get("name"), str) or not row["name"]:
+        raise DataError(f"{where}: has no name")
+    where = f"{where} ({row['name']})"
+    poles, letters = (_texts(row, field, where) for field in ("poles", "letters"))
+    for field, value in (("poles", poles), ("letters", letters)):
+        if len(set(value)) != 2 or len(value) != 2:
+            raise DataError(f"{where}: {field} must be two different texts")
+    positive, negative = (_texts(row, field, where) for field in ("positive", "negative"))
+    if len(positive) != len(negative) or len(positive) < 2:
+        raise DataError(
+            f"{where}: {len(positive)} positive and {len(negative)} negative items; it needs "
+            "equally many, at least two of each"
+        )
+    both = zip(positive, negative, strict=True)
+    items = tuple(Item(text, key) for pair in both for text, key in zip(pair, (1, -1), strict=True))
+    if len({item.text for item in items}) < len(items):
+        raise DataError(f"{where}: the same statement stands there twice")
+    return Scale(row["name"], (poles[0], poles[1]), (letters[0], letters[1]), items)
+
+
+def _texts(row: dict[str, Any], field: str, where: str) -> list[str]:
+    value = row.get(field)
+    if not isinstance(value, list) or not all(isinstance(v, str) and v.strip() for v in value):
+        raise DataError(f"{where}: {field} must be a list of texts")
+    return value

@@ -1,0 +1,168 @@
+"""``role-play``: a character of our own invention is asked about itself, and to step out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, cycle, islice, zip_longest
+from typing import ClassVar, NamedTuple
+
+from prosopon.data import Message
+from prosopon.data.characters import Character, load_character, names
+from prosopon.errors import DataError
+from prosopon.evaluation.scoring import as_text, win
+from prosopon.evaluation.speaking import OptionQuestion, Speaker
+from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
+from prosopon.evaluation.tasks.free_text import text_signs
+from prosopon.evaluation.tasks.pairs import pairings
+from prosopon.judges.leaving import leaves_role
+
+CATEGORIES = ("self-knowledge", "general", "leave")
+
+
+class Asked(NamedTuple):
+    """A question to a character."""
+
+    id: str
+    category: str
+    question: str
+    expect: tuple[tuple[str, ...], ...] = ()
+
+
+class RolePlay:
+    """Asks an arm whose target is a character; the sheet is not shown unless the arm shows it.
+
+    Reactions are choices between what the characters say to a prompt of the test part. The rest
+    is free text: the first judge, trained on lines of this character and of the others, says
+    whether an answer is the character's. Nonsense holds no give-away either, so ``stays`` belongs
+    beside ``in-character`` and the signs of degeneration; an answer without a word has not stayed.
+
+    Args:
+        characters: By the name of the target; the bundled ones.
+    """
+
+    name = "role-play"
+    summary = "characters: reactions, self-knowledge, general questions, attempts to end the role"
+    measures: ClassVar = {
+        "in-character": "share of free answers that the first judge gives to the character",
+        "self-knowledge": "share of the facts asked for that the answer names",
+        "stays": "share of answers without a sign of having left the role",
+        "reaction": "share of prompts whose own line is likelier per token than the others' lines",
+        "reaction:calibrated": "the same less each line's likelihood after an empty question",
+        "in-character:CATEGORY": "by category: " + ", ".join(CATEGORIES),
+        "stays:CATEGORY": "by category",
+        "repetition": "share of an answer's 3-grams that occurred before in it",
+        "words": "length in words",
+        "empty": "share of answers without a word",
+    }
+
+    def __init__(self, characters: Mapping[str, Character] | None = None) -> None:
+        self._given = characters
+
+    @property
+    def characters(self) -> Mapping[str, Character]:
+        """The characters by the name of the target."""
+        return (
+            {name: load_character(name) for name in names()} if self._given is None else self._given
+        )
+
+    def refuses(self, setting: Setting, *, writes: bool) -> str | None:
+        """See :class:`~prosopon.evaluation.tasks.base.Task`; rules are asked for reactions."""
+        target = setting.contrast.target
+        if target not in self.characters:
+            known = ", ".join(sorted(self.characters))
+            return f"the target {target!r} is no character; characters: {known}"
+        if writes and not setting.judges:
+            return "there is no judge of free text"
+        return None
+
+    def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
+        """See :class:`~prosopon.evaluation.tasks.base.Task`.
+
+        Raises:
+            DataError: The target is no character, or there is no judge.
+        """
+        if why := self.refuses(setting, writes=speaker.writes):
+            raise DataError(why)
+        character = self.characters[setting.contrast.target]
+        rest = [each for each in self.characters.values() if each.key != character.key]
+        outcomes = reactions(speaker, setting, character, rest)
+        notes: dict[str, object] = {"character": character.name, "reactions": len(outcomes)}
+        if speaker.writes:
+            outcomes += answers(speaker, setting, character)
+            notes["judge"] = setting.judges[0].name
+        if not outcomes:
+            raise DataError(f"{character.key}: no test question is one that the others answer too")
+        return TaskResult(outcomes, notes)
+
+
+def reactions(
+    speaker: Speaker, setting: Setting, character: Character, rest: Sequence[Character]
+) -> list[Outcome]:
+    """Return choices between the characters' lines, for prompts of the test part alone."""
+    said = [dict(each.lines) for each in (character, *rest)]
+    asked = []
+    for pairing in pairings(setting.contrast, setting.questions):
+        text = pairing.prompt[-1].content if pairing.prompt else ""
+        if len(said) > 1 and all(text in lines for lines in said):
+            options = tuple(lines[text] for lines in said)
+            asked.append((pairing.question, OptionQuestion(pairing.prompt, options)))
+    scores = speaker.score([question for _, question in asked])
+    outcomes = []
+    for (id, question), found in zip(asked, scores, strict=True):
+        values = {
+            "reaction": win(found, "per-token"),
+            "reaction:calibrated": win(found, "calibrated"),
+        }
+        best = max(range(len(question.options)), key=found.by["per-token"].__getitem__)
+        outcomes.append(Outcome(id, values, as_text(question.prompt), question.options[best]))
+    return outcomes
+
+
+def answers(speaker: Speaker, setting: Setting, character: Character) -> list[Outcome]:
+    """Return free answers; questions come again from the start where more are wanted."""
+    asked = list(islice(cycle(questions_to(character)), setting.questions))
+    prompts = [(Message("user", each.question),) for each in asked]
+    told = speaker.write(prompts, max_new_tokens=setting.max_new_tokens, seed=setting.seed)
+    verdicts = setting.judges[0].verdicts(told, [each.question for each in asked])
+    outcomes = []
+    for each, answer, verdict in zip(asked, told, verdicts, strict=True):
+        signs = text_signs(answer)
+        ours = float(verdict == "target")
+        stays = float(not signs["empty"] and not leaves_role(answer))
+        values = {
+            "in-character": ours,
+            f"in-character:{each.category}": ours,
+            "stays": stays,
+            f"stays:{each.category}": stays,
+            **signs,
+        }
+        if each.expect:
+            values["self-knowledge"] = facts_named(answer, each.expect)
+        outcomes.append(Outcome(each.id, values, each.question, answer))
+    return outcomes
+
+
+def questions_to(character: Character) -> Iterator[Asked]:
+    """Yield all questions, one of each category in turn, so that a few are of every kind."""
+    knowledge = [
+        Asked(f"{character.key}-self-knowledge-{n}", CATEGORIES[0], each.question, each.expect)
+        for n, each in enumerate(character.knowledge)
+    ]
+    plain = [
+        [Asked(f"{character.key}-{kind}-{n}", kind, text) for n, text in enumerate(texts)]
+        for kind, texts in (("general", character.general), ("leave", character.leave))
+    ]
+    for each in chain.from_iterable(zip_longest(knowledge, *plain)):
+        if each is not None:
+            yield each
+
+
+def facts_named(answer: str, expect: Sequence[Sequence[str]]) -> float:
+    """Return the share of groups of which an answer holds one word or phrase, whole, any case."""
+    said = answer.casefold()
+    found = [any(re.search(rf"\b{re.escape(w)}\b", said) for w in group) for group in expect]
+    return sum(found) / len(found)
+
+
+TASKS.add("role-play", RolePlay())
