@@ -9,7 +9,7 @@ import torch
 from prosopon.cli.evaluate import figures
 from prosopon.compare import Cell, Plan, Record, Sizes, Source, assemble, judges_of, summarise
 from prosopon.compare.columns import COLUMNS, columns_of, estimate
-from prosopon.compare.figures import leftmost
+from prosopon.compare.figures import across
 from prosopon.compare.markdown import markdown
 from prosopon.compare.records import judges_told, unasked
 from prosopon.compare.report import report
@@ -135,8 +135,8 @@ def test_another_llm_judge_is_another_cell(tmp_path):
 
 
 def test_an_arm_that_reads_better_than_the_base_stays_in_the_picture():
-    assert leftmost([1.0, 0.8]) < 0.8
-    assert leftmost([1.0, 3.0]) == 0.98
+    assert across(0.8) < across(0.99) < across(1.0) == 0
+    assert 0 < across(1.001) < across(1.1) < across(3.0) == across(80.0)
 
 
 def test_evaluate_tells_a_perplexity_and_not_nats():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import zlib
 from collections.abc import Sequence
@@ -25,6 +26,11 @@ KIND_COLOURS = {
 MARKERS = {"base": "*", "prompting": "s", "training": "^", "mask": "o", "control": "x"}
 BROKEN = 3.0
 """A perplexity ratio beyond which an arm is drawn at the edge."""
+
+FINE = 0.002
+"""Changes of perplexity up to this share are drawn in proportion, larger ones by their log."""
+
+TICKS = (-0.5, -0.1, -0.02, 0, 0.005, 0.02, 0.1, 0.5, BROKEN - 1)
 
 
 def check_figures() -> None:
@@ -50,26 +56,23 @@ def frontier(summary: Summary) -> str | None:
             points.append((row, loss.mean / yardstick.mean, gain))
     if not points:
         return None
-    figure, axes = _figure(8.6, 5.2)
+    figure, axes = _figure(8.6, 5.6)
     for row, ratio, gain in points:
-        colour = KIND_COLOURS[row.kind]
-        x = min(ratio, BROKEN)
         low, high = max(gain.mean - gain.low, 0), max(gain.high - gain.mean, 0)
         reach = [[low], [high]] if low < 1 else None
         axes.errorbar(
-            x, gain.mean, yerr=reach, fmt=MARKERS[row.kind], color=colour, capsize=2, markersize=6
-        )
-    _label(axes, [(min(ratio, BROKEN), gain.mean, row) for row, ratio, gain in points])
-    axes.set_xscale("log")
-    left = leftmost([ratio for _, ratio, _ in points])
-    axes.set_xlim(left, BROKEN * 1.25)
-    ticks = [each for each in (0.5, 0.8, 0.9) if each > left] + [1, 1.05, 1.2, 1.5, 2, BROKEN]
-    axes.set_xticks(ticks, [f"{t:g}" for t in ticks[:-1]] + [f"≥ {BROKEN:g}"], minor=False)
-    axes.set_xticks([], minor=True)
+            across(ratio), gain.mean, yerr=reach, fmt=MARKERS[row.kind],
+            color=KIND_COLOURS[row.kind], capsize=2, markersize=6,
+        )  # fmt: skip
+    left = min(across(ratio) for _, ratio, _ in points)
+    width = across(BROKEN) - left
+    _label(axes, [(across(ratio), gain.mean, row) for row, ratio, gain in points], width)
+    axes.set_xlim(left - 0.05 * width, left + 1.25 * width)
+    ticks = [each for each in TICKS if across(1 + each) >= left - 1e-9]
+    words = [f"{each:+.1%}".replace(".0%", "%") if each else "0" for each in ticks[:-1]]
+    axes.set_xticks([across(1 + each) for each in ticks], [*words, f"≥ {BROKEN - 1:+.0%}"])
     axes.set_ylim(-0.04, 1.04)
-    axes.set_xlabel(
-        "lost: perplexity of general text, over the base's (a prompt's is 1: read bare)"
-    )
+    axes.set_xlabel("lost: change of general text's perplexity (read without any prompt)")
     axes.set_ylabel("gained: free answers that are the persona's")
     for kind, colour in KIND_COLOURS.items():
         if any(row.kind == kind for row, _, _ in points):
@@ -78,25 +81,24 @@ def frontier(summary: Summary) -> str | None:
     return _svg(figure)
 
 
-def leftmost(ratios: Sequence[float]) -> float:
-    """Return where the axis begins: general text can become likelier too, above all if given."""
-    return 0.98 * min(1.0, *ratios)
+def across(ratio: float) -> float:
+    """Return where a perplexity ratio stands: 0 for 1, in proportion near it, then by its log."""
+    change = min(ratio, BROKEN) - 1
+    return math.copysign(math.log10(1 + abs(change) / FINE), change)
 
 
-def _label(axes: Any, points: list[tuple[float, float, Row]]) -> None:
-    """Write names beside points; those close to each other share one stack, read downwards."""
-    waiting = sorted(points, key=lambda p: (round(p[0], 2), -p[1]))
+def _label(axes: Any, points: list[tuple[float, float, Row]], width: float) -> None:
+    """Write names right of their points; where they would overlap, below, with a line."""
     taken: list[tuple[float, float]] = []
-    for x, y, row in waiting:
+    for x, y, row in sorted(points, key=lambda point: -point[1]):
         place = y
-        while any(abs(place - b) < 0.034 and x / a < 1.35 and a / x < 1.35 for a, b in taken):
-            place -= 0.034
+        while any(abs(place - b) < 0.033 and abs(x - a) < 0.24 * width for a, b in taken):
+            place -= 0.033
         taken.append((x, place))
+        line = {"arrowstyle": "-", "lw": 0.4, "color": "#999999"}
         axes.annotate(
-            row.arm, (x, y), xytext=(x * 1.025, place), fontsize=8, va="center",
-            color=KIND_COLOURS[row.kind],
-            arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "#999999"}
-            if abs(place - y) > 0.02 else None,
+            row.arm, (x, y), xytext=(x + 0.016 * width, place), fontsize=8, va="center",
+            color=KIND_COLOURS[row.kind], arrowprops=line if y - place > 0.02 else None,
         )  # fmt: skip
 
 
