@@ -21,7 +21,9 @@ from prosopon.cli.sweep import integers, listed
 from prosopon.files import finite
 
 if TYPE_CHECKING:
-    from prosopon.compare import Record, Summary
+    from prosopon.analysis import Part
+    from prosopon.cli.console import Report
+    from prosopon.compare import CompareRunner, Record, Section, Summary
     from prosopon.evaluation.contrast import Contrast
     from prosopon.judges import Judge
 
@@ -84,6 +86,10 @@ def compare(
     judge_model: Annotated[
         str | None, typer.Option("--judge-model", help="The LLM judge's model.")
     ] = None,
+    explain: Annotated[
+        str,
+        typer.Option("--explain", help="Mask arm that the report explains; none leaves it out."),
+    ] = "contrastive-taylor",
     retry: Annotated[
         bool, typer.Option("--retry", help="Run cells again that failed before.")
     ] = False,
@@ -111,7 +117,7 @@ def compare(
     sizes = Sizes(examples=examples, questions=questions, max_new_tokens=max_new_tokens)
     names = tuple(persona_names(personas)) if personas else ()
     source = Source(names, target, opposite, prompt, description, general)
-    extra = llm_judge(judge_url, judge_model, folder)
+    judges = llm_judge(judge_url, judge_model, folder)
     contrasts = source.contrasts(model, sizes)  # a bad file is said before a model is loaded
     plan = Plan(
         contrasts=tuple(contrasts),
@@ -126,12 +132,15 @@ def compare(
     loaded = load(model, device=device, dtype=dtype, device_map=device_map, revision=revision)
     with progress() as report:
         runner = assemble(
-            loaded, source, plan, folder, contrasts=contrasts, extra_judges=extra, retry=retry,
+            loaded, source, plan, folder, contrasts=contrasts, extra_judges=judges, retry=retry,
             report=report,
         )  # fmt: skip
         records = list(runner.run())
+        extra = explained(runner, explain, report)
     command = shlex.join(["prosopon", *sys.argv[1:]])
-    summary, written = write_results(records, folder, command=command, settings=settings_of(runner))
+    summary, written = write_results(
+        records, folder, command=command, settings=settings_of(runner), extra=extra
+    )
     if as_json:
         print_json(_record(folder, summary, records, written))
         return
@@ -152,6 +161,42 @@ def load_tasks(paths: Sequence[Path] | None) -> None:
 
         for path in paths:
             load_task(path)
+
+
+def explained(runner: CompareRunner, arm: str, report: Report) -> list[Section]:
+    """Return the analysis of an arm's masks for the report; none where it was not compared.
+
+    Overlap takes two masks; cross-talk the embedded model's axes.
+
+    Raises:
+        UnknownNameError: No such arm.
+    """
+    from prosopon.analysis import Probe, analyse, bundled_axes
+    from prosopon.compare import Section
+    from prosopon.evaluation.arms import ARMS
+
+    if arm.strip().lower() == "none" or ARMS.get(arm).name not in runner.plan.arms:
+        return []
+    masks = runner.masks(ARMS.get(arm).name)
+    parts: list[Part] = ["overlap"] if len(masks) > 1 else []
+    parts += ["location"] if masks else []
+    bundled = all(contrast.bundled for contrast in runner.contrasts.values())
+    if masks and bundled:
+        parts.append("cross-talk")
+    if not parts:
+        return []
+    extractor = runner.extractor
+    found = analyse(
+        masks, parts=parts, report=report,
+        probe=Probe(extractor.model, extractor.tokenizer, runner.general) if bundled else None,
+        axes=bundled_axes(runner.plan.sizes.questions) if bundled else (),
+    )  # fmt: skip
+    found.write(runner.results.folder / "explain")
+    return [
+        Section(f"explain-{each.id}", f"{arm}: {each.title}", each.svg, each.text)
+        for each in found.sections
+        if each.svg
+    ]
 
 
 KNOWN = 32

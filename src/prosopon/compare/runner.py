@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import cycle, islice
+from pathlib import Path
 from typing import Any
 
 from prosopon import __version__
@@ -14,7 +15,7 @@ from prosopon.compare.plan import Cell, Plan
 from prosopon.compare.records import Record, Results
 from prosopon.data import Encoded
 from prosopon.errors import ModelError, ProsoponError
-from prosopon.evaluation.arms import ARMS, Lab
+from prosopon.evaluation.arms import ARMS, Lab, Prepared
 from prosopon.evaluation.arms.speed import measure_speed
 from prosopon.evaluation.choice import score_answers
 from prosopon.evaluation.contrast import Contrast
@@ -23,6 +24,7 @@ from prosopon.evaluation.tasks import TASKS, Setting, TaskResult
 from prosopon.evaluation.tasks.free_text import open_prompts
 from prosopon.extraction import Extractor
 from prosopon.judges import Judge, LLMJudge
+from prosopon.subnetwork import Subnetwork
 
 STAGE = "arms of the comparison"
 Report = Callable[[str, int, int], None]
@@ -66,6 +68,40 @@ class CompareRunner:
             yield self._record(cell)
         self._say(len(cells), len(cells))
 
+    def masks(self, arm: str) -> dict[str, Subnetwork]:
+        """Return the masks that an arm wears, of the first seed, by contrast.
+
+        They are kept in the folder as the arm is prepared; one that is not there is found again.
+
+        Raises:
+            ProsoponError: It cannot be found.
+        """
+        found = {}
+        for cell in self.plan.cells():
+            if cell.arm != arm or cell.seed != self.plan.seeds[0]:
+                continue
+            folder = self._mask_folder(cell)
+            if not folder.exists():
+                self._prepared(cell)
+            if folder.exists():
+                found[cell.contrast] = Subnetwork.from_pretrained(folder)
+        return found
+
+    def _prepared(self, cell: Cell) -> Prepared:
+        """Prepare an arm, and keep the mask where it is one."""
+        arm, contrast = ARMS.get(cell.arm), self.contrasts[cell.contrast]
+        sizes = self.plan.sizes
+        lab = Lab(self.extractor, contrast, sizes.examples, cell.seed, dict(cell.options))
+        prepared = arm.prepare(lab)
+        mask = getattr(prepared, "subnetwork", None)
+        folder = self._mask_folder(cell)
+        if mask is not None and not folder.exists():
+            mask.save_pretrained(folder)
+        return prepared
+
+    def _mask_folder(self, cell: Cell) -> Path:
+        return self.results.folder / "masks" / f"{cell.contrast}-{self.key(cell)}"
+
     def key(self, cell: Cell) -> str:
         """Return the key of a cell: it, the model, the data, what is asked, and our version."""
         contrast = self.contrasts[cell.contrast]
@@ -106,7 +142,7 @@ class CompareRunner:
             contrast, self.judges[cell.contrast], self.general, questions=sizes.questions,
             max_new_tokens=sizes.max_new_tokens, seed=cell.seed,
         )  # fmt: skip
-        prepared = arm.prepare(lab)
+        prepared = self._prepared(cell)
         with prepared.speaking() as speaker:
             results, refused = ask(speaker, setting, self.plan.tasks)
             speed = self._speed(speaker, setting) if speaker.writes else {}
