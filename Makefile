@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench figures clean
+.PHONY: demo test lint bench report clean
 
 demo: $(STAMP)
 	$(BIN)/prosopon demo
@@ -19,6 +19,12 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+# One pole of each of the embedded model's axes against every arm; a stopped run goes on.
+report: $(STAMP)
+	$(BIN)/prosopon compare --personas extravert,sensing,thinking,judging,bold,power-seeking,wealth-seeking,formal --arms all --out build/comparison
+	mkdir -p docs/comparison
+	cp build/comparison/report.html build/comparison/table.md docs/comparison/
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("prosopon needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'

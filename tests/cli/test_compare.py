@@ -102,7 +102,7 @@ def test_the_paper_is_printed_and_run(prosopon, folder, tiny_folder):
         (["evaluate"], "say whom"),
         (["evaluate", "/nowhere"], "nowhere"),
         (["evaluate", "bold", "--arm", "nobody"], "unknown arm"),
-        (["evaluate", "bold", "--task-file", "/nowhere.py"], "no such task file"),
+        (["evaluate", "bold", "--task-file", "/nowhere.py"], "there is no such file"),
         (["reproduce", "gospel"], "unknown protocol"),
         (["reproduce", "paper", "--run"], "--data"),
         (["reproduce", "paper", "--run", "--data", "/nowhere"], "no such folder"),

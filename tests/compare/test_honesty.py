@@ -57,7 +57,7 @@ def test_a_question_that_all_personas_ask_is_counted_once():
 def test_a_task_without_a_column_of_its_own_gets_one():
     class Guess:
         name, summary = "guess-of-a-test", "a guess"
-        measures = {"hit": "share of hits", "miss": "the rest"}  # noqa: RUF012
+        measures = {"hit:WHAT": "by kind", "hit": "share of hits", "miss": "the rest"}  # noqa: RUF012
 
     made = record("base", "bold", "guess-of-a-test", [{"hit": 1.0, "miss": 0.0}], "base")
     TASKS.add(Guess.name, Guess())

@@ -40,8 +40,8 @@ class ArmEffect:
             questions. Draws are averaged question by question.
         perplexity_ratio: Of general text, over the base's; the mean over draws.
         draws: Margin effects of single draws; one where nothing is drawn.
-        faithful: Share of the whole mask's margin effect that the arm has. None where the whole
-            mask moves the margin nowhere.
+        faithful: Share of the whole mask's margin effect that the arm has. None where the
+            interval of the whole mask's effect holds 0: a share of noise has no meaning.
     """
 
     name: str
@@ -102,6 +102,8 @@ class Faithfulness:
         refused: Why an arm could not be run, by its name.
         mean_size: Mean absolute value of the weights pruned by ``whole``, ``elsewhere`` and
             ``elsewhere, same size``, over that of all weights of the sites.
+        sure: Whether the interval of the whole mask's effect on the margin leaves 0 out. Without
+            that there are no shares of the effect.
     """
 
     name: str
@@ -114,12 +116,13 @@ class Faithfulness:
     curves: dict[str, tuple[Point, ...]]
     refused: dict[str, str] = field(default_factory=dict)
     mean_size: dict[str, float] = field(default_factory=dict)
+    sure: bool = True
 
     def area(self, order: str) -> float | None:
         """Return the area under a curve of the margin's effect, as a share of the whole effect.
 
         1/2 is an effect in proportion to the share; close to 1, the first weights carry it all.
-        None where there is no such curve, or the mask moves the margin nowhere.
+        None where there is no such curve, or the whole effect is not sure.
         """
         found = self._relative(order)
         if found is None:
@@ -152,12 +155,13 @@ class Faithfulness:
                 for order, points in self.curves.items()
             },
             "mean_size": self.mean_size,
+            "effect_is_sure": self.sure,
             "refused": self.refused,
         }
 
     def _relative(self, order: str) -> tuple[list[float], list[float]] | None:
         points = self.curves.get(order)
-        if not points:
+        if not points or not self.sure:
             return None
         none, whole = points[0].margin, points[-1].margin
         if whole == none:
@@ -231,7 +235,9 @@ def faithfulness(
             part = parts.prefix(subnetwork, share, ranked=order == "ranking", seed=seed)
             points.append(_point(part.pruned / subnetwork.pruned, measured(part), bench))
         curves[order] = (*points, _point(1.0, whole, bench))
-    gain = whole[0].margin - bench.base[0].margin
+    moved = bench.change([whole[0]]).margin.difference
+    sure = moved.low > 0 or moved.high < 0
+    gain = moved.mean if sure else None
     return Faithfulness(
         name=name,
         persona=subnetwork.config.persona,
@@ -243,6 +249,7 @@ def faithfulness(
         curves=curves,
         refused=refused,
         mean_size=_sizes(probe, made),
+        sure=sure,
     )
 
 
@@ -261,12 +268,16 @@ class _Bench:
         wins, margins = tuple(1 - win for win in found.wins), tuple(-m for m in found.margins)
         return Choices(wins, margins), loss
 
+    def change(self, several: Sequence[Choices]) -> Effect:
+        """Return the change against the base of the mean over several masks."""
+        return effect(mean_choices(several), self.base[0], seed=self.seed)
+
     def arm(
         self, name: str, masks: Sequence[Subnetwork], told: Sequence[tuple[Choices, float]],
-        gain: float,
+        gain: float | None,
     ) -> ArmEffect:  # fmt: skip
         base, loss = self.base
-        found = effect(mean_choices([choices for choices, _ in told]), base, seed=self.seed)
+        found = self.change([choices for choices, _ in told])
         each = tuple(choices.margin - base.margin for choices, _ in told)
         return ArmEffect(
             name=name,

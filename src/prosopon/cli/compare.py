@@ -195,7 +195,7 @@ def llm_judge(url: str | None, model: str | None, folder: Path | None) -> Any:
 
 
 def show(summary: Summary, records: Sequence[Record]) -> None:
-    """Print the main columns, and what was not measured.
+    """Print the means of the main columns, and what was not measured; intervals are in the report.
 
     Raises:
         CompareError: Nothing has a result.
@@ -213,17 +213,11 @@ def show(summary: Summary, records: Sequence[Record]) -> None:
         table.add_column(SHOWN[name], justify="right", no_wrap=True)
     for row in summary.rows:
         found = [row.figures.get(name) for name in names]
-        table.add_row(row.arm, *("-" if f is None else _short(f.mean, f.half_width) for f in found))
+        table.add_row(row.arm, *("-" if each is None else f"{each.mean:.3f}" for each in found))
     out.print(table)
     for arm, who, why in left:
         line = escape(f"{arm} ({who}): {why}")
         out.print(line, style="yellow", soft_wrap=True, highlight=False)
-
-
-def _short(mean: float, reach: float) -> str:
-    return (
-        f"{mean:.2f}" if reach == float("inf") else f"{mean:.2f}±{reach:.2f}".replace("±0.", "±.")
-    )
 
 
 def _record(

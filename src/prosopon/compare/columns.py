@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -87,7 +88,7 @@ CROSS_TALK_HELP = (
     "mean absolute change of the choice rate on the other axes against the base; interval over "
     "personas"
 )
-SHARED = ("neutral", "perplexity")
+SHARED = ("neutral", "perplexity", "mbti", "big-five")
 """Tasks that ask the same whatever the persona: a question is one cluster over all contrasts."""
 
 TESTED = ("choice", "text: target", "neutral", "general ppl")
@@ -95,13 +96,17 @@ TESTED = ("choice", "text: target", "neutral", "general ppl")
 
 
 def columns_of(records: Sequence[Record]) -> list[Column]:
-    """Return the columns for records: those of above, and the first measure of any other task."""
+    """Return the columns for records: those of above, and one for any other task.
+
+    That is the first of the task's measures that there are values of.
+    """
     known = {column.task for column in COLUMNS} | {CROSS_TALK}
     others = {name for record in records for name in record.results} - known
     found = [column for column in COLUMNS if any(clusters([r], column) for r in records)]
     for name in sorted(others & set(TASKS.names())):
-        measure, told = next(iter(TASKS.get(name).measures.items()))
-        found.append(Column(name, name, measure, told))
+        named = (Column(name, name, *each) for each in TASKS.get(name).measures.items())
+        held = (column for column in named if any(clusters([r], column) for r in records))
+        found += itertools.islice(held, 1)
     return found
 
 
