@@ -24,9 +24,9 @@ def load_persona(
     """Load a persona.
 
     Args:
-        source: A bundled persona's name, a file, ``"character:name"`` for a bundled character, or
-            ``"hf:path[@config][:split]"``. A bundled name wins; write ``./name`` for a file that
-            is called the same.
+        source: A bundled persona's name, a file (``file#role`` for one role of a file of roles),
+            ``"character:name"`` for a bundled character, or ``"hf:path[@config][:split]"``. A
+            bundled name wins; write ``./name`` for a file that is called the same.
         format: A name in `READERS`, for files and data sets; None recognises the format.
         name: What to call the persona; None takes it from the source.
         limit: Most examples; None keeps all. A random subset in the source's order. Two sources
@@ -95,10 +95,13 @@ def _load(source: str, format: str | None) -> Persona:
     names = bundled.names()
     if source in names:
         return bundled.load(source)
-    path = _existing(source)
+    path, role = _existing(source), None
+    if path is None and "#" in source:
+        file, _, role = source.rpartition("#")
+        path = _existing(file)
     if path is None:
         raise DataError(_not_found(source, names))
-    return Persona(path.stem, tuple(read_examples(path, format)))
+    return Persona(role or path.stem, tuple(read_examples(path, format, role)))
 
 
 def _existing(source: str) -> Path | None:

@@ -4,7 +4,9 @@ from prosopon.judges.accuracy import balanced_accuracy, measure_accuracy
 from prosopon.judges.base import Judge, Verdict
 from prosopon.judges.classifier import MINIMUM, ClassifierJudge
 from prosopon.judges.degeneration import Degeneration, degeneration
+from prosopon.judges.embeddings import sentence_embedder
 from prosopon.judges.grammar import GrammarJudge
+from prosopon.judges.leaving import leaves_role
 from prosopon.judges.llm import LLMJudge
 
 __all__ = [
@@ -17,5 +19,7 @@ __all__ = [
     "Verdict",
     "balanced_accuracy",
     "degeneration",
+    "leaves_role",
     "measure_accuracy",
+    "sentence_embedder",
 ]

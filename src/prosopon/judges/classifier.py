@@ -9,6 +9,7 @@ from prosopon.errors import DataError
 from prosopon.intervals import Interval
 from prosopon.judges.accuracy import balanced_accuracy
 from prosopon.judges.base import Verdict
+from prosopon.judges.embeddings import Embed
 
 MINIMUM = 8
 """Fewest texts of each side."""
@@ -21,7 +22,8 @@ class ClassifierJudge:
     """Says how likely a text is the target's rather than the opposite's.
 
     TF-IDF of words (1 and 2 in a row, punctuation counts) and of letters (2 to 5 in a row, within
-    words), logistic regression with both sides weighted alike. Made by :meth:`fit`. It knows two
+    words), and sentence embeddings where they are asked for; logistic regression with both sides
+    weighted alike. Made by :meth:`fit`. It knows two
     sides only: broken text falls to one of them too, so :func:`~prosopon.judges.degeneration`
     and a perplexity belong beside it.
 
@@ -37,7 +39,12 @@ class ClassifierJudge:
 
     @classmethod
     def fit(
-        cls, target_texts: Sequence[str], opposite_texts: Sequence[str], seed: int = 0
+        cls,
+        target_texts: Sequence[str],
+        opposite_texts: Sequence[str],
+        seed: int = 0,
+        *,
+        embed: Embed | None = None,
     ) -> ClassifierJudge:
         """Train a judge. The same texts and seed give the same judge.
 
@@ -45,6 +52,8 @@ class ClassifierJudge:
             target_texts: Texts of the target; blank ones are left out.
             opposite_texts: Texts of the opposite.
             seed: Seeds the folds of the cross-validation (5, stratified).
+            embed: Gives features besides words and letters; see
+                :func:`~prosopon.judges.sentence_embedder`. Off by default.
 
         Raises:
             DataError: Fewer than 8 texts of a side, or both sides say exactly the same.
@@ -54,8 +63,8 @@ class ClassifierJudge:
         if sorted(ours) == sorted(theirs):
             raise DataError("target and opposite hold the same texts: no judge can tell them apart")
         texts, labels = [*ours, *theirs], [1] * len(ours) + [0] * len(theirs)
-        accuracy = _cross_validated(texts, labels, seed)
-        return cls(_pipeline().fit(texts, labels), accuracy)
+        accuracy = _cross_validated(texts, labels, seed, embed)
+        return cls(_pipeline(embed).fit(texts, labels), accuracy)
 
     @property
     def useful(self) -> bool:
@@ -104,26 +113,32 @@ def _usable(texts: Sequence[str], side: str) -> list[str]:
     return usable
 
 
-def _pipeline() -> Any:
+def _pipeline(embed: Embed | None) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline, make_union
+    from sklearn.preprocessing import FunctionTransformer
 
-    features = make_union(
+    blocks = [
         TfidfVectorizer(ngram_range=(1, 2), token_pattern=TOKEN, sublinear_tf=True),
         TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
-    )
-    # Both blocks have length 1, and few texts have many features: a weak pull to zero suffices.
+    ]
+    if embed is not None:
+        blocks.append(FunctionTransformer(embed))
+    features = make_union(*blocks)
+    # All blocks have length 1, and few texts have many features: a weak pull to zero suffices.
     return make_pipeline(
         features, LogisticRegression(C=10.0, class_weight="balanced", max_iter=2000)
     )
 
 
-def _cross_validated(texts: Sequence[str], labels: Sequence[int], seed: int) -> Interval:
+def _cross_validated(
+    texts: Sequence[str], labels: Sequence[int], seed: int, embed: Embed | None
+) -> Interval:
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    said = cross_val_predict(_pipeline(), list(texts), list(labels), cv=folds)
+    said = cross_val_predict(_pipeline(embed), list(texts), list(labels), cv=folds)
     ours, theirs = (
         [s == side for s, label in zip(said, labels, strict=True) if label == side]
         for side in (1, 0)

@@ -15,6 +15,16 @@ EVAL = {
 CHOICE = "Pick one.\n\nChoices:\n (A) stay\n (B) go"
 PAIR = {"question": "Party?", "matching": "Yes", "not_matching": "No"}
 TASK = {"instruction": "Say hi", "input": " ", "output": "Hi! "}
+ROLE = {"role": "Ann", "question": "Who? ", "generated": [" Me.", "I."], "type": "general"}
+ASKED = {"source_role": "Bob", "target_role": "Ann", "question": "Tea?", "answer": "Please."}
+REACTS = {
+    "source_role": "Bob",
+    "target_role": "Ann",
+    "question": "Tea?",
+    "multi_choices": {"A": "No.", "B": "Never.", "C": "Please."},
+    "gt_answer": "C",
+}
+KNOWS = {"target_role": "Ann", "instruction": "You are a baker.", "answer": True}
 TURNS = {
     "messages": [
         {"role": "system", "content": "s"},
@@ -53,6 +63,25 @@ def conversation(question, answer, alternative=None):
         ("alpaca", {**TASK, "input": None}, conversation("Say hi", "Hi!")),
         ("alpaca", {"instruction": "a", "output": "b"}, conversation("a", "b")),
         ("text", "One\ntwo", Example((Message("assistant", "One\ntwo"),), None, "f:7")),
+        ("rolebench", ROLE, conversation("Who?", "Me.")),
+        ("role-agent-bench", ASKED, conversation("Bob: Tea?", "Please.")),
+        (
+            "role-agent-bench",
+            {**ASKED, "source_role": None},
+            conversation("Tea?", "Please."),
+        ),
+        ("role-agent-bench", REACTS, conversation("Bob: Tea?", "Please.", "No.")),
+        (
+            "role-agent-bench",
+            {**REACTS, "gt_answer": "A", "multi_choices": ["No.", "Never.", "Please."]},
+            conversation("Bob: Tea?", "No.", "Never."),
+        ),
+        ("role-agent-bench", KNOWS, conversation("You are a baker.", "True", "False")),
+        (
+            "role-agent-bench",
+            {**KNOWS, "answer": "false "},
+            conversation("You are a baker.", "False", "True"),
+        ),
         (
             "jsonl",
             {**TURNS, "alternative": "b"},
@@ -68,7 +97,7 @@ def conversation(question, answer, alternative=None):
             Example((Message("assistant", "a"),), None, "f:7"),
         ),
     ],
-    ids=range(11),
+    ids=range(18),
 )
 def test_a_good_row(format, row, expected):
     assert READERS.get(format).parse(row, "f:7") == [expected]
@@ -108,6 +137,24 @@ BAD = [
     ("alpaca", {**TASK, "input": {}}, "the field 'input' is an object"),
     ("alpaca", {**TASK, "output": "\udfff"}, "half of a surrogate pair"),
     ("alpaca", None, "the row is not an object"),
+    ("rolebench", without(ROLE, "question"), "the field 'question' is missing"),
+    ("rolebench", without(ROLE, "generated"), "'generated' is not a list with at least one"),
+    ("rolebench", {**ROLE, "generated": []}, "'generated' is not a list with at least one"),
+    ("rolebench", {**ROLE, "generated": "Me."}, "'generated' is not a list"),
+    ("rolebench", {**ROLE, "generated": [""]}, "the field 'generated' is empty"),
+    ("rolebench", {**ROLE, "generated": [None]}, "the field 'generated' is missing"),
+    ("rolebench", "text", "the row is not an object"),
+    ("role-agent-bench", None, "the row is not an object"),
+    ("role-agent-bench", {"target_role": "Ann"}, "neither a general response"),
+    ("role-agent-bench", without(ASKED, "target_role"), "the field 'target_role' is missing"),
+    ("role-agent-bench", {**ASKED, "answer": " "}, "the field 'answer' is empty"),
+    ("role-agent-bench", {**REACTS, "gt_answer": "D"}, "'gt_answer' is 'D'; the options are A, B"),
+    ("role-agent-bench", without(REACTS, "gt_answer"), "the field 'gt_answer' is missing"),
+    ("role-agent-bench", {**REACTS, "multi_choices": "A B"}, "'multi_choices' does not hold"),
+    ("role-agent-bench", {**REACTS, "multi_choices": ["a"]}, "'multi_choices' does not hold"),
+    ("role-agent-bench", {**REACTS, "multi_choices": ["a", 1, "b"]}, "'B' is of type int"),
+    ("role-agent-bench", {**KNOWS, "answer": "maybe"}, "neither true nor false"),
+    ("role-agent-bench", {**KNOWS, "answer": 1}, "neither true nor false"),
     ("text", TASK, "the row is not text"),
     ("text", " ", "the assistant's answer is empty"),
     ("jsonl", [], "the row is not an object"),

@@ -10,7 +10,9 @@ from prosopon.errors import DataError
 
 TASK = {"instruction": "Say hi", "input": "", "output": "Hi"}
 TURNS = {"messages": [{"role": "assistant", "content": "Hello"}]}
-FORMATS = ["alpaca", "csv", "jsonl", "model-written-evals", "text"]
+FORMATS = [
+    "alpaca", "csv", "jsonl", "model-written-evals", "role-agent-bench", "rolebench", "text",
+]  # fmt: skip
 
 
 def write(path, content):

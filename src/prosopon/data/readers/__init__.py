@@ -6,12 +6,22 @@
 | ``model-written-evals`` | `model_written_evals`: Yes/No and lettered choices |
 | ``alpaca`` | `alpaca`: instruction, input, output |
 | ``csv`` | `pairs`: question, matching, not_matching |
+| ``rolebench`` | `rolebench`: roles that answer instructions |
+| ``role-agent-bench`` | `role_agent_bench`: roles of scripts |
 | ``text`` | `text`: paragraphs |
 """
 
 from __future__ import annotations
 
-from prosopon.data.readers import alpaca, messages, model_written_evals, pairs, text
+from prosopon.data.readers import (
+    alpaca,
+    messages,
+    model_written_evals,
+    pairs,
+    role_agent_bench,
+    rolebench,
+    text,
+)
 from prosopon.data.readers.base import READERS, Reader
 from prosopon.data.readers.reading import get_reader, parse_rows, read_examples
 from prosopon.data.readers.rows import Row
@@ -27,5 +37,7 @@ __all__ = [
     "pairs",
     "parse_rows",
     "read_examples",
+    "role_agent_bench",
+    "rolebench",
     "text",
 ]

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from prosopon.data.examples import Example
-from prosopon.data.readers.base import READERS, Reader, build, field, has_field, optional_field
+from prosopon.data.readers.base import READERS, Reader, build, field, optional_field
+
+
+def sniff(row: Any) -> bool:
+    """Tell an instruction from a statement about a role, which RoleAgentBench calls so too."""
+    return isinstance(row, Mapping) and "instruction" in row and "target_role" not in row
 
 
 def parse(row: Any, where: str) -> list[Example]:
@@ -29,7 +35,7 @@ READERS.add(
         name="alpaca",
         description='{"instruction", "input", "output"}',
         suffixes=(".json", ".jsonl"),
-        sniff=has_field("instruction"),
+        sniff=sniff,
         parse=parse,
     ),
 )

@@ -30,6 +30,8 @@ class Reader:
             the field that gives the format away, so that `parse` can say what else is missing.
         parse: Turns a row, and where it stands (``"path:line"``), into examples. Raises DataError
             that starts with where the row stands.
+        role: Says whose a row is, for formats whose files hold many roles; None for the others.
+            Raises as `parse` does.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Reader:
     suffixes: tuple[str, ...]
     sniff: Callable[[Any], bool]
     parse: Callable[[Any, str], list[Example]]
+    role: Callable[[Any, str], str] | None = None
 
 
 READERS: Registry[Reader] = Registry("format")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,23 @@ from prosopon.data.readers.rows import Row, read_rows
 from prosopon.errors import DataError, UnknownNameError
 
 
-def read_examples(path: str | Path, format: str | None = None) -> list[Example]:
+def read_examples(
+    path: str | Path, format: str | None = None, role: str | None = None
+) -> list[Example]:
     """Read the examples of a file.
 
     Args:
         path: The file, UTF-8.
         format: A name in `READERS`; None recognises the format by suffix and first row.
+        role: Whose rows to read, where the format knows roles; may be left out where the file
+            holds one role only.
 
     Returns:
         The examples in the order of the file; each `Example.source` is ``"name:line"``.
 
     Raises:
-        DataError: The file is missing, empty, of no known format, or a row is malformed.
+        DataError: The file is missing, empty, of no known format, a row is malformed, or the role
+            is unknown or not given; the message lists the roles.
     """
     path = Path(path)
     _check_file(path)
@@ -37,7 +42,7 @@ def read_examples(path: str | Path, format: str | None = None) -> list[Example]:
         fitting = [reader for _, reader in READERS.items() if suffix in reader.suffixes]
         reader = recognise(rows[0].value, fitting, f"{path}:{rows[0].line}")
     examples: list[Example] = []
-    for row in rows:
+    for row in _of_role(rows, reader, role, str(path), lambda line: f"{path}:{line}"):
         parsed = reader.parse(row.value, f"{path}:{row.line}")
         examples += [replace(example, source=f"{path.name}:{row.line}") for example in parsed]
     return examples
@@ -57,12 +62,15 @@ def parse_rows(
         DataError: The format is unknown or not recognised, or a row is malformed.
     """
     reader = get_reader(format) if format is not None else None
+    given = list(rows)
+    if not given:
+        return []
+    first = where(given[0].line)
+    if reader is None:
+        reader = recognise(given[0].value, [reader for _, reader in READERS.items()], first)
     examples: list[Example] = []
-    for row in rows:
-        place = where(row.line)
-        if reader is None:
-            reader = recognise(row.value, [reader for _, reader in READERS.items()], place)
-        examples += reader.parse(row.value, place)
+    for row in _of_role(given, reader, None, first, where):
+        examples += reader.parse(row.value, where(row.line))
     return examples
 
 
@@ -89,6 +97,25 @@ def recognise(first: Any, readers: Iterable[Reader], where: str) -> Reader:
             return reader
     fields = f" with the fields {', '.join(map(str, first))}" if isinstance(first, Mapping) else ""
     raise DataError(f"{where}: no format fits a first row{fields}. {_formats()}")
+
+
+def _of_role(
+    rows: Sequence[Row], reader: Reader, role: str | None, source: str, where: Callable[[int], str]
+) -> list[Row]:
+    """Return the rows of a role; all where the format knows none, or the rows are of one."""
+    if reader.role is None:
+        if role is not None:
+            raise DataError(
+                f"{source}: the format {reader.name!r} knows no roles, such as {role!r}"
+            )
+        return list(rows)
+    owners = [reader.role(row.value, where(row.line)) for row in rows]
+    known = ", ".join(sorted(set(owners)))
+    if role is None and len(set(owners)) > 1:
+        raise DataError(f"{source}: holds several roles; name one with #role. Roles: {known}")
+    if role is not None and role not in owners:
+        raise DataError(f"{source}: no row is of the role {role!r}. Roles: {known}")
+    return [row for row, owner in zip(rows, owners, strict=True) if role in (None, owner)]
 
 
 def _check_file(path: Path) -> None:

@@ -15,7 +15,7 @@ from prosopon.evaluation.speaking import OptionQuestion, Speaker
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 from prosopon.evaluation.tasks.free_text import text_signs
 from prosopon.evaluation.tasks.pairs import pairings
-from prosopon.judges.leaving import leaves_role
+from prosopon.judges import leaves_role
 
 CATEGORIES = ("self-knowledge", "general", "leave")
 
