@@ -190,7 +190,8 @@ def faithfulness_sections(found: Sequence[Faithfulness]) -> list[Section]:
         "Is it these weights? The share of the whole mask's effect on the margin (nats per token, "
         "toward the persona) that its parts have, that as many other weights of the same sites "
         "have, and that the first tenth of the mask's ranking has; the area under the curve of "
-        "the effect over the share of the mask applied (1/2: in proportion)."
+        "the effect over the share of the mask applied (1/2: in proportion). No shares are given "
+        "where the interval of the whole mask's effect holds 0."
     )
     missing = [f"{one.name}, {arm}: {why}" for one in found for arm, why in one.refused.items()]
     if missing:
