@@ -180,18 +180,20 @@ def faithfulness_sections(found: Sequence[Faithfulness]) -> list[Section]:
                 _number(one.area("ranking")),
                 _number(one.area("random")),
                 f"{whole.perplexity_ratio:.3f}",
+                _number(by["elsewhere"].perplexity_ratio if "elsewhere" in by else None),
             ]
         )
     headings = [
         "mask", "choice rate", "margin", *(f"{arm}, %" for arm in arms), "first tenth, %",
-        "area", "area, random order", "perplexity / base",
+        "area", "area, random order", "perplexity / base", "elsewhere, perplexity / base",
     ]  # fmt: skip
     text = (
         "Is it these weights? The share of the whole mask's effect on the margin (nats per token, "
         "toward the persona) that its parts have, that as many other weights of the same sites "
         "have, and that the first tenth of the mask's ranking has; the area under the curve of "
         "the effect over the share of the mask applied (1/2: in proportion). No shares are given "
-        "where the interval of the whole mask's effect holds 0."
+        "where the interval of the whole mask's effect holds 0. A control that ruins the "
+        "perplexity says little of the persona."
     )
     missing = [f"{one.name}, {arm}: {why}" for one in found for arm, why in one.refused.items()]
     if missing:
