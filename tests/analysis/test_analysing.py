@@ -45,6 +45,16 @@ def test_every_part_has_its_section_and_its_numbers(analysed):
     assert "layer 1 from the opposite" in arms
 
 
+def test_the_cost_of_the_random_control_stands_in_the_table(analysed):
+    _, _, found = analysed
+    table = next(section for section in found.sections if section.id == "faithfulness")
+    place = list(table.headings).index("elsewhere, perplexity / base")
+    for row, one in zip(table.rows, found.numbers["faithfulness"], strict=True):
+        arm = next(arm for arm in one["arms"] if arm["arm"] == "elsewhere")
+        assert row[place] == f"{arm['perplexity_ratio']:.3f}"
+        assert len(row) == len(table.headings)
+
+
 def test_figures_are_well_formed_and_the_same_on_every_run(analysed):
     _, masks, found = analysed
     for section in found.sections:

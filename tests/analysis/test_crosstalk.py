@@ -80,6 +80,9 @@ def test_a_leak_is_told_over_the_own_effect():
     assert relative("power-averse", other, own) == ("energy", 0.25)
     assert relative("extravert", own, other) is None  # the mask moves its own axis away
     assert relative("stranger", own, other) is None
+    unsure = effect(Choices((0.5,) * 8, (-2.0, 1.9) * 4), base)
+    assert unsure.margin.difference.low < 0 < unsure.margin.difference.high
+    assert relative("introvert", unsure, other) is None
 
 
 def test_the_opposite_pole_counts_the_other_way():

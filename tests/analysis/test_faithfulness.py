@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -94,6 +95,9 @@ def test_summaries_of_a_curve():
     assert still.area("ranking") is None
     assert still.top_share() is None
     assert even.area("random") is None
+    unsure = replace(even, moves=False)
+    assert unsure.area("ranking") is None
+    assert unsure.top_share() is None
 
 
 def test_an_arm_that_cannot_be_is_named(tested):
@@ -103,6 +107,15 @@ def test_an_arm_that_cannot_be_is_named(tested):
     assert "not left to draw from" in found.refused["elsewhere"]
     assert set(found.curves) == {"random"}
     assert "elsewhere" not in [arm.name for arm in found.arms]
+
+
+def test_shares_of_an_effect_that_may_be_none_are_not_given(tested):
+    asked, mask, _, _, _ = tested
+    one = axis(count=1)  # a single question has no interval
+    found = faithfulness(asked, "x", mask, one, shares=(0.5,), draws=1)
+    assert not found.moves
+    assert all(arm.faithful is None for arm in found.arms)
+    assert found.area("ranking") is None
 
 
 def test_refusals(tested):

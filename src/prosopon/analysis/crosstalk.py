@@ -97,14 +97,17 @@ class CrossTalk:
 
         Returns:
             The axis, and the ratio, positive where its target's answers gain; None where the own
-            axis or another one was not asked, or the own margin does not move toward the persona.
+            axis or another one was not asked, or the interval of the own margin does not lie on
+            the persona's side of 0: a share of noise has no meaning.
         """
         own = self.own(row)
         if own is None or len(self.axes) < 2:
             return None
         moved = [found.margin.difference.mean for found in self.effects[row]]
-        gain = self.axes[own].toward(self.personas[row]) * moved[own]
-        if gain <= 0:
+        sign, change = self.axes[own].toward(self.personas[row]), self.effects[row][own].margin
+        gain = sign * moved[own]
+        # An interval of one question is infinite, so its end is not above 0.
+        if min(sign * change.difference.low, sign * change.difference.high) <= 0:
             return None
         most = max((c for c in range(len(moved)) if c != own), key=lambda c: abs(moved[c]))
         return self.axes[most].name, moved[most] / gain

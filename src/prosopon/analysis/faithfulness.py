@@ -40,8 +40,8 @@ class ArmEffect:
             questions. Draws are averaged question by question.
         perplexity_ratio: Of general text, over the base's; the mean over draws.
         draws: Margin effects of single draws; one where nothing is drawn.
-        faithful: Share of the whole mask's margin effect that the arm has. None where the
-            interval of the whole mask's effect holds 0: a share of noise has no meaning.
+        faithful: Share of the whole mask's margin effect that the arm has. None where that
+            effect cannot be told from none, see :attr:`Faithfulness.moves`.
     """
 
     name: str
@@ -100,10 +100,10 @@ class Faithfulness:
         curves: Over the share of the mask applied, by the order that it is applied in:
             ``ranking`` (where the mask has one) and ``random``.
         refused: Why an arm could not be run, by its name.
+        moves: Whether the interval of the whole mask's margin effect leaves out 0. Shares of an
+            effect that may be none mean nothing, so where it does not there are none.
         mean_size: Mean absolute value of the weights pruned by ``whole``, ``elsewhere`` and
             ``elsewhere, same size``, over that of all weights of the sites.
-        sure: Whether the interval of the whole mask's effect on the margin leaves 0 out. Without
-            that there are no shares of the effect.
     """
 
     name: str
@@ -115,14 +115,14 @@ class Faithfulness:
     arms: tuple[ArmEffect, ...]
     curves: dict[str, tuple[Point, ...]]
     refused: dict[str, str] = field(default_factory=dict)
+    moves: bool = True
     mean_size: dict[str, float] = field(default_factory=dict)
-    sure: bool = True
 
     def area(self, order: str) -> float | None:
         """Return the area under a curve of the margin's effect, as a share of the whole effect.
 
         1/2 is an effect in proportion to the share; close to 1, the first weights carry it all.
-        None where there is no such curve, or the whole effect is not sure.
+        None where there is no such curve, or the mask does not move the margin (`moves`).
         """
         found = self._relative(order)
         if found is None:
@@ -154,14 +154,14 @@ class Faithfulness:
                 }
                 for order, points in self.curves.items()
             },
+            "moves": self.moves,
             "mean_size": self.mean_size,
-            "effect_is_sure": self.sure,
             "refused": self.refused,
         }
 
     def _relative(self, order: str) -> tuple[list[float], list[float]] | None:
         points = self.curves.get(order)
-        if not points or not self.sure:
+        if not points or not self.moves:
             return None
         none, whole = points[0].margin, points[-1].margin
         if whole == none:
@@ -235,9 +235,9 @@ def faithfulness(
             part = parts.prefix(subnetwork, share, ranked=order == "ranking", seed=seed)
             points.append(_point(part.pruned / subnetwork.pruned, measured(part), bench))
         curves[order] = (*points, _point(1.0, whole, bench))
-    moved = bench.change([whole[0]]).margin.difference
-    sure = moved.low > 0 or moved.high < 0
-    gain = moved.mean if sure else None
+    found = effect(whole[0], bench.base[0], seed=seed).margin.difference
+    moves = found.low > 0 or found.high < 0
+    gain = found.mean if moves else None
     return Faithfulness(
         name=name,
         persona=subnetwork.config.persona,
@@ -245,11 +245,11 @@ def faithfulness(
         axis=axis,
         base_rate=bench.base[0].rate,
         base_perplexity=bench.base[1],
-        arms=tuple(bench.arm(arm, made[arm], found, gain) for arm, found in told.items()),
+        arms=tuple(bench.arm(arm, made[arm], each, gain) for arm, each in told.items()),
         curves=curves,
         refused=refused,
+        moves=moves,
         mean_size=_sizes(probe, made),
-        sure=sure,
     )
 
 
@@ -268,16 +268,12 @@ class _Bench:
         wins, margins = tuple(1 - win for win in found.wins), tuple(-m for m in found.margins)
         return Choices(wins, margins), loss
 
-    def change(self, several: Sequence[Choices]) -> Effect:
-        """Return the change against the base of the mean over several masks."""
-        return effect(mean_choices(several), self.base[0], seed=self.seed)
-
     def arm(
         self, name: str, masks: Sequence[Subnetwork], told: Sequence[tuple[Choices, float]],
         gain: float | None,
     ) -> ArmEffect:  # fmt: skip
         base, loss = self.base
-        found = self.change([choices for choices, _ in told])
+        found = effect(mean_choices([choices for choices, _ in told]), base, seed=self.seed)
         each = tuple(choices.margin - base.margin for choices, _ in told)
         return ArmEffect(
             name=name,

@@ -227,6 +227,7 @@ def _arms(axes: Any, found: Faithfulness) -> None:
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.axvline(means[0], color=GREY, linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(names)), names)
+    axes.locator_params(axis="x", nbins=5)
     axes.invert_yaxis()
     axes.set_xlabel("change of the margin (nats per token)")
     axes.set_title(found.name, loc="left")

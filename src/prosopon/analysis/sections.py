@@ -191,14 +191,10 @@ def faithfulness_sections(found: Sequence[Faithfulness]) -> list[Section]:
         "Is it these weights? The share of the whole mask's effect on the margin (nats per token, "
         "toward the persona) that its parts have, that as many other weights of the same sites "
         "have, and that the first tenth of the mask's ranking has; the area under the curve of "
-        "the effect over the share of the mask applied (1/2: in proportion). A control that ruins "
-        "the model's perplexity says little of the persona."
+        "the effect over the share of the mask applied (1/2: in proportion). No shares are given "
+        "where the interval of the whole mask's effect holds 0. A control that ruins the "
+        "perplexity says little of the persona."
     )
-    unsure = [one.name for one in found if not one.sure]
-    if unsure:
-        text += (
-            f" No shares for {', '.join(unsure)}: the interval of the whole mask's effect holds 0."
-        )
     missing = [f"{one.name}, {arm}: {why}" for one in found for arm, why in one.refused.items()]
     if missing:
         text += " Not run: " + "; ".join(missing) + "."
