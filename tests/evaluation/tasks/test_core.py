@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -222,6 +224,12 @@ def test_rules_are_refused_where_text_is_needed(setting):
 def test_other_axes_are_the_embedded_models():
     contrast = file_contrast(*statements(40), questions=10, judge=4)
     assert "embedded" in TASKS.get("cross-talk").refuses(Setting(contrast), writes=True)
+
+
+def test_every_task_stands_on_the_page():
+    page = Path(__file__).resolve().parents[3] / "docs" / "tasks.md"
+    first = [line.split("|")[1] for line in page.read_text("utf-8").splitlines() if "| `" in line]
+    assert sorted(re.findall(r"`([^`]+)`", " ".join(first))) == TASKS.names()
 
 
 def test_every_task_says_what_it_measures(speaker, setting):

@@ -45,6 +45,8 @@ def test_the_ends_are_what_is_counted(setting, turns, early, late):
     assert means(found, "early") == pytest.approx(early)
     assert means(found, "late") == pytest.approx(late)
     assert means(found, "drop") == pytest.approx(early - late)
+    assert means(found, "early-neither") == pytest.approx(1 - early)
+    assert means(found, "late-neither") == pytest.approx(1 - late)
     assert means(found, "empty") == pytest.approx(1 - turns / TURNS)
     assert "late:classifier" in found.outcomes[0].values
 

@@ -60,6 +60,9 @@ class Drift:
     Dialogues come in twos that ask the same questions with early and late exchanged, so a
     question that is easier than others weighs the same at both ends. The history is the arm's
     own answers; where it outgrows the context, its oldest turns go, the arm's own prompt stays.
+
+    A drop need not be a persona that fades: late answers may be broken, or off the subject. The
+    shares that are neither's tell one from the other.
     """
 
     name = "drift"
@@ -68,10 +71,12 @@ class Drift:
         "late": "share of the answers in turns 8 to 10 that the first judge gives to the target",
         "early": "the same in turns 1 to 3",
         "drop": "early less late",
+        "late-neither": "share of the late answers that are neither's: broken or off the subject",
+        "early-neither": "the same of the early ones",
         "repetition": "share of an answer's 3-grams that occurred before in it, all turns",
         "words": "length of an answer in words, all turns",
         "empty": "share of answers without a word, all turns",
-        "late:JUDGE": "the late share by another judge; also early:JUDGE and drop:JUDGE",
+        "late:JUDGE": "the late share by another judge; so are the other shares",
     }
 
     def refuses(self, setting: Setting, *, writes: bool) -> str | None:
@@ -167,10 +172,11 @@ def _answer(speaker: Speaker, dialogues: Sequence[Dialogue], turn: int, setting:
 def _outcome(dialogue: Dialogue, judges: Sequence[Judge]) -> Outcome:
     values: dict[str, float] = {}
     for number, judge in enumerate(judges):
-        ends = {}
+        ends = dict[str, float]()
         for name, part in (("early", slice(None, EDGE)), ("late", slice(-EDGE, None))):
             verdicts = judge.verdicts(dialogue.answers[part], dialogue.asked[part])
             ends[name] = fmean(verdict == "target" for verdict in verdicts)
+            ends[f"{name}-neither"] = fmean(verdict == "neither" for verdict in verdicts)
         ends["drop"] = ends["early"] - ends["late"]
         tail = f":{judge.name}" if number else ""
         values |= {f"{name}{tail}": value for name, value in ends.items()}
