@@ -1,4 +1,3 @@
-import dataclasses
 import json
 from dataclasses import replace
 
@@ -88,9 +87,6 @@ def test_summaries_of_a_curve():
     early = made(points(0.0, 2.0, 2.0))
     assert early.area("ranking") == pytest.approx(0.9)
     assert early.top_share() == pytest.approx(0.5)
-    unsure = dataclasses.replace(early, sure=False)
-    assert unsure.area("ranking") is None
-    assert unsure.top_share() is None
     still = made(points(1.0, 2.0, 1.0))
     assert still.area("ranking") is None
     assert still.top_share() is None
@@ -128,12 +124,3 @@ def test_refusals(tested):
         faithfulness(asked, "x", mask, axis(), draws=0)
     with pytest.raises(OptionError, match="prunes nothing"):
         faithfulness(asked, "x", mask.at_strength(0), axis())
-
-
-def test_an_effect_that_may_be_none_has_no_shares(tested):
-    asked, mask, _, _, _ = tested
-    found = faithfulness(asked, "x", mask, axis(count=1), shares=(0.5,), draws=1)
-    assert not found.sure  # one question has no interval
-    assert {arm.faithful for arm in found.arms} == {None}
-    assert found.area("random") is None
-    json.dumps(found.to_json() | {"arms": []}, allow_nan=False)

@@ -94,7 +94,8 @@ def evaluate(
     if about is None:
         raise OptionError("say whom: a subnetwork's folder, a bundled persona, or --target")
     sizes = Sizes(examples, questions, max_new_tokens)
-    bundled = model == "embedded" and opposite is None and not Path(about).exists()
+    known = opposite is None and not about.startswith("character:")
+    bundled = model == "embedded" and known and not Path(about).exists()
     source = Source((about,), general=general) if bundled else Source(
         (), about, opposite, prompt, general=general
     )  # fmt: skip
