@@ -94,8 +94,8 @@ def evaluate(
     if about is None:
         raise OptionError("say whom: a subnetwork's folder, a bundled persona, or --target")
     sizes = Sizes(examples, questions, max_new_tokens)
-    known = opposite is None and not about.startswith("character:")
-    bundled = model == "embedded" and known and not Path(about).exists()
+    plain = opposite is None and not about.startswith("character:")
+    bundled = model == "embedded" and plain and not Path(about).exists()
     source = Source((about,), general=general) if bundled else Source(
         (), about, opposite, prompt, general=general
     )  # fmt: skip
