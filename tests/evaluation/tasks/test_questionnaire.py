@@ -86,6 +86,17 @@ def test_the_embedded_model_can_be_asked(speaker, setting):
     assert [o.values for o in again.outcomes] == [o.values for o in found.outcomes]
 
 
+@pytest.mark.parametrize(("name", "questions", "items"), [
+    ("mbti", 100, 10), ("mbti", 8, 2), ("big-five", 100, 8), ("big-five", 1, 2),
+])  # fmt: skip
+def test_the_notes_count_the_items_that_were_asked(setting, name, questions, items):
+    asked = dataclasses.replace(setting, questions=questions)
+    found = TASKS.get(name).run(Respondent(extravert), asked)
+    assert set(found.notes["items"].values()) == {items}
+    for scale, count in found.notes["items"].items():
+        assert sum(f"score:{scale}" in o.values for o in found.outcomes) == count
+
+
 def test_both_orders_of_a_prompt():
     item = load_questionnaire("mbti").scales[0].items[0]
     one, other = (worded(item, WORDINGS[0], backwards=b)[0].content.splitlines() for b in (0, 1))

@@ -106,12 +106,24 @@ def test_rules_are_asked_for_reactions_only(role):
     assert all(set(o.values) == {"reaction", "reaction:calibrated"} for o in found.outcomes)
 
 
+def test_without_a_judge_only_its_verdict_is_left_out(role):
+    bare = dataclasses.replace(role, judges=())
+    assert TASK.refuses(bare, writes=True) is None
+    actor = Actor(lambda asked: " ".join(FERRY.sheet))
+    found, judged = TASK.run(actor, bare), TASK.run(actor, role)
+    assert found.notes["judge"] is None
+    assert found.notes["left-out"].startswith("in-character: no judge")
+    assert "left-out" not in judged.notes
+    for one, other in zip(found.outcomes, judged.outcomes, strict=True):
+        kept = {n: v for n, v in other.values.items() if not n.startswith("in-character")}
+        assert one.values == kept
+    assert mean(found, "self-knowledge") == mean(found, "stays") == mean(found, "reaction") == 1
+
+
 def test_refusals(setting, role):
     assert "'bold' is no character; characters: clockmaker" in TASK.refuses(setting, writes=True)
-    bare = dataclasses.replace(role, judges=())
-    assert "no judge" in TASK.refuses(bare, writes=True)
-    with pytest.raises(DataError, match="no judge"):
-        TASK.run(Actor(lambda asked: ""), bare)
+    with pytest.raises(DataError, match="'bold' is no character"):
+        TASK.run(Actor(lambda asked: ""), setting)
     alone = RolePlay({"ferrywoman": FERRY})
     rule = RuleSpeaker("shortest", lambda options: [-len(o) for o in options])
     with pytest.raises(DataError, match="no test question"):

@@ -130,7 +130,7 @@ class QuestionnaireTask:
             "scores": scores,
             "alpha": alphas,
             "administrations": 2 * len(WORDINGS),
-            "items-a-scale": each,
+            "items": {scale.name: len(scale.items[:each]) for scale in scales},
             "order-difference": fmean(d for row in every for d in _differences(row)),
             "agreement": acquiescence([fmean(row) for row in every]),
         }

@@ -15,7 +15,7 @@ from prosopon.evaluation.speaking import OptionQuestion, Speaker
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 from prosopon.evaluation.tasks.free_text import text_signs
 from prosopon.evaluation.tasks.pairs import pairings
-from prosopon.judges import leaves_role
+from prosopon.judges import Verdict, leaves_role
 
 CATEGORIES = ("self-knowledge", "general", "leave")
 
@@ -34,7 +34,8 @@ class RolePlay:
 
     Reactions are choices between what the characters say to a prompt of the test part. The rest
     is free text: the first judge, trained on lines of this character and of the others, says
-    whether an answer is the character's. Nonsense holds no give-away either, so ``stays`` belongs
+    whether an answer is the character's. Where no judge can tell the characters apart, only that
+    is left out, and the notes say so. Nonsense holds no give-away either, so ``stays`` belongs
     beside ``in-character`` and the signs of degeneration; an answer without a word has not stayed.
 
     Args:
@@ -72,15 +73,13 @@ class RolePlay:
         if target not in self.characters:
             known = ", ".join(sorted(self.characters))
             return f"the target {target!r} is no character; characters: {known}"
-        if writes and not setting.judges:
-            return "there is no judge of free text"
         return None
 
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
         """See :class:`~prosopon.evaluation.tasks.base.Task`.
 
         Raises:
-            DataError: The target is no character, or there is no judge.
+            DataError: The target is no character, or there is nothing to ask.
         """
         if why := self.refuses(setting, writes=speaker.writes):
             raise DataError(why)
@@ -90,7 +89,7 @@ class RolePlay:
         notes: dict[str, object] = {"character": character.name, "reactions": len(outcomes)}
         if speaker.writes:
             outcomes += answers(speaker, setting, character)
-            notes["judge"] = setting.judges[0].name
+            notes |= _judge_notes(setting)
         if not outcomes:
             raise DataError(f"{character.key}: no test question is one that the others answer too")
         return TaskResult(outcomes, notes)
@@ -120,27 +119,34 @@ def reactions(
 
 
 def answers(speaker: Speaker, setting: Setting, character: Character) -> list[Outcome]:
-    """Return free answers; questions come again from the start where more are wanted."""
+    """Return free answers; questions come again from the start where more are wanted.
+
+    Whether they are in character is said only where there is a judge.
+    """
     asked = list(islice(cycle(questions_to(character)), setting.questions))
     prompts = [(Message("user", each.question),) for each in asked]
     told = speaker.write(prompts, max_new_tokens=setting.max_new_tokens, seed=setting.seed)
-    verdicts = setting.judges[0].verdicts(told, [each.question for each in asked])
+    verdicts: list[Verdict | None] = [None] * len(asked)
+    if setting.judges:
+        verdicts = [*setting.judges[0].verdicts(told, [each.question for each in asked])]
     outcomes = []
     for each, answer, verdict in zip(asked, told, verdicts, strict=True):
         signs = text_signs(answer)
-        ours = float(verdict == "target")
         stays = float(not signs["empty"] and not leaves_role(answer))
-        values = {
-            "in-character": ours,
-            f"in-character:{each.category}": ours,
-            "stays": stays,
-            f"stays:{each.category}": stays,
-            **signs,
-        }
+        values = {"stays": stays, f"stays:{each.category}": stays, **signs}
+        if verdict is not None:
+            ours = float(verdict == "target")
+            values |= {"in-character": ours, f"in-character:{each.category}": ours}
         if each.expect:
             values["self-knowledge"] = facts_named(answer, each.expect)
         outcomes.append(Outcome(each.id, values, each.question, answer))
     return outcomes
+
+
+def _judge_notes(setting: Setting) -> dict[str, object]:
+    if setting.judges:
+        return {"judge": setting.judges[0].name}
+    return {"judge": None, "left-out": "in-character: no judge tells the characters apart"}
 
 
 def questions_to(character: Character) -> Iterator[Asked]:
