@@ -96,6 +96,7 @@ def test_the_paper_is_printed_and_run(prosopon, folder, tiny_folder):
         (["compare", "--personas", "bold", "--tasks", "chooice"], "unknown task"),
         (["compare", "--personas", "nobody"], "unknown persona 'nobody'"),
         (["compare"], "either --personas or --target"),
+        (["compare", "--personas", "bold", "--explain", "wandering"], "unknown arm 'wandering'"),
         (["compare", "--personas", "bold", "--judge-url", "x"], "both --judge-url"),
         (["compare", "--personas", "bold", "--option", "lora.rank=2"], "lora"),
         (["compare", "--target", "/nowhere.jsonl"], "nowhere.jsonl"),

@@ -7,6 +7,7 @@ import math
 import pandas as pd
 import pytest
 
+from prosopon.cli.compare import explained
 from prosopon.compare import (
     Plan,
     Record,
@@ -110,6 +111,29 @@ def test_a_failing_arm_does_not_stop_the_others(loaded, tmp_path, monkeypatch):
     assert {r.cell.arm: r.status for r in records}["always-a"] == "done"
     assert ("base", "bold", "failed: there is a reason") in unfinished(records)
     assert "there is a reason" in markdown(summarise(records), records)
+
+
+def test_masks_are_kept_and_explained(made, monkeypatch):
+    folder, runner, _, _, _ = made
+    masks = runner.masks("contrastive-wanda")
+    assert set(masks) == {"bold", "cautious"}
+    assert masks["bold"] != masks["cautious"]
+    found = explained(runner, "contrastive-wanda", lambda stage, done, total: None)
+    assert {section.id for section in found} >= {"explain-cross-talk"}
+    assert all("<svg" in section.svg for section in found)
+    assert (folder / "explain" / "analysis.json").is_file()
+    assert runner.masks("prompt") == {}
+    assert explained(runner, None, lambda stage, done, total: None) == []
+
+
+def test_an_arm_that_failed_has_no_masks_and_leaves_the_report_be(loaded, tmp_path, monkeypatch):
+    def fail(self, lab):
+        raise OptionError("there is a reason")
+
+    monkeypatch.setattr(type(ARMS.get("wanda")), "prepare", fail)
+    runner = make(loaded, tmp_path / "out", arms=("wanda", "base"), contrasts=("bold",))
+    list(runner.run())
+    assert explained(runner, "wanda", lambda stage, done, total: None) == []
 
 
 def test_figures_are_means_over_questions(made, loaded):

@@ -127,6 +127,7 @@ def compare(
         sizes=sizes,
         options=parse_arm_options(option or ()),
     )
+    explained_arm = mask_arm(explain)  # a wrong name is said before hours of work
     check_tables()
     check_figures()
     loaded = load(model, device=device, dtype=dtype, device_map=device_map, revision=revision)
@@ -136,7 +137,7 @@ def compare(
             report=report,
         )  # fmt: skip
         records = list(runner.run())
-        extra = explained(runner, explain, report)
+        extra = explained(runner, explained_arm, report)
     command = shlex.join(["prosopon", *sys.argv[1:]])
     summary, written = write_results(
         records, folder, command=command, settings=settings_of(runner), extra=extra
@@ -163,21 +164,28 @@ def load_tasks(paths: Sequence[Path] | None) -> None:
             load_task(path)
 
 
-def explained(runner: CompareRunner, arm: str, report: Report) -> list[Section]:
-    """Return the analysis of an arm's masks for the report; none where it was not compared.
-
-    Overlap takes two masks; cross-talk the embedded model's axes.
+def mask_arm(name: str) -> str | None:
+    """Return the arm that ``--explain`` names; None for ``none``.
 
     Raises:
         UnknownNameError: No such arm.
     """
-    from prosopon.analysis import Probe, analyse, bundled_axes
-    from prosopon.compare import Section
     from prosopon.evaluation.arms import ARMS
 
-    if arm.strip().lower() == "none" or ARMS.get(arm).name not in runner.plan.arms:
+    return None if name.strip().lower() == "none" else ARMS.get(name).name
+
+
+def explained(runner: CompareRunner, arm: str | None, report: Report) -> list[Section]:
+    """Return the analysis of an arm's masks for the report; none where it was not compared.
+
+    Overlap takes two masks; cross-talk the embedded model's axes.
+    """
+    from prosopon.analysis import Probe, analyse, bundled_axes
+    from prosopon.compare import Section
+
+    if arm is None or arm not in runner.plan.arms:
         return []
-    masks = runner.masks(ARMS.get(arm).name)
+    masks = runner.masks(arm)
     parts: list[Part] = ["overlap"] if len(masks) > 1 else []
     parts += ["location"] if masks else []
     bundled = all(contrast.bundled for contrast in runner.contrasts.values())

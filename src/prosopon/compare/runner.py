@@ -72,6 +72,7 @@ class CompareRunner:
         """Return the masks that an arm wears, of the first seed, by contrast.
 
         They are kept in the folder as the arm is prepared; one that is not there is found again.
+        Contrasts on which the arm was refused or failed have none.
 
         Raises:
             ProsoponError: It cannot be found.
@@ -80,7 +81,9 @@ class CompareRunner:
         for cell in self.plan.cells():
             if cell.arm != arm or cell.seed != self.plan.seeds[0]:
                 continue
-            folder = self._mask_folder(cell)
+            record, folder = self.results.get(self.key(cell)), self._mask_folder(cell)
+            if record is None or record.status != "done":
+                continue
             if not folder.exists():
                 self._prepared(cell)
             if folder.exists():
