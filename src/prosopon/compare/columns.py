@@ -80,6 +80,15 @@ COLUMNS: tuple[Column, ...] = (
         "general ppl", "perplexity", "nats", "perplexity of held-out general text", "lower",
         tokens="tokens", loss=True,
     ),
+    Column(
+        "out of place", "cross-talk", "out-of-place",
+        "free answers to questions of other axes that are the persona's", "lower", loss=True,
+    ),
+    Column(
+        "astray", "cross-talk", "astray",
+        "free answers to questions of other axes that are nobody's on the axis asked about",
+        "lower", loss=True,
+    ),
 )  # fmt: skip
 """Columns of the table; those that no record holds are left out."""
 
@@ -88,7 +97,7 @@ CROSS_TALK_HELP = (
     "mean absolute change of the choice rate on the other axes against the base; interval over "
     "personas"
 )
-SHARED = ("neutral", "perplexity", "mbti", "big-five")
+SHARED = ("neutral", "perplexity", "mbti", "big-five", "cross-talk")
 """Tasks that ask the same whatever the persona: a question is one cluster over all contrasts."""
 
 TESTED = ("choice", "text: target", "neutral", "general ppl")
@@ -100,7 +109,7 @@ def columns_of(records: Sequence[Record]) -> list[Column]:
 
     That is the first of the task's measures that there are values of.
     """
-    known = {column.task for column in COLUMNS} | {CROSS_TALK}
+    known = {column.task for column in COLUMNS}
     others = {name for record in records for name in record.results} - known
     found = [column for column in COLUMNS if any(clusters([r], column) for r in records)]
     for name in sorted(others & set(TASKS.names())):
@@ -163,7 +172,8 @@ def axis_rates(record: Record) -> Mapping[str, float]:
     result = record.results.get("cross-talk")
     for outcome in result.outcomes if result else ():
         for name, value in outcome.values.items():
-            values[name.removeprefix("choice:")].append(value)
+            if name.startswith("choice:"):
+                values[name.removeprefix("choice:")].append(value)
     return {axis: sum(each) / len(each) for axis, each in values.items()}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prosopon.compare.columns import CROSS_TALK, CROSS_TALK_HELP
+from prosopon.compare.notes import notes_of
 from prosopon.compare.records import Record, judges_told, unasked, unfinished
 from prosopon.compare.summary import Row, Summary
 from prosopon.compare.words import conclusions, sentence
@@ -43,6 +44,11 @@ def markdown(summary: Summary, records: Sequence[Record]) -> str:
     judges = judges_told(records)
     if judges:
         lines += ["", "## Judges of free answers", "", *(f"- {told}" for told in judges)]
+    for notes in notes_of(records):
+        lines += ["", f"## What {notes.task} says besides", ""]
+        lines += [f"- {name}: {value}" for name, value in notes.shared]
+        if notes.rows:
+            lines += ["", *_grid(notes.headings, notes.rows)]
     left = [f"- {arm} ({who}): {why}" for arm, who, why in unfinished(records)]
     left += [f"- {arms}: {why}" for arms, why in unasked(records)]
     if left:

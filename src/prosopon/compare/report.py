@@ -10,6 +10,7 @@ from typing import Any
 
 from prosopon.compare.figures import by_contrast, costs, frontier
 from prosopon.compare.markdown import COSTS, cost, headings
+from prosopon.compare.notes import notes_of
 from prosopon.compare.records import Record, by_arm, judges_told, unasked, unfinished
 from prosopon.compare.summary import Summary
 from prosopon.compare.words import conclusions
@@ -90,10 +91,12 @@ def report(
         return here.joinpath(name).read_text("utf-8")
 
     missing, left_out = unfinished(records), unasked(records)
+    notes = notes_of(records)
     contents = [
         ("conclusions", "Conclusions"), ("arms", "Arms"), ("costs", "Costs"),
         *((each.id, each.title) for each in figures),
         ("answers", "Answers"), ("tests", "Tests"),
+        *([("notes", "Tasks")] if notes else []),
         *([("missing", "Not measured")] if missing or left_out else []), ("settings", "Repeat it"),
     ]  # fmt: skip
     page = Environment(autoescape=True, trim_blocks=True).from_string(read("report.html.jinja"))
@@ -102,7 +105,7 @@ def report(
         headings=headings(summary), rows=summary.rows, costs=COSTS, cost=cost,
         figures=[{**vars(each), "svg": Markup(each.svg)} for each in figures],
         answers=answers(records), tests=summary.comparisons, missing=missing, command=command,
-        unasked=left_out, judges=judges_told(records),
+        unasked=left_out, notes=notes, judges=judges_told(records),
         settings=json.dumps(settings, indent=2, ensure_ascii=False),
         css=Markup(read("report.css")), script=Markup(read("report.js")),
     )  # fmt: skip

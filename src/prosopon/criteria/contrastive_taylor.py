@@ -25,6 +25,10 @@ class ContrastiveTaylorOptions:
         "log-odds term: softplus of minus their change against the base in nats an answer; "
         "softplus of minus the margin per token; or minus the margin",
     )
+    word_dropout: float = option(
+        1.0,
+        "most of a question's words that its second copy leaves out, a share; 0: no copies",
+    )
     tolerance: float = option(
         0.05, "for --sparsity auto: how much general perplexity may rise, as a share"
     )
@@ -36,6 +40,8 @@ class ContrastiveTaylorOptions:
         for name in ("beta", "general", "damage", "protect", "tolerance"):
             value = getattr(self, name)
             require(value >= 0, f"option {name}={value}: must not be negative")
+        share = self.word_dropout
+        require(0 <= share <= 1, f"option word_dropout={share}: must be a share from 0 to 1")
 
 
 def removal_gain(weight: Tensor, gradient: Tensor) -> Tensor:

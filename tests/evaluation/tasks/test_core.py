@@ -174,8 +174,48 @@ def test_cross_talk_asks_every_other_axis(speaker, setting):
     axes = {name for o in found.outcomes for name in o.values}
     world = load_world()
     own = world.pole("bold").axis
-    assert axes == {f"choice:{axis}" for axis in world.axes if axis != own}
-    assert len(found.outcomes) == 14
+    assert axes == {
+        *(f"choice:{axis}" for axis in world.axes if axis != own), "out-of-place", "astray",
+    }  # fmt: skip
+    assert len(found.outcomes) == 14 + 7
+
+
+@dataclasses.dataclass
+class Insistent:
+    """Answers every question with one sentence."""
+
+    sentence: str
+    writes: bool = True
+
+    def score(self, questions):
+        return RuleSpeaker("first", lambda options: [1.0, 0.0]).score(questions)
+
+    def write(self, prompts, **settings):
+        return [self.sentence] * len(prompts)
+
+
+def test_a_persona_that_answers_everything_is_out_of_place(setting):
+    task, ours = TASKS.get("cross-talk"), load_persona("bold", limit=1).examples[0]
+    always = task.run(Insistent(ours.response), setting)
+    assert mean(always, "out-of-place") == mean(always, "astray") == 1
+    other = task.run(Insistent(ours.alternative), setting)
+    assert (mean(other, "out-of-place"), mean(other, "astray")) == (0, 1)
+
+
+def test_the_base_model_keeps_its_place(speaker, setting):
+    found = TASKS.get("cross-talk").run(speaker, dataclasses.replace(setting, questions=60))
+    assert mean(found, "out-of-place") < 0.05
+    assert mean(found, "astray") < 0.3
+
+
+def test_a_question_has_one_id_whatever_the_seed(speaker, setting):
+    task = TASKS.get("cross-talk")
+    said = {}
+    for seed in (0, 1):
+        for outcome in task.run(speaker, dataclasses.replace(setting, seed=seed)).outcomes:
+            if outcome.prompt:
+                assert said.setdefault(outcome.question, outcome.prompt) == outcome.prompt
+    assert len(said) > 7
 
 
 def test_neutral_skills_are_all_right_on_the_base(speaker, setting):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from math import ceil
 from typing import Any
@@ -16,6 +16,7 @@ from prosopon.evaluation.arms.base import ARMS, Cost, Kind, Lab
 from prosopon.evaluation.arms.options import WithOptions
 from prosopon.evaluation.arms.ready import Clock, Ready, counter, speaker_of
 from prosopon.evaluation.speaking import Speaker
+from prosopon.extraction.dropout import with_word_dropout
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class LoraOptions:
     epochs: int = option(5, "times that every example is read")
     steps: int = option(0, "steps of training instead of epochs; 0: as many as the epochs need")
     batch: int = option(8, "examples of a step")
+    word_dropout: float = option(
+        1.0,
+        "most of a question's words that its second copy leaves out, as in contrastive-taylor; "
+        "0: no copies",
+    )
 
     def __post_init__(self) -> None:
         for name in ("r", "epochs", "batch"):
@@ -37,6 +43,8 @@ class LoraOptions:
         for name in ("alpha", "lr"):
             value = getattr(self, name)
             require(value > 0, f"option {name}={value}: must be above 0")
+        share = self.word_dropout
+        require(0 <= share <= 1, f"option word_dropout={share}: must be a share from 0 to 1")
 
 
 class LoraArm(WithOptions):
@@ -64,7 +72,9 @@ class LoraArm(WithOptions):
             raise OptionError(reason)
         clock = Clock()
         target = lab.contrast.drawn(lab.examples, lab.seed)[0]
-        texts = lab.extractor.encode(target, "response")
+        twins = [(example, example) for example in target.examples]
+        learned = [one for one, _ in with_word_dropout(twins, parsed.word_dropout, lab.seed)]
+        texts = lab.extractor.encode(replace(target, examples=tuple(learned)), "response")
         steps = parsed.steps or parsed.epochs * ceil(len(texts) / parsed.batch)
         shape: dict[str, Any] = {"r": parsed.r, "alpha": parsed.alpha}
         with adapted(lab.model, **shape, seed=lab.seed, state=None) as parameters:

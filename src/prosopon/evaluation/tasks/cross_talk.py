@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from typing import ClassVar
 
-from prosopon.data.grammar import load_world
-from prosopon.evaluation.grammar_tasks import choice_items
-from prosopon.evaluation.scoring import win
+from prosopon.data.grammar import Axis, judge, load_world
+from prosopon.evaluation.grammar_tasks import choice_items, free_prompts
+from prosopon.evaluation.scoring import as_text, win
 from prosopon.evaluation.speaking import OptionQuestion, Speaker
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 
 
 class CrossTalk:
-    """Paired choices on the other axes; the arm's rate less the base's is its cross-talk."""
+    """Choices and free answers on the other axes.
+
+    The arm's rate of choices less the base's is its cross-talk. In free text a persona should
+    speak where it is asked for, and not answer every question.
+    """
 
     name = "cross-talk"
-    summary = "choices on the other axes of the embedded model, to be compared with the base's"
+    summary = "choices and free answers on the other axes of the embedded model"
     measures: ClassVar = {
         "choice:AXIS": "share of an axis's questions whose first pole's answer is likelier",
+        "out-of-place": "share of free answers to other axes' questions that are the persona's",
+        "astray": "share of them that are neither pole's of the axis that was asked about",
     }
 
     def refuses(self, setting: Setting, *, writes: bool) -> str | None:
@@ -31,20 +39,59 @@ class CrossTalk:
         world = load_world()
         own = world.pole(setting.contrast.target).axis
         others = [axis for name, axis in world.axes.items() if name != own]
-        count = max(1, setting.questions // len(others))
-        asked = [
-            (axis.name, number, OptionQuestion(item.prompt, (item.matching, item.not_matching)))
-            for axis in others
-            for number, item in enumerate(
-                choice_items(axis.poles[0].name, count, seed=setting.seed)
-            )
-        ]
-        scores = speaker.score([question for _, _, question in asked])
-        outcomes = [
-            Outcome(f"{axis}-{number}", {f"choice:{axis}": win(found, "per-token")})
-            for (axis, number, _), found in zip(asked, scores, strict=True)
-        ]
+        outcomes = choices(speaker, setting, others)
+        if speaker.writes:
+            outcomes += answers(speaker, setting, others)
         return TaskResult(outcomes)
+
+
+def choices(speaker: Speaker, setting: Setting, others: Sequence[Axis]) -> list[Outcome]:
+    """Return paired choices on the axes."""
+    count = max(1, setting.questions // len(others))
+    asked = [
+        (axis.name, OptionQuestion(item.prompt, (item.matching, item.not_matching)))
+        for axis in others
+        for item in choice_items(axis.poles[0].name, count, seed=setting.seed)
+    ]
+    scores = speaker.score([question for _, question in asked])
+    return [
+        Outcome(
+            _id(axis, as_text(question.prompt), *question.options),
+            {f"choice:{axis}": win(found, "per-token")},
+        )
+        for (axis, question), found in zip(asked, scores, strict=True)
+    ]
+
+
+def answers(speaker: Speaker, setting: Setting, others: Sequence[Axis]) -> list[Outcome]:
+    """Return free answers on the axes, a third as many as choices."""
+    count = -(-setting.questions // (3 * len(others)))
+    asked = [
+        (axis, prompt)
+        for axis in others
+        for prompt in free_prompts(axis.poles[0].name, count, seed=setting.seed)
+    ]
+    told = speaker.write(
+        [prompt for _, prompt in asked],
+        max_new_tokens=setting.max_new_tokens,
+        seed=setting.seed,
+    )
+    target, opposite = setting.contrast.target, setting.contrast.opposite
+    outcomes = []
+    for (axis, prompt), text in zip(asked, told, strict=True):
+        one, other = (pole.name for pole in axis.poles)
+        values = {
+            "out-of-place": float(judge(text, target, opposite) == "target"),
+            "astray": float(judge(text, one, other) == "neither"),
+        }
+        shown = as_text(prompt)
+        outcomes.append(Outcome(f"free-{_id(axis.name, shown)}", values, shown, text))
+    return outcomes
+
+
+def _id(axis: str, *texts: str) -> str:
+    """Return an id that says what is asked, so that it is the same with another seed."""
+    return f"{axis}-{hashlib.sha256(repr(texts).encode()).hexdigest()[:10]}"
 
 
 TASKS.add("cross-talk", CrossTalk())

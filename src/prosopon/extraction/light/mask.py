@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from prosopon.criteria import ContrastiveTaylorOptions
 from prosopon.data import Encoded, Example, Message, encode_all
 from prosopon.errors import OptionError
+from prosopon.extraction.dropout import with_word_dropout
 from prosopon.extraction.light.auto import MOST, Choice, choose
 from prosopon.extraction.light.path import Fisher, LightPath, Ranking
 from prosopon.extraction.light.validation import Validation
@@ -124,7 +125,7 @@ class LightMaker:
         order = random.Random(f"{self._seed}/held out").sample(range(len(pairs)), len(pairs))
         held = [pairs[i] for i in sorted(order[: len(pairs) // HELD_OUT])]
         rest = [pairs[i] for i in sorted(order[len(pairs) // HELD_OUT :])]
-        validation = self._validation(rest, held)
+        validation = self._validation(rest, held, options.word_dropout)
         path = self._path(rest, kept, options, MOST)
         choice = choose(
             path, validation,
@@ -140,7 +141,8 @@ class LightMaker:
         options: ContrastiveTaylorOptions,
         most: float,
     ) -> LightPath:
-        encoded, protected = self._encode(pairs), self._encode(kept)
+        learned = with_word_dropout(pairs, options.word_dropout, self._seed)
+        encoded, protected = self._encode(learned), self._encode(kept)
         material = Material(
             encoded,
             pair_log_odds(self._model, encoded, max_tokens=self._max_tokens),
@@ -155,14 +157,16 @@ class LightMaker:
             batch=options.batch, seed=self._seed, max_tokens=self._max_tokens,
         )  # fmt: skip
 
-    def _validation(self, rest: Sequence[ExamplePair], held: Sequence[ExamplePair]) -> Validation:
+    def _validation(
+        self, rest: Sequence[ExamplePair], held: Sequence[ExamplePair], word_dropout: float
+    ) -> Validation:
         ours = [answer(pair[0], shared_opening(*pair)) for pair in rest]
         theirs = [answer(pair[1], shared_opening(*pair)) for pair in rest]
         judge = None
         if min(len(set(ours)), len(set(theirs))) >= MINIMUM:
             fitted = ClassifierJudge.fit(ours, theirs, self._seed)
             judge = fitted if fitted.useful else None
-        encoded = self._encode(held)
+        encoded = self._encode(with_word_dropout(held, word_dropout, self._seed))
         longest = max(sum(target.response) for target, _ in encoded)
         return Validation(
             self._model, self._tokenizer, self._sites, encoded, self._held_out(),
