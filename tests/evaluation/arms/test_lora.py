@@ -27,7 +27,8 @@ def logits(lab):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_it_learns_and_leaves_the_base_as_it_was(family):
     said = []
-    lab = tiny_lab(family, options={"epochs": 6, "batch": 4, "lr": 0.01})
+    options = {"epochs": 6, "batch": 4, "lr": 0.01, "word_dropout": 0}
+    lab = tiny_lab(family, options=options)
     lab.extractor.report = lambda *given: said.append(given)
     before, weights, base = state_of(lab.model), weights_of(lab.model), logits(lab)
     prepared = ARMS.get("lora").prepare(lab)
@@ -135,3 +136,11 @@ def test_what_goes_wrong_is_said(monkeypatch):
 def test_plain_texts_are_learned_too():
     lab = tiny_lab(contrast=tiny_contrast(plain=True), options={"steps": 2})
     assert ARMS.get("lora").prepare(lab).cost.details["steps"] == 2
+
+
+def test_copies_with_words_left_out_are_learned_too():
+    steps = [
+        ARMS.get("lora").prepare(tiny_lab(options={"epochs": 1, "word_dropout": most})).cost.details
+        for most in (0.0, 1.0)
+    ]
+    assert steps[1]["steps"] == 2 * steps[0]["steps"]
