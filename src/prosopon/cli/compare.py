@@ -15,6 +15,7 @@ from rich.table import Table
 
 from prosopon.cli.console import out, print_json, progress
 from prosopon.cli.demo import persona_names
+from prosopon.cli.judging import JudgeCache, JudgeModel, JudgeReplay, JudgeUrl, llm_judge
 from prosopon.cli.loading import load
 from prosopon.cli.options import Device, DeviceMap, Dtype, Json, Model, Revision
 from prosopon.cli.sweep import integers, listed
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from prosopon.analysis import Part
     from prosopon.cli.console import Report
     from prosopon.compare import CompareRunner, Record, Section, Summary
-    from prosopon.evaluation.contrast import Contrast
-    from prosopon.judges import Judge
 
 _LIST = "Separated by commas."
 SHOWN = {
@@ -77,15 +76,10 @@ def compare(
         str | None,
         typer.Option("--general", help="General text, a quarter held out; default sampled."),
     ] = None,
-    judge_url: Annotated[
-        str | None,
-        typer.Option(
-            "--judge-url", help="OpenAI-compatible endpoint of an LLM judge; default off."
-        ),
-    ] = None,
-    judge_model: Annotated[
-        str | None, typer.Option("--judge-model", help="The LLM judge's model.")
-    ] = None,
+    judge_url: JudgeUrl = None,
+    judge_model: JudgeModel = None,
+    judge_cache: JudgeCache = None,
+    judge_replay: JudgeReplay = False,
     explain: Annotated[
         str,
         typer.Option("--explain", help="Mask arm that the report explains; none leaves it out."),
@@ -117,7 +111,9 @@ def compare(
     sizes = Sizes(examples=examples, questions=questions, max_new_tokens=max_new_tokens)
     names = tuple(persona_names(personas)) if personas else ()
     source = Source(names, target, opposite, prompt, description, general)
-    judges = llm_judge(judge_url, judge_model, folder)
+    judges = llm_judge(
+        judge_url, judge_model, judge_cache or folder / "verdicts.jsonl", judge_replay
+    )
     contrasts = source.contrasts(model, sizes)  # a bad file is said before a model is loaded
     plan = Plan(
         contrasts=tuple(contrasts),
@@ -205,46 +201,6 @@ def explained(runner: CompareRunner, arm: str | None, report: Report) -> list[Se
         for each in found.sections
         if each.svg
     ]
-
-
-KNOWN = 32
-"""Texts of known author on each side by which an LLM judge's accuracy is measured."""
-
-
-def llm_judge(url: str | None, model: str | None, folder: Path | None) -> Any:
-    """Return what makes the LLM judge of a contrast; None where none is asked for.
-
-    Args:
-        url: The endpoint.
-        model: Its model.
-        folder: Where verdicts are kept; None keeps them in memory.
-
-    Raises:
-        OptionError: Only one of url and model is given.
-    """
-    from prosopon.errors import OptionError
-
-    if not (url or model):
-        return None
-    if not (url and model):
-        raise OptionError("an LLM judge takes both --judge-url and --judge-model")
-    from prosopon.evaluation.scoring import as_text
-    from prosopon.judges import LLMJudge, measure_accuracy
-
-    def make(contrast: Contrast) -> list[Judge]:
-        told = contrast.description or contrast.target
-        other = contrast.test[1].description or contrast.opposite
-        cache = folder / "verdicts.jsonl" if folder else None
-        judge = LLMJudge(url, model, target=told, opposite=other, cache=cache)
-        sides = [persona.examples[:KNOWN] for persona in contrast.judge]
-        ours, theirs = ([example.response for example in side] for side in sides)
-        asked, too = ([as_text(example.prompt) for example in side] for side in sides)
-        judge.accuracy = measure_accuracy(
-            judge, ours, theirs, target_prompts=asked, opposite_prompts=too
-        )
-        return [judge]
-
-    return make
 
 
 def show(summary: Summary, records: Sequence[Record]) -> None:

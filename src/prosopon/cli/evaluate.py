@@ -11,8 +11,9 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from prosopon.cli.compare import llm_judge, load_tasks
+from prosopon.cli.compare import load_tasks
 from prosopon.cli.console import out, print_json, progress
+from prosopon.cli.judging import JudgeCache, JudgeModel, JudgeReplay, JudgeUrl, llm_judge
 from prosopon.cli.loading import load
 from prosopon.cli.options import Device, DeviceMap, Dtype, Json, Model, Revision, Seed
 from prosopon.cli.sweep import listed
@@ -63,10 +64,10 @@ def evaluate(
     general: Annotated[
         str | None, typer.Option("--general", help="General text; default sampled.")
     ] = None,
-    judge_url: Annotated[
-        str | None, typer.Option("--judge-url", help="OpenAI-compatible endpoint of an LLM judge.")
-    ] = None,
-    judge_model: Annotated[str | None, typer.Option("--judge-model", help="Its model.")] = None,
+    judge_url: JudgeUrl = None,
+    judge_model: JudgeModel = None,
+    judge_cache: JudgeCache = None,
+    judge_replay: JudgeReplay = False,
     seed: Seed = 0,
     revision: Revision = None,
     device: Device = "auto",
@@ -90,6 +91,7 @@ def evaluate(
         return
     names = [TASKS.get(name).name for name in listed(tasks, str)] if tasks else DEFAULT_TASKS
     mask = _mask(persona, arm)
+    extra = llm_judge(judge_url, judge_model, judge_cache, judge_replay)
     about = target or (mask.config.persona if mask else persona)
     if about is None:
         raise OptionError("say whom: a subnetwork's folder, a bundled persona, or --target")
@@ -104,7 +106,6 @@ def evaluate(
     loaded = load(model, device=device, dtype=dtype, device_map=device_map, revision=revision)
     model_, tokenizer = loaded.model, loaded.tokenizer
     known, held_out, _ = general_text(loaded, general, sizes.general)
-    extra = llm_judge(judge_url, judge_model, None)
     judges = judges_of(contrast, extra(contrast) if extra else ())
     setting = Setting(
         contrast, judges, held_out, questions=questions, max_new_tokens=max_new_tokens, seed=seed

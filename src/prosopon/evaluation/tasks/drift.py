@@ -107,6 +107,7 @@ class Drift:
             "turns": TURNS,
             "earlier-turns-read-at-the-end": {"least": min(read), "mean": fmean(read)},
             "topics": len(topics(setting)),
+            "judge": setting.judges[0].name,
         }
         return TaskResult(outcomes, notes)
 

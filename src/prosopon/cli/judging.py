@@ -1,0 +1,71 @@
+"""The LLM judge of ``compare`` and ``evaluate``: its options, and how it is made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prosopon.errors import OptionError
+
+if TYPE_CHECKING:
+    from prosopon.evaluation.contrast import Contrast
+    from prosopon.judges import Judge
+
+JudgeUrl = Annotated[
+    str | None,
+    typer.Option("--judge-url", help="OpenAI-compatible endpoint of an LLM judge; default off."),
+]
+JudgeModel = Annotated[str | None, typer.Option("--judge-model", help="The LLM judge's model.")]
+JudgeCache = Annotated[
+    Path | None,
+    typer.Option("--judge-cache", help="JSONL file of its verdicts; none is asked for twice."),
+]
+JudgeReplay = Annotated[
+    bool,
+    typer.Option("--judge-replay", help="Verdicts from the file alone, no endpoint is asked."),
+]
+
+KNOWN = 32
+"""Texts of known author on each side by which an LLM judge's accuracy is measured."""
+NOWHERE = "http://replay.invalid/v1"  # never asked
+
+
+def llm_judge(url: str | None, model: str | None, cache: Path | None, replay: bool = False) -> Any:
+    """Return what makes the LLM judge of a contrast; None where none is asked for.
+
+    Args:
+        url: The endpoint.
+        model: Its model.
+        cache: Where verdicts are kept; None keeps them in memory.
+        replay: Take them from there alone; needs no endpoint.
+
+    Raises:
+        OptionError: Only one of url and model is given, or there is nothing to replay.
+    """
+    if not (url or model or replay):
+        return None
+    if not model or not (url or replay):
+        raise OptionError("an LLM judge takes both --judge-url and --judge-model")
+    if replay and (cache is None or not cache.is_file()):
+        where = f"there is no {cache}" if cache else "give --judge-cache"
+        raise OptionError(f"--judge-replay reads verdicts from a file: {where}")
+    from prosopon.evaluation.scoring import as_text
+    from prosopon.judges import LLMJudge, measure_accuracy
+
+    def make(contrast: Contrast) -> list[Judge]:
+        told = contrast.description or contrast.target
+        other = contrast.test[1].description or contrast.opposite
+        judge = LLMJudge(
+            url or NOWHERE, model, target=told, opposite=other, cache=cache, replay=replay
+        )
+        sides = [persona.examples[:KNOWN] for persona in contrast.judge]
+        ours, theirs = ([example.response for example in side] for side in sides)
+        asked, too = ([as_text(example.prompt) for example in side] for side in sides)
+        judge.accuracy = measure_accuracy(
+            judge, ours, theirs, target_prompts=asked, opposite_prompts=too
+        )
+        return [judge]
+
+    return make

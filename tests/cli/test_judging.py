@@ -1,0 +1,43 @@
+"""The LLM judge of the real commands: asked once over HTTP, then replayed from its file."""
+
+import json
+
+import pytest
+
+from tests.judges.test_llm import running
+
+ASK = ["evaluate", "bold", "--arm", "prompt", "--task", "free-text", "--questions", "5"]
+JUDGE = ["--judge-model", "little", "--judge-cache", "verdicts.jsonl"]
+
+
+def told(done):
+    return json.loads(done.stdout)["tasks"]["free-text"]
+
+
+def test_what_was_asked_once_is_replayed_without_an_endpoint(prosopon, monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    with running() as server:
+        server.reply = lambda asked: "FIRST"
+        first = told(prosopon(*ASK, *JUDGE, "--judge-url", server.url, "--json"))
+        count = len(server.asked)
+    assert count >= 64 + 5  # texts of known author, and the answers
+    assert first["notes"]["judges"]["llm"] is not None
+    again = told(prosopon(*ASK, *JUDGE, "--judge-replay", "--json"))
+    assert again == first
+    other = prosopon(*ASK[:-1], "9", *JUDGE, "--judge-replay", code=2)
+    assert "verdicts are not in it" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--judge-replay", "--judge-model", "m"], "give --judge-cache"),
+        (["--judge-replay", "--judge-model", "m", "--judge-cache", "no.jsonl"], "there is no no"),
+        (["--judge-replay"], "takes both"),
+        (["--judge-model", "m"], "takes both"),
+    ],
+)
+def test_half_a_judge_is_refused(prosopon, options, told):
+    done = prosopon(*ASK, *options, code=2)
+    assert told in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
