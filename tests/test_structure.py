@@ -12,9 +12,10 @@ import prosopon
 SOURCE = Path(prosopon.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 ORDER = [
-    "errors", "registry", "files", "cells", "intervals", "groups", "data", "embedded", "models",
-    "statistics", "criteria", "selection", "subnetwork", "runtime", "export", "judges",
-    "extraction", "evaluation", "analysis", "sweep", "harness", "compare", "cli",
+    "errors", "registry", "files", "cells", "intervals", "groups", "drawing", "data",
+    "embedded", "models", "statistics", "criteria", "selection", "subnetwork", "runtime",
+    "export", "judges", "extraction", "evaluation", "analysis", "sweep",
+    "harness", "compare", "cli",
 ]  # fmt: skip
 
 

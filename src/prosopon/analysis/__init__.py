@@ -3,12 +3,12 @@
 from prosopon.analysis.analysing import PARTS, Analysis, Part, analyse
 from prosopon.analysis.crosstalk import CrossTalk, cross_talk
 from prosopon.analysis.dendrogram import Clustering, cluster
-from prosopon.analysis.drawing import check_drawing
 from prosopon.analysis.faithfulness import ArmEffect, Faithfulness, Point, faithfulness
 from prosopon.analysis.location import Location, locate
 from prosopon.analysis.overlap import Overlap, PairOverlap, overlaps, pair_overlap
 from prosopon.analysis.probe import Axis, Choices, Effect, Probe, bundled_axes, file_axis
 from prosopon.analysis.sections import Section
+from prosopon.drawing import check_drawing
 
 __all__ = [
     "PARTS",

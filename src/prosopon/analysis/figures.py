@@ -7,7 +7,10 @@ from typing import Any
 
 from prosopon.analysis.crosstalk import SIGNIFICANT, CrossTalk
 from prosopon.analysis.dendrogram import METHOD, Clustering
-from prosopon.analysis.drawing import (
+from prosopon.analysis.faithfulness import Faithfulness
+from prosopon.analysis.location import Location
+from prosopon.analysis.overlap import OUTSIDE, PairOverlap, matrix
+from prosopon.drawing import (
     COLOURS,
     DIVERGING,
     FONT,
@@ -17,9 +20,6 @@ from prosopon.analysis.drawing import (
     heat_map,
     svg,
 )
-from prosopon.analysis.faithfulness import Faithfulness
-from prosopon.analysis.location import Location
-from prosopon.analysis.overlap import OUTSIDE, PairOverlap, matrix
 
 MOST_LINES = len(COLOURS)
 

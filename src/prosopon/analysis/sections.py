@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from prosopon.analysis import figures
 from prosopon.analysis.crosstalk import SIGNIFICANT, CrossTalk
 from prosopon.analysis.dendrogram import cluster_pairs
-from prosopon.analysis.drawing import NONE
 from prosopon.analysis.faithfulness import Faithfulness
 from prosopon.analysis.location import Location
 from prosopon.analysis.overlap import PairOverlap
+from prosopon.drawing import NONE
 
 MOST_PAIRS = 12
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import math
-import re
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
 from prosopon.compare.columns import COLUMNS, estimate
 from prosopon.compare.records import Record, by_arm
 from prosopon.compare.summary import Row, Summary
-from prosopon.errors import OptionError
+from prosopon.drawing import check_drawing, figure, svg
 
 KIND_COLOURS = {
     "base": "#222222",
@@ -35,10 +32,7 @@ TICKS = (-0.5, -0.1, -0.02, 0, 0.005, 0.02, 0.1, 0.5, BROKEN - 1)
 
 def check_figures() -> None:
     """Raise :class:`OptionError` where matplotlib is missing."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise OptionError("the figures need matplotlib: install prosopon[compare]") from None
+    check_drawing("install prosopon[compare]")
 
 
 def frontier(summary: Summary) -> str | None:
@@ -56,7 +50,7 @@ def frontier(summary: Summary) -> str | None:
             points.append((row, loss.mean / yardstick.mean, gain))
     if not points:
         return None
-    figure, axes = _figure(8.6, 5.6)
+    drawn, axes = figure(8.6, 5.6)
     for row, ratio, gain in points:
         low, high = max(gain.mean - gain.low, 0), max(gain.high - gain.mean, 0)
         reach = [[low], [high]] if low < 1 else None
@@ -78,7 +72,7 @@ def frontier(summary: Summary) -> str | None:
         if any(row.kind == kind for row, _, _ in points):
             axes.plot([], [], MARKERS[kind], color=colour, label=kind)
     axes.legend(loc="center right", frameon=False)
-    return _svg(figure)
+    return svg(drawn, "gained and lost", background="none")
 
 
 def across(ratio: float) -> float:
@@ -117,7 +111,7 @@ def by_contrast(records: Sequence[Record], name: str = "text: target") -> str | 
             table[arm] = [float("nan") if cell is None else cell.mean for cell in cells]
     if not table:
         return None
-    figure, axes = _figure(1.6 + 0.85 * len(contrasts) + 1.2, 0.9 + 0.3 * len(table))
+    drawn, axes = figure(1.6 + 0.85 * len(contrasts) + 1.2, 0.9 + 0.3 * len(table))
     image = axes.imshow(list(table.values()), cmap="YlGnBu", vmin=0, vmax=1, aspect="auto")
     for y, values in enumerate(table.values()):
         for x, value in enumerate(values):
@@ -128,8 +122,8 @@ def by_contrast(records: Sequence[Record], name: str = "text: target") -> str | 
     axes.set_yticks(range(len(table)), list(table))
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02)
-    return _svg(figure)
+    drawn.colorbar(image, ax=axes, fraction=0.03, pad=0.02)
+    return svg(drawn, f"{name} by persona", background="none")
 
 
 def costs(summary: Summary) -> str | None:
@@ -143,42 +137,14 @@ def costs(summary: Summary) -> str | None:
     rows = [row for row in summary.rows if row.costs.get("added_tokens") is not None][::-1]
     if not rows:
         return None
-    figure, axes = _figure(10, 0.9 + 0.24 * len(rows), columns=len(panels), sharey=True)
+    drawn, axes = figure(10, 0.9 + 0.24 * len(rows), ncols=len(panels), sharey=True)
     for place, (name, title) in zip(axes, panels.items(), strict=True):
         values = [row.costs.get(name) or 0.0 for row in rows]
         place.barh(range(len(rows)), values, color=[KIND_COLOURS[row.kind] for row in rows])
         place.set_title(title, fontsize=10)
-        place.spines[["top", "right"]].set_visible(False)
         place.ticklabel_format(axis="x", style="plain", useOffset=False)
         place.locator_params(axis="x", nbins=3)
         if name == "bytes":
             place.xaxis.set_major_formatter(lambda v, _: f"{v / 1024:,.0f} K")
     axes[0].set_yticks(range(len(rows)), [row.arm for row in rows])
-    return _svg(figure)
-
-
-def _figure(width: float, height: float, columns: int = 1, **settings: Any) -> tuple[Any, Any]:
-    check_figures()
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(1, columns, **settings)
-    if columns == 1:
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _svg(figure: Any) -> str:
-    """Return a figure as SVG that can stand in a page: no XML head, the same on every run."""
-    import matplotlib
-
-    text = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "prosopon", "svg.fonttype": "path"}):
-        figure.savefig(text, format="svg", metadata={"Date": None}, facecolor="none")
-    whole = text.getvalue()
-    # Ids are unique within a figure only; a page holds several.
-    mark = f"f{zlib.crc32(whole.encode()):x}"
-    body = whole[whole.index("<svg") :]
-    body = re.sub(r'\bid="([^"]+)"', rf'id="{mark}-\1"', body)
-    body = re.sub(r'href="#([^"]+)"', rf'href="#{mark}-\1"', body)
-    return re.sub(r"url\(#([^)]+)\)", rf"url(#{mark}-\1)", body)
+    return svg(drawn, "costs of the arms", background="none")

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prosopon.errors import OptionError
-from prosopon.files import atomic_path
+from prosopon.drawing import check_drawing, figure, svg
+from prosopon.files import write_text
 from prosopon.intervals import Interval
 from prosopon.sweep.grid import CONTROLS
 from prosopon.sweep.summary import Summary
@@ -17,12 +17,7 @@ from prosopon.sweep.summary import Summary
 
 def check_plots() -> None:
     """Raise :class:`OptionError` where matplotlib is missing."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise OptionError(
-            "the plots need matplotlib: install prosopon[plots], or give --no-plots"
-        ) from None
+    check_drawing("install prosopon[plots], or give --no-plots")
 
 
 def write_plots(summaries: Sequence[Summary], folder: str | Path) -> list[Path]:
@@ -47,7 +42,7 @@ def write_plots(summaries: Sequence[Summary], folder: str | Path) -> list[Path]:
 
 
 def _frontier(summaries: Sequence[Summary]) -> Any:
-    figure, axes = _figure("perplexity of general text / the base's", "persona gain")
+    drawn, axes = _figure("perplexity of general text / the base's", "persona gain")
     by_arm: dict[str, list[Summary]] = defaultdict(list)
     for summary in summaries:
         by_arm[summary.setting.arm].append(summary)
@@ -62,7 +57,7 @@ def _frontier(summaries: Sequence[Summary]) -> Any:
     axes.axhline(0, color="#bbbbbb", linewidth=0.8)
     axes.axvline(1, color="#bbbbbb", linewidth=0.8)
     axes.legend(frameon=False, fontsize=8)
-    return figure
+    return drawn
 
 
 def _curves(
@@ -87,7 +82,7 @@ def _curves(
 
 def _over(curves: dict[str, list[tuple[float, Interval, Interval]]], name: str) -> Any:
     titles = {"sparsity": "share of weights pruned", "examples": "calibration examples a side"}
-    figure, (left, right) = _figure(titles[name], "persona gain", "perplexity ratio")
+    drawn, (left, right) = _figure(titles[name], "persona gain", "perplexity ratio")
     for label, curve in curves.items():
         x = [point[0] for point in curve]
         for place, axes in ((1, left), (2, right)):
@@ -102,28 +97,21 @@ def _over(curves: dict[str, list[tuple[float, Interval, Interval]]], name: str) 
         axes.set_xscale("log")
     right.set_yscale("log")
     left.legend(frameon=False, fontsize=7)
-    return figure
+    return drawn
 
 
 def _figure(x: str, *ys: str) -> tuple[Any, Any]:
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5 + 3 * (len(ys) - 1), 4), layout="constrained")
-    FigureCanvasSVG(figure)  # no global state: a library must not choose a backend
-    axes = figure.subplots(1, len(ys))
+    drawn, axes = figure(5 + 3 * (len(ys) - 1), 4, ncols=len(ys))
     for axis, y in zip([axes] if len(ys) == 1 else axes, ys, strict=True):
         axis.set_xlabel(x)
         axis.set_ylabel(y)
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    return drawn, axes
 
 
 def _reach(interval: Interval) -> float:
     return 0.0 if math.isinf(interval.half_width) else interval.half_width
 
 
-def _save(figure: Any, path: Path) -> Path:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="svg", metadata={"Date": None}, facecolor="white")
+def _save(drawn: Any, path: Path) -> Path:
+    write_text(path, svg(drawn, path.stem))
     return path

@@ -1,4 +1,4 @@
-"""How the figures of an analysis look, and how they become SVG."""
+"""How figures look, and how they become SVG that can stand in a page."""
 
 from __future__ import annotations
 
@@ -39,12 +39,16 @@ STYLE = {
 }
 
 
-def check_drawing() -> None:
-    """Raise :class:`OptionError` where matplotlib is missing."""
+def check_drawing(remedy: str = "install prosopon[plots]") -> None:
+    """Raise :class:`OptionError` where matplotlib is missing.
+
+    Args:
+        remedy: What to do then.
+    """
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise OptionError("the figures need matplotlib: install prosopon[plots]") from None
+        raise OptionError(f"the figures need matplotlib: {remedy}") from None
 
 
 def figure(width: float, height: float, **grid: Any) -> tuple[Any, Any]:
@@ -64,7 +68,7 @@ def figure(width: float, height: float, **grid: Any) -> tuple[Any, Any]:
         return drawn, drawn.subplots(**grid)
 
 
-def svg(drawn: Any, title: str) -> str:
+def svg(drawn: Any, title: str, *, background: str = "white") -> str:
     """Return a figure as an SVG element, the same on every run.
 
     It has no XML head, so that it can stand in a page, and its ids are unlikely to be those of
@@ -73,12 +77,13 @@ def svg(drawn: Any, title: str) -> str:
     Args:
         drawn: A matplotlib figure.
         title: Read out by screen readers.
+        background: A colour, or ``"none"`` for the page's.
     """
     import matplotlib
 
     text = io.StringIO()
     with matplotlib.rc_context(STYLE):
-        drawn.savefig(text, format="svg", metadata={"Date": None}, facecolor="white")
+        drawn.savefig(text, format="svg", metadata={"Date": None}, facecolor=background)
     whole = text.getvalue()
     mark = f"a{zlib.crc32(whole.encode()):x}"
     body = whole[whole.index("<svg") :]
