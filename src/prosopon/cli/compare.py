@@ -17,7 +17,25 @@ from prosopon.cli.console import out, print_json, progress
 from prosopon.cli.demo import persona_names
 from prosopon.cli.judging import JudgeCache, JudgeModel, JudgeReplay, JudgeUrl, llm_judge
 from prosopon.cli.loading import load
-from prosopon.cli.options import Device, DeviceMap, Dtype, Json, Model, Revision
+from prosopon.cli.options import (
+    LIST,
+    ArmOption,
+    Device,
+    DeviceMap,
+    Dtype,
+    General,
+    Instead,
+    Json,
+    MaxNewTokens,
+    Model,
+    Opposite,
+    Personas,
+    PromptLine,
+    Retry,
+    Revision,
+    Seeds,
+    TaskFile,
+)
 from prosopon.cli.sweep import integers, listed
 from prosopon.files import finite
 
@@ -26,7 +44,6 @@ if TYPE_CHECKING:
     from prosopon.cli.console import Report
     from prosopon.compare import CompareRunner, Record, Section, Summary
 
-_LIST = "Separated by commas."
 SHOWN = {
     "choice": "choice", "text: target": "target", "neither": "neither", "neutral": "neutral",
     "general ppl": "ppl", "cross-talk": "talk",
@@ -36,46 +53,28 @@ SHOWN = {
 
 def compare(
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder of the comparison.")],
-    personas: Annotated[
-        str | None,
-        typer.Option("--personas", help=f"Bundled personas on the embedded model. {_LIST} Or all."),
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option("--target", "-t", help="Instead: any persona, on any model.")
-    ] = None,
-    opposite: Annotated[
-        str | None, typer.Option("--opposite", help="Its opposite; as for extract.")
-    ] = None,
-    prompt: Annotated[
-        str | None, typer.Option("--prompt", help="System line of the prompt arm for --target.")
-    ] = None,
+    personas: Personas = None,
+    target: Instead = None,
+    opposite: Opposite = None,
+    prompt: PromptLine = None,
     description: Annotated[
         str, typer.Option("--description", help="One line on the target, for prompts and judges.")
     ] = "",
     model: Model = "embedded",
-    arms: Annotated[str, typer.Option("--arms", "-a", help=f"{_LIST} Or all.")] = "all",
+    arms: Annotated[str, typer.Option("--arms", "-a", help=f"{LIST} Or all.")] = "all",
     tasks: Annotated[
-        str | None, typer.Option("--tasks", "--task", help=f"See prosopon evaluate --list. {_LIST}")
+        str | None,
+        typer.Option("--tasks", "--task", help=f"See evaluate --task list. {LIST}"),
     ] = None,
-    task_file: Annotated[
-        list[Path] | None,
-        typer.Option("--task-file", help="Python file with a task of yours. May be repeated."),
-    ] = None,
-    seeds: Annotated[str, typer.Option("--seeds", help=_LIST)] = "0",
+    task_file: TaskFile = None,
+    seeds: Seeds = "0",
     examples: Annotated[
         int, typer.Option("--examples", "-n", min=1, help="Calibration examples of each side.")
     ] = 64,
     questions: Annotated[int, typer.Option("--questions", min=1, help="Of every task.")] = 60,
-    max_new_tokens: Annotated[
-        int, typer.Option("--max-new-tokens", min=1, help="Longest free answer.")
-    ] = 32,
-    option: Annotated[
-        list[str] | None, typer.Option("--option", help="arm.key=value. May be repeated.")
-    ] = None,
-    general: Annotated[
-        str | None,
-        typer.Option("--general", help="General text, a quarter held out; default sampled."),
-    ] = None,
+    max_new_tokens: MaxNewTokens = 32,
+    option: ArmOption = None,
+    general: General = None,
     judge_url: JudgeUrl = None,
     judge_model: JudgeModel = None,
     judge_cache: JudgeCache = None,
@@ -84,9 +83,7 @@ def compare(
         str,
         typer.Option("--explain", help="Mask arm that the report explains; none leaves it out."),
     ] = "contrastive-taylor",
-    retry: Annotated[
-        bool, typer.Option("--retry", help="Run cells again that failed before.")
-    ] = False,
+    retry: Retry = False,
     revision: Revision = None,
     device: Device = "auto",
     dtype: Dtype = "auto",

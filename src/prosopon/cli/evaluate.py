@@ -15,7 +15,21 @@ from prosopon.cli.compare import load_tasks
 from prosopon.cli.console import out, print_json, progress
 from prosopon.cli.judging import JudgeCache, JudgeModel, JudgeReplay, JudgeUrl, llm_judge
 from prosopon.cli.loading import load
-from prosopon.cli.options import Device, DeviceMap, Dtype, Json, Model, Revision, Seed
+from prosopon.cli.options import (
+    ArmOption,
+    Device,
+    DeviceMap,
+    Dtype,
+    General,
+    Json,
+    MaxNewTokens,
+    Model,
+    Opposite,
+    PromptLine,
+    Revision,
+    Seed,
+    TaskFile,
+)
 from prosopon.cli.sweep import listed
 from prosopon.errors import OptionError
 from prosopon.files import finite
@@ -37,33 +51,20 @@ def evaluate(
     tasks: Annotated[
         str | None, typer.Option("--task", "--tasks", help="Separated by commas. list lists them.")
     ] = None,
-    task_file: Annotated[
-        list[Path] | None,
-        typer.Option("--task-file", help="Python file with a task of yours. May be repeated."),
-    ] = None,
+    task_file: TaskFile = None,
     target: Annotated[
         str | None, typer.Option("--target", "-t", help="Whose questions; default the persona's.")
     ] = None,
-    opposite: Annotated[
-        str | None, typer.Option("--opposite", help="Its opposite; as for extract.")
-    ] = None,
-    prompt: Annotated[
-        str | None, typer.Option("--prompt", help="System line of the prompt arm.")
-    ] = None,
+    opposite: Opposite = None,
+    prompt: PromptLine = None,
     model: Model = "embedded",
     examples: Annotated[
         int, typer.Option("--examples", "-n", min=1, help="Calibration examples of --arm.")
     ] = 64,
     questions: Annotated[int, typer.Option("--questions", min=1, help="Of every task.")] = 100,
-    max_new_tokens: Annotated[
-        int, typer.Option("--max-new-tokens", min=1, help="Longest free answer.")
-    ] = 48,
-    option: Annotated[
-        list[str] | None, typer.Option("--option", help="arm.key=value. May be repeated.")
-    ] = None,
-    general: Annotated[
-        str | None, typer.Option("--general", help="General text; default sampled.")
-    ] = None,
+    max_new_tokens: MaxNewTokens = 48,
+    option: ArmOption = None,
+    general: General = None,
     judge_url: JudgeUrl = None,
     judge_model: JudgeModel = None,
     judge_cache: JudgeCache = None,

@@ -43,6 +43,32 @@ Layers = Annotated[
 Only = Annotated[
     str | None, typer.Option("--only", help="Use one part of the layers: attention or mlp.")
 ]
+LIST = "Separated by commas."
+Personas = Annotated[
+    str | None,
+    typer.Option("--personas", help=f"Bundled personas on the embedded model. {LIST} Or all."),
+]
+Instead = Annotated[
+    str | None, typer.Option("--target", "-t", help="Instead: any persona, on any model.")
+]
+Opposite = Annotated[str | None, typer.Option("--opposite", help="Its opposite; as for extract.")]
+PromptLine = Annotated[
+    str | None, typer.Option("--prompt", help="System line of the prompt arm for --target.")
+]
+TaskFile = Annotated[
+    list[Path] | None,
+    typer.Option("--task-file", help="Python file with a task of yours. May be repeated."),
+]
+Seeds = Annotated[str, typer.Option("--seeds", help=LIST)]
+MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest free answer.")]
+ArmOption = Annotated[
+    list[str] | None, typer.Option("--option", help="arm.key=value. May be repeated.")
+]
+General = Annotated[
+    str | None,
+    typer.Option("--general", help="General text, a quarter held out; default sampled."),
+]
+Retry = Annotated[bool, typer.Option("--retry", help="Run cells again that failed before.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write.")]
 
 

@@ -12,7 +12,7 @@ import typer
 from prosopon.cli.compare import show
 from prosopon.cli.console import out, print_json, progress
 from prosopon.cli.loading import load
-from prosopon.cli.options import Device, DeviceMap, Dtype, Json, Revision
+from prosopon.cli.options import Device, DeviceMap, Dtype, Json, Revision, Seeds
 from prosopon.cli.sweep import integers, listed
 from prosopon.errors import OptionError, UnknownNameError
 
@@ -44,7 +44,7 @@ def reproduce(
     questions: Annotated[
         int | None, typer.Option("--questions", min=1, help="Instead of the paper's.")
     ] = None,
-    seeds: Annotated[str, typer.Option("--seeds", help="Separated by commas.")] = "0",
+    seeds: Seeds = "0",
     revision: Revision = None,
     device: Device = "auto",
     dtype: Dtype = "auto",

@@ -14,7 +14,25 @@ from rich.table import Table
 from prosopon.cli.console import out, print_json, progress
 from prosopon.cli.demo import persona_names
 from prosopon.cli.loading import load
-from prosopon.cli.options import Device, DeviceMap, Dtype, Ignore, Json, Model, Revision, Targets
+from prosopon.cli.options import (
+    LIST,
+    Device,
+    DeviceMap,
+    Dtype,
+    General,
+    Ignore,
+    Instead,
+    Json,
+    MaxNewTokens,
+    Model,
+    Opposite,
+    Personas,
+    PromptLine,
+    Retry,
+    Revision,
+    Seeds,
+    Targets,
+)
 from prosopon.errors import OptionError, SweepError
 from prosopon.files import write_text
 
@@ -22,50 +40,34 @@ if TYPE_CHECKING:
     from prosopon.sweep import Grid, Record, Summary
 
 T = TypeVar("T")
-_LIST = "Separated by commas."
 
 
 def sweep(
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder of the sweep.")],
     criteria: Annotated[
-        str, typer.Option("--criteria", "-c", help=f"See prosopon criteria. {_LIST} Or all.")
+        str, typer.Option("--criteria", "-c", help=f"See prosopon criteria. {LIST} Or all.")
     ] = "contrastive-taylor",
-    personas: Annotated[
-        str | None,
-        typer.Option("--personas", help=f"Bundled personas on the embedded model. {_LIST} Or all."),
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option("--target", "-t", help="Instead: any persona, on any model.")
-    ] = None,
-    opposite: Annotated[
-        str | None, typer.Option("--opposite", help="Its opposite; as for extract.")
-    ] = None,
-    prompt: Annotated[
-        str | None,
-        typer.Option("--prompt", help="System line of the prompt arm for --target."),
-    ] = None,
+    personas: Personas = None,
+    target: Instead = None,
+    opposite: Opposite = None,
+    prompt: PromptLine = None,
     model: Model = "embedded",
     sparsity: Annotated[
         str,
-        typer.Option("--sparsity", "-s", help=f"Shares, auto, default (each its own). {_LIST}"),
+        typer.Option("--sparsity", "-s", help=f"Shares, auto, default (each its own). {LIST}"),
     ] = "default",
     examples: Annotated[
-        str, typer.Option("--examples", "-n", help=f"Calibration examples of each side. {_LIST}")
+        str, typer.Option("--examples", "-n", help=f"Calibration examples of each side. {LIST}")
     ] = "64",
-    seeds: Annotated[str, typer.Option("--seeds", help=_LIST)] = "0",
+    seeds: Seeds = "0",
     option: Annotated[
         list[str] | None,
         typer.Option("--option", help="criterion.key=value. May be repeated."),
     ] = None,
-    general: Annotated[
-        str | None,
-        typer.Option("--general", help="General text, a quarter held out; default sampled."),
-    ] = None,
+    general: General = None,
     answers: Annotated[int, typer.Option("--answers", min=1, help="Free answers a cell.")] = 60,
     choices: Annotated[int, typer.Option("--choices", min=1, help="Pairs a cell.")] = 100,
-    max_new_tokens: Annotated[
-        int, typer.Option("--max-new-tokens", min=1, help="Longest free answer.")
-    ] = 48,
+    max_new_tokens: MaxNewTokens = 48,
     controls: Annotated[
         bool, typer.Option("--controls/--no-controls", help="base, prompt, random, magnitude.")
     ] = True,
@@ -73,9 +75,7 @@ def sweep(
         bool, typer.Option("--tables/--no-tables", help="Write results.parquet and results.csv.")
     ] = True,
     plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Write SVG figures.")] = True,
-    retry: Annotated[
-        bool, typer.Option("--retry", help="Run cells again that failed before.")
-    ] = False,
+    retry: Retry = False,
     targets: Targets = None,
     ignore: Ignore = None,
     revision: Revision = None,
