@@ -30,8 +30,12 @@ EXPLAINED = """\
 """
 
 
-def page(store: Store) -> str:
+def page(store: Store, remark: str = "") -> str:
     """Return the page: how it was measured, the table, and what has no result.
+
+    Args:
+        store: The sweep.
+        remark: What else is to be known of how it was run.
 
     Raises:
         SweepError: No cell is done.
@@ -51,6 +55,7 @@ def page(store: Store) -> str:
         f"calibration examples of each side: {_listed(sizes)}; a cell asks {effort['choices']} "
         f"pairs, {effort['answers']} free answers and {effort['general']} general texts. A name "
         "alone is the criterion at its default sparsity; a number is the share asked."
+        + (f" {remark}" if remark else "")
     )
     return "\n".join([title, "", note, "", EXPLAINED, markdown(summarise(records), records), ""])
 
@@ -70,9 +75,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sweep", type=Path, help="folder of prosopon sweep")
     parser.add_argument("--out", type=Path, default=Path("docs/criteria.md"))
+    parser.add_argument("--remark", default="", help="what else is to be known of the run")
     args = parser.parse_args()
     try:
-        write_text(args.out, page(Store.open(args.sweep)))
+        write_text(args.out, page(Store.open(args.sweep), args.remark))
     except ProsoponError as error:
         sys.exit(f"error: {error}")
     print(f"written: {args.out}")
