@@ -19,7 +19,7 @@ COLOURS = {"target": "#2a7f62", "opposite": "#c8553d", "neither": "#c9c5bd"}
 LABELS = {
     "target": "the persona's own words",
     "opposite": "its opposite's",
-    "neither": "nobody's: text that the grammar does not write",
+    "neither": "nobody's: broken, or about something else",
 }
 
 
@@ -63,7 +63,9 @@ def main() -> None:
     parser.add_argument("figure", type=Path)
     args = parser.parse_args()
     store = Store.open(args.sweep)
-    draw(summarise(store.records()), store.header["effort"]["answers"], args.figure)
+    records = store.records()
+    seeds = len({record.cell.seed for record in records})
+    draw(summarise(records), seeds * store.header["effort"]["answers"], args.figure)
 
 
 if __name__ == "__main__":
