@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from prosopon.cli.demo import persona_names
 from prosopon.data import bundled
 from prosopon.errors import PersonaError
 from prosopon.evaluation import free_prompts, free_text, generate_answers
@@ -101,7 +102,7 @@ def main() -> None:
     model, tokenizer = load_model("embedded", device="cpu")[:2]
     extractor = Extractor(model, tokenizer, name="embedded", seed=args.seed)
     results = []
-    for pole in args.personas.split(","):
+    for pole in persona_names(args.personas):
         sides = bundled.load(pole), bundled.load(bundled.opposite(pole))
         subnetwork = ranked(extractor.extract(*sides))
         with PersonaModel(model, tokenizer) as wearer:
