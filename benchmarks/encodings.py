@@ -19,7 +19,10 @@ def encoding_bytes(repeats: int) -> list[Row]:
     """Random masks at the densities of the goals, and one real light mask; nothing is timed."""
     del repeats
     rows = [_packed(0.5)]
-    rows += [_light(f"random, {share:.1%} pruned", _random(share)) for share in (0.002, 0.005)]
+    for share in (0.002, 0.005):
+        made = _random(share)
+        rows.append(_light(f"random, {share:.1%} pruned", made))
+        rows.append(_light(f"random, {share:.1%} pruned, ranked", _ranked(made)))
     rows.append(_light("embedded model, extravert against introvert", _real()))
     return rows
 
@@ -163,6 +166,20 @@ def _random(share: float) -> Any:
     from prosopon.subnetwork import Subnetwork
 
     return Subnetwork(_masks(share, seed=0), _config())
+
+
+def _ranked(made: Any) -> Any:
+    """Return the same masks with random levels, which is what takes most bytes."""
+    import torch
+
+    from prosopon.subnetwork import Subnetwork
+
+    generator = torch.Generator().manual_seed(1)
+    levels = {
+        name: torch.randint(256, (int((~mask).sum()),), generator=generator, dtype=torch.uint8)
+        for name, mask in made.keep.items()
+    }
+    return Subnetwork(made.keep, made.config, levels)
 
 
 def _config() -> Any:
