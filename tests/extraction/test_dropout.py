@@ -79,6 +79,14 @@ def test_writing_without_spaces_loses_letters():
     assert one.prompt == other.prompt
 
 
+def test_a_question_of_one_word_goes_or_stays_whole():
+    pairs = [
+        (example(f"I meet them {n}", "Why?"), example(f"I stay in {n}", "Why?")) for n in range(20)
+    ]
+    copies = with_word_dropout(pairs, 1.0, 0)[20:]
+    assert {one.prompt[0].content for one, _ in copies} == {"", "Why?"}
+
+
 def test_earlier_answers_stay():
     turns = [
         Message("user", LONG),

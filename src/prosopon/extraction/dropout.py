@@ -23,7 +23,8 @@ def with_word_dropout(
     """Return the pairs, and after them a copy of each with words of its user turns left out.
 
     The share left out is drawn evenly from 0 to ``most`` for each copy, the words at random;
-    both sides of a pair that answer one prompt lose the same words. No copy is made of a pair
+    both sides of a pair that answer one prompt lose the same words. Text without spaces that is
+    not ASCII, as Chinese and Japanese are, loses letters. No copy is made of a pair
     without a prompt, or with an answer of fewer than three words. Target and opposite may be
     exchanged: the draws depend on what a pair says, not on its order or number.
 
@@ -56,7 +57,7 @@ def _shorter(example: Example, answers: Sequence[str], most: float, seed: int) -
 
 def _drop(text: str, share: float, rng: random.Random) -> str:
     words = text.split()
-    if len(words) > 1:
+    if len(words) > 1 or text.isascii():
         return " ".join(word for word in words if rng.random() >= share)
     # Written without spaces, as Chinese and Japanese are.
     return "".join(letter for letter in text if rng.random() >= share)
