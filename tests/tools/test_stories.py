@@ -2,6 +2,8 @@
 
 import argparse
 
+import pytest
+
 from prosopon.sweep import Store
 from tests.tiny import tiny_model
 from tools import criteria_table, stories
@@ -31,20 +33,22 @@ def test_words_are_whole():
     assert not stories.has_word("He sat on the saddle.", "sad")
 
 
-def test_a_run_prints_a_row_for_every_persona_and_arm(tmp_path):
+@pytest.mark.parametrize("start", [True, False])
+def test_a_run_prints_a_row_for_every_persona_and_arm(tmp_path, start):
     model, tokenizer = tiny_model("llama")
     model.save_pretrained(tmp_path / "m")
     tokenizer.save_pretrained(tmp_path / "m")
     args = argparse.Namespace(
         model=str(tmp_path / "m"), out=tmp_path / "s", criteria="contrastive-wanda",
         sparsity="default", option=None, examples="4", seeds="0", stories=6, tokens=5, general=4,
-        controls=True, retry=False, device="cpu",
+        controls=True, retry=False, device="cpu", start=start,
     )  # fmt: skip
     records = stories.run(args)
     assert {record.status for record in records} == {"done"}
     lines = stories.table(records, 6).splitlines()
     assert len(lines) == 2 + 2 * 5
     assert len({line.count("|") for line in lines}) == 1
+    assert ("start" in Store.open(tmp_path / "s").header) is not start
     choice = {r.cell.persona: r.measures["choice_summed"] for r in records if r.cell.arm == "base"}
     assert choice["happy"] + choice["sad"] == 1
     page = criteria_table.page(Store.open(tmp_path / "s"))

@@ -25,6 +25,13 @@ class ContrastiveTaylorOptions:
         "log-odds term: softplus of minus their change against the base in nats an answer; "
         "softplus of minus the margin per token; or minus the margin",
     )
+    free: Literal["auto"] | float = option(
+        "auto",
+        "weight of free text: every round the masked model writes, a judge trained on the "
+        "examples says whose each text is, and what makes the persona's likelier gains; auto: "
+        "500 for plain texts under --sparsity auto, else 0",
+    )
+    texts: int = option(128, "free texts that a round writes")
     word_dropout: float = option(
         1.0,
         "most of a question's words that its second copy leaves out, a share; 0: no copies",
@@ -34,12 +41,16 @@ class ContrastiveTaylorOptions:
     )
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "batch"):
+        for name in ("rounds", "batch", "texts"):
             value = getattr(self, name)
             require(value >= 1, f"option {name}={value}: must be at least 1")
         for name in ("beta", "general", "damage", "protect", "tolerance"):
             value = getattr(self, name)
             require(value >= 0, f"option {name}={value}: must not be negative")
+        require(
+            self.free == "auto" or self.free >= 0,
+            f"option free={self.free}: must be auto or not negative",
+        )
         share = self.word_dropout
         require(0 <= share <= 1, f"option word_dropout={share}: must be a share from 0 to 1")
 

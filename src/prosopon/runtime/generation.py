@@ -42,14 +42,13 @@ def generate_answers(
     Raises:
         OptionError: ``max_length`` leaves no room for a prompt.
     """
-    rendered = [render_prompt(prompt, tokenizer) for prompt in prompts]
-    rows = [
-        tokenizer(item.text, add_special_tokens=item.add_special_tokens)["input_ids"]
-        for item in rendered
-    ]
-    rows = _fitting(rows, tokenizer, max_length, max_new_tokens)
-    config = _config(model, tokenizer, temperature, max_new_tokens)
-    return _write(model, tokenizer, rows, config, seed, batch_size, progress)
+    rows = [prompt_tokens(prompt, tokenizer) for prompt in prompts]
+    rows = fit_tokens(rows, tokenizer, max_length, max_new_tokens)
+    written = generate_tokens(
+        model, tokenizer, rows, temperature=temperature, max_new_tokens=max_new_tokens,
+        seed=seed, batch_size=batch_size, progress=progress,
+    )  # fmt: skip
+    return decode(written, tokenizer)
 
 
 def continue_texts(
@@ -69,23 +68,89 @@ def continue_texts(
     Nothing of a dialogue stands around the texts. For the arguments see
     :func:`generate_answers`.
     """
-    rows = [tokenizer(text)["input_ids"] for text in texts]
-    rows = [_open_ended(row, tokenizer) for row in rows]
-    rows = _fitting(rows, tokenizer, max_length, max_new_tokens)
+    rows = [text_tokens(text, tokenizer) for text in texts]
+    rows = fit_tokens(rows, tokenizer, max_length, max_new_tokens)
+    written = generate_tokens(
+        model, tokenizer, rows, temperature=temperature, max_new_tokens=max_new_tokens,
+        seed=seed, batch_size=batch_size, progress=progress,
+    )  # fmt: skip
+    return decode(written, tokenizer)
+
+
+def generate_tokens(
+    model: Any,
+    tokenizer: Any,
+    rows: Sequence[list[int]],
+    *,
+    temperature: float = 1.0,
+    max_new_tokens: int = 48,
+    seed: int = 0,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> list[list[int]]:
+    """Return the tokens that the model writes after each row of tokens, in order.
+
+    An end token that was drawn is the last of them. For the arguments see
+    :func:`generate_answers`.
+    """
     config = _config(model, tokenizer, temperature, max_new_tokens)
-    return _write(model, tokenizer, rows, config, seed, batch_size, progress)
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    written: list[list[int]] = [[]] * len(rows)
+    device = next(model.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        for start in range(0, len(order), batch_size):
+            indices = order[start : start + batch_size]
+            found = _generate(model, [rows[i] for i in indices], config, device)
+            for index, tokens in zip(indices, found, strict=True):
+                written[index] = tokens
+            if progress is not None:
+                progress(len(indices))
+    return written
 
 
-def _open_ended(row: list[int], tokenizer: Any) -> list[int]:
-    """Return a row without the end-of-text token that some tokenizers put after every text."""
+def prompt_tokens(prompt: Sequence[Message], tokenizer: Any) -> list[int]:
+    """Return the tokens of a prompt up to where the assistant's answer begins."""
+    rendered = render_prompt(prompt, tokenizer)
+    ids: list[int] = tokenizer(rendered.text, add_special_tokens=rendered.add_special_tokens)[
+        "input_ids"
+    ]
+    return ids
+
+
+def text_tokens(text: str, tokenizer: Any) -> list[int]:
+    """Return the tokens of a plain text that can be gone on from.
+
+    Some tokenizers put an end-of-text token after every text; it is left out.
+    """
+    row: list[int] = tokenizer(text)["input_ids"]
     ended = len(row) > 1 and row[-1] == tokenizer.eos_token_id
     return row[:-1] if ended else row
 
 
-def _fitting(
+def decode(written: Sequence[Sequence[int]], tokenizer: Any) -> list[str]:
+    """Return tokens as texts: special tokens left out, white space trimmed."""
+    texts: list[str] = tokenizer.batch_decode(written, skip_special_tokens=True)
+    return [text.strip() for text in texts]
+
+
+def opening_tokens(prompt: Sequence[Message], tokenizer: Any) -> list[int]:
+    """Return the tokens of a prompt, or of the plain text that is its one assistant's turn."""
+    if prompt[-1].role == "assistant":
+        return text_tokens(prompt[-1].content, tokenizer)
+    return prompt_tokens(prompt, tokenizer)
+
+
+def fit_tokens(
     rows: list[list[int]], tokenizer: Any, max_length: int | None, max_new_tokens: int
 ) -> list[list[int]]:
-    """Return rows that leave room for an answer."""
+    """Return rows that leave room for an answer: a longer one loses its beginning.
+
+    A token that begins the text stays.
+
+    Raises:
+        OptionError: ``max_length`` leaves no room for a prompt.
+    """
     if max_length is None:
         return rows
     room = max_length - max_new_tokens
@@ -100,30 +165,6 @@ def _shortened(row: list[int], room: int, begins: int | None) -> list[int]:
     if len(row) <= room:
         return row
     return [row[0], *row[1 - room :]] if row[0] == begins else row[-room:]
-
-
-def _write(
-    model: Any,
-    tokenizer: Any,
-    rows: list[list[int]],
-    config: Any,
-    seed: int,
-    batch_size: int,
-    progress: Progress | None,
-) -> list[str]:
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    answers = [""] * len(rows)
-    device = next(model.parameters()).device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        for start in range(0, len(order), batch_size):
-            indices = order[start : start + batch_size]
-            texts = _generate(model, tokenizer, [rows[i] for i in indices], config, device)
-            for index, text in zip(indices, texts, strict=True):
-                answers[index] = text
-            if progress is not None:
-                progress(len(indices))
-    return answers
 
 
 def _config(model: Any, tokenizer: Any, temperature: float, max_new_tokens: int) -> Any:
@@ -145,8 +186,8 @@ def _config(model: Any, tokenizer: Any, temperature: float, max_new_tokens: int)
 
 
 def _generate(
-    model: Any, tokenizer: Any, rows: list[list[int]], config: Any, device: torch.device
-) -> list[str]:
+    model: Any, rows: list[list[int]], config: Any, device: torch.device
+) -> list[list[int]]:
     width = max(map(len, rows))
     ids = torch.full((len(rows), width), config.pad_token_id, dtype=torch.long)
     mask = torch.zeros(len(rows), width, dtype=torch.long)
@@ -157,5 +198,12 @@ def _generate(
         output = model.generate(
             ids.to(device), attention_mask=mask.to(device), generation_config=config
         )
-    texts: list[str] = tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
-    return [text.strip() for text in texts]
+    stop = config.eos_token_id
+    ends = set(stop if isinstance(stop, list) else [stop])
+    return [_ended(row, ends) for row in output[:, width:].tolist()]
+
+
+def _ended(row: list[int], ends: set[int | None]) -> list[int]:
+    """Return a row up to its first end token; what follows is padding."""
+    last = next((i for i, token in enumerate(row) if token in ends), len(row))
+    return row[: last + 1]

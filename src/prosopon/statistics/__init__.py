@@ -6,6 +6,7 @@ from prosopon.statistics.fisher import fisher_diagonal
 from prosopon.statistics.gradients import check_gradient, objective_gradients, stream_gradients
 from prosopon.statistics.gram import Grams, GramStatistics, collect_grams, gram_portions
 from prosopon.statistics.likelihood import (
+    answer_log_likelihoods,
     mean_per_row,
     response_mask,
     row_log_likelihoods,
@@ -23,6 +24,7 @@ __all__ = [
     "Material",
     "Objective",
     "Statistics",
+    "answer_log_likelihoods",
     "check_gradient",
     "collect_grams",
     "collect_sequential",

@@ -34,6 +34,12 @@ def response_mask(batch: Batch, *, every: bool = False) -> Tensor:
     return mask[:, 1:] & batch.attention_mask[:, :-1].bool()
 
 
+def answer_log_likelihoods(model: nn.Module, batch: Batch) -> Tensor:
+    """Return log p(answer | what comes before it) of each row, float32, [rows], in nats."""
+    values = token_log_likelihoods(model, batch)
+    return (values * response_mask(batch).to(values.device)).sum(1)
+
+
 def mean_per_row(values: Tensor, mask: Tensor) -> Tensor:
     """Return the mean over the masked columns of each row; rows without any give 0."""
     mask = mask.to(values.device)

@@ -31,6 +31,7 @@ def test_it_moves_the_persona_within_the_tolerance(chosen):
     assert told["within_tolerance"]
     assert told["quick"]["perplexity_ratio"] <= 1 + told["tolerance"]
     assert told["share"] > told["base_share"]
+    assert told["free"] == 0  # examples with prompts: free text is a term only if asked for
     assert 0 < chosen[0].pruned_share <= 0.01
     assert chosen[0].config.sparsity == pytest.approx(chosen[0].pruned_share)
 

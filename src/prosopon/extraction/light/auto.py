@@ -18,9 +18,12 @@ from prosopon.extraction.light.validation import Free, Quick, Validation
 MOST = 0.01  # of the weights, the largest mask that is tried
 CHECKPOINTS = 8
 TRIES = 5  # prices of damage at a checkpoint
+LAST_TRIES = 8  # and at the end of a path that learned from free text
 STEP = 3.0  # factor between prices until harmless and harmful ones enclose the tolerance
 HARMS = (1 / 8, 1 / 4, 1 / 2, 1.0)  # times the tolerance: the best mask of each writes
 PATIENCE = 2  # checkpoints with harmless masks but no better one before the path ends
+Strength = Callable[[Free], tuple[float, float]]
+"""How much of the persona free text shows, and its standard error."""
 REPETITION = 0.05  # more repetition than the base model's by this is harm
 
 
@@ -65,6 +68,11 @@ def choose(
 ) -> Choice:
     """Grow a path and choose budget, rounds and lambda on held-out material.
 
+    Where the path learns from free text, held-out pairs are not what it is after: it goes on
+    with the least lambda that is harmless, to the end, and the masks that write are those of its
+    last state, the strongest of each degree of harm. They are told apart by the judge's mean
+    probability instead of the share, which its own success fills up first.
+
     At each of eight checkpoints five masks are measured by forward passes: lambda is moved
     until general perplexity is just within ``1 + tolerance`` times the base model's (*harmless*),
     and the path goes on with the lambda of the best harmless mask. It ends at ``rounds``, or when
@@ -96,24 +104,35 @@ def choose(
         found = _search(path, validation, most * number // CHECKPOINTS, 1 + tolerance)
         trials += found
         harmless = [t for t in found if t.quick.perplexity_ratio <= 1 + tolerance]
-        leader = min(harmless, key=_loss) if harmless else found[-1]
+        leader = min(harmless, key=_loss if path.free is None else _price, default=found[-1])
         path.damage = leader.damage
-        if harmless:  # harm is no reason to stop: later rounds mend what early ones broke
+        if (
+            harmless and path.free is None
+        ):  # harm is no reason to stop: later rounds mend what early ones broke
             waited = 0 if leader.quick.loss < best else waited + 1
             best = min(best, leader.quick.loss)
         if waited > PATIENCE:
             break
     if report is not None:
         report(rounds, rounds)
-    return _final(trials, validation, base, tolerance)
+    if path.free is None:
+        finalists = _finalists(trials, tolerance)
+    else:
+        for share in HARMS:
+            trials += _search(path, validation, most, 1 + share * tolerance, LAST_TRIES)
+        finalists = _strongest(trials, path.rounds, tolerance)
+    strength = _share if path.free is None else _probability
+    return _final(trials, finalists, validation, base, tolerance, strength)
 
 
-def _search(path: LightPath, validation: Validation, count: int, limit: float) -> list[Trial]:
+def _search(
+    path: LightPath, validation: Validation, count: int, limit: float, tries: int = TRIES
+) -> list[Trial]:
     """Return masks whose lambda closes in on the least that is harmless, from the path's own."""
     trials: list[Trial] = []
     harmless, harmful = math.inf, 0.0
     damage = path.damage or 1.0
-    for _ in range(TRIES):
+    for _ in range(tries):
         ranking = path.ranking(count, damage)
         trials.append(Trial(path.rounds, damage, ranking, validation.quick(ranking)))
         if trials[-1].quick.perplexity_ratio <= limit:
@@ -129,9 +148,15 @@ def _search(path: LightPath, validation: Validation, count: int, limit: float) -
     return trials
 
 
-def _final(trials: list[Trial], validation: Validation, base: Quick, tolerance: float) -> Choice:
+def _final(
+    trials: list[Trial],
+    finalists: list[Trial],
+    validation: Validation,
+    base: Quick,
+    tolerance: float,
+    strength: Strength,
+) -> Choice:
     """Let the best masks write, and choose."""
-    finalists = _finalists(trials, tolerance)
     told: dict[str, Any] = {
         "tolerance": tolerance,
         "within_tolerance": finalists[0].quick.perplexity_ratio <= 1 + tolerance,
@@ -142,7 +167,7 @@ def _final(trials: list[Trial], validation: Validation, base: Quick, tolerance: 
     if validation.writes:
         before = validation.free(None)
         written = [(trial, validation.free(trial.ranking)) for trial in finalists]
-        chosen, free = _pick(written, before)
+        chosen, free = _pick(written, before, strength)
         told |= {"base_share": before.share, "frontier": [_told(*each) for each in written]}
     else:
         told["frontier"] = [_told(trial, None) for trial in finalists]
@@ -161,12 +186,34 @@ def _finalists(trials: list[Trial], tolerance: float) -> list[Trial]:
     return found or [min(trials, key=_harm)]
 
 
-def _pick(written: list[tuple[Trial, Free]], base: Free) -> tuple[Trial, Free]:
+def _strongest(trials: list[Trial], rounds: int, tolerance: float) -> list[Trial]:
+    """Return the path's last masks: the most harmful one within each degree of harm."""
+    found: list[Trial] = []
+    for share in HARMS:
+        within = [
+            t for t in trials
+            if t.rounds == rounds and t.quick.perplexity_ratio <= 1 + share * tolerance
+        ]  # fmt: skip
+        best = max(within, key=_harm, default=None)
+        if best is not None and all(best is not each for each in found):
+            found.append(best)
+    return found or [min(trials, key=_harm)]
+
+
+def _pick(written: list[tuple[Trial, Free]], base: Free, strength: Strength) -> tuple[Trial, Free]:
     sound = [w for w in written if w[1].signs.repetition <= base.signs.repetition + REPETITION]
     field = sound or written
-    _, top = max(field, key=lambda w: w[1].share)
-    near = [w for w in field if w[1].share >= top.share - top.error]
+    top, error = max(strength(free) for _, free in field)
+    near = [w for w in field if strength(w[1])[0] >= top - error]
     return min(near, key=lambda w: _harm(w[0]))
+
+
+def _share(free: Free) -> tuple[float, float]:
+    return free.share, free.error
+
+
+def _probability(free: Free) -> tuple[float, float]:
+    return free.probability, free.probability_error
 
 
 def _told(trial: Trial, free: Free | None) -> dict[str, Any]:
@@ -176,12 +223,17 @@ def _told(trial: Trial, free: Free | None) -> dict[str, Any]:
         "weights": len(trial.ranking),
         "quick": asdict(trial.quick),
         "share": free.share if free else None,
+        "probability": free.probability if free else None,
         "repetition": free.signs.repetition if free else None,
     }
 
 
 def _loss(trial: Trial) -> float:
     return trial.quick.loss
+
+
+def _price(trial: Trial) -> float:
+    return trial.damage
 
 
 def _harm(trial: Trial) -> float:

@@ -13,7 +13,8 @@ from prosopon.criteria import ContrastiveTaylorOptions
 from prosopon.data import Encoded, Example, Message, encode_all
 from prosopon.errors import OptionError
 from prosopon.extraction.dropout import with_word_dropout
-from prosopon.extraction.light.auto import MOST, Choice, choose
+from prosopon.extraction.light.auto import MOST, choose
+from prosopon.extraction.light.free import FreeText
 from prosopon.extraction.light.path import Fisher, LightPath, Ranking
 from prosopon.extraction.light.validation import Validation
 from prosopon.extraction.openings import answer, opening, shared_opening, without_shared_beginning
@@ -27,6 +28,8 @@ Report = Callable[[str, int, int], None]
 ExamplePair = tuple[Example, Example]
 HELD_OUT = 5  # every fifth pair is held out
 FEWEST = 20  # pairs, so that a handful can be held out
+LONGEST = 128  # tokens of a free text
+PLAIN = 500.0  # weight of free text for plain texts, which have no question to shorten
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,8 @@ class LightMaker:
         kept = [pair for ours, theirs in protected for pair in pair_examples(ours, theirs)]
         if sparsity == "auto":
             return self._auto(pairs, kept, options)
-        path = self._path(pairs, kept, options, sparsity)
+        weight = 0.0 if options.free == "auto" else options.free
+        path = self._path(pairs, kept, options, sparsity, self._free(pairs, options, weight))
         for number in path.grow(int(sparsity * self._total), options.rounds - 1):
             self._say("pruning", number + 1, options.rounds)
         return self._mask(path.ranking(int(sparsity * self._total)))
@@ -125,14 +129,18 @@ class LightMaker:
         order = random.Random(f"{self._seed}/held out").sample(range(len(pairs)), len(pairs))
         held = [pairs[i] for i in sorted(order[: len(pairs) // HELD_OUT])]
         rest = [pairs[i] for i in sorted(order[len(pairs) // HELD_OUT :])]
-        validation = self._validation(rest, held, options.word_dropout)
-        path = self._path(rest, kept, options, MOST)
+        judge = self._judge(rest)
+        validation = self._validation(held, options.word_dropout, judge)
+        weight = options.free
+        if weight == "auto":
+            weight = PLAIN if judge is not None and all(map(_plain, rest)) else 0.0
+        path = self._path(rest, kept, options, MOST, self._free(rest, options, weight, judge))
         choice = choose(
             path, validation,
             most=int(MOST * self._total), rounds=options.rounds, tolerance=options.tolerance,
             report=lambda done, total: self._say("pruning and choosing", done, total),
         )  # fmt: skip
-        return self._mask(choice.ranking, choice)
+        return self._mask(choice.ranking, choice.report | {"free": weight})
 
     def _path(
         self,
@@ -140,6 +148,7 @@ class LightMaker:
         kept: Sequence[ExamplePair],
         options: ContrastiveTaylorOptions,
         most: float,
+        free: FreeText | None,
     ) -> LightPath:
         learned = with_word_dropout(pairs, options.word_dropout, self._seed)
         encoded, protected = self._encode(learned), self._encode(kept)
@@ -155,23 +164,54 @@ class LightMaker:
             self._model, self._sites, material, objective,
             most=int(most * self._total), damage=options.damage, fisher=self._fisher,
             batch=options.batch, seed=self._seed, max_tokens=self._max_tokens,
+            free=free,
         )  # fmt: skip
 
+    def _free(
+        self,
+        pairs: Sequence[ExamplePair],
+        options: ContrastiveTaylorOptions,
+        weight: float,
+        judge: ClassifierJudge | None = None,
+    ) -> FreeText | None:
+        if not weight:
+            return None
+        judge = judge or self._judge(pairs)
+        if judge is None:
+            raise OptionError(
+                f"option free={weight:g}: no judge of free text can be trained on these examples: "
+                f"it needs {MINIMUM} different answers of each side that tell the two apart; "
+                "free=0 does without"
+            )
+        learned = with_word_dropout(pairs, options.word_dropout, self._seed)
+        return FreeText(
+            self._model, self._tokenizer, [_asked(*pair) for pair in learned], judge,
+            weight=weight, texts=options.texts, length=self._length(self._encode(learned)),
+            seed=self._seed, max_length=self._max_length, max_tokens=self._max_tokens,
+        )  # fmt: skip
+
+    def _judge(self, pairs: Sequence[ExamplePair]) -> ClassifierJudge | None:
+        """Return who says whose a text is; None where nobody can be trained that beats chance."""
+        ours = [answer(pair[0], shared_opening(*pair)) for pair in pairs]
+        theirs = [answer(pair[1], shared_opening(*pair)) for pair in pairs]
+        if min(len(set(ours)), len(set(theirs))) < MINIMUM:
+            return None
+        fitted = ClassifierJudge.fit(ours, theirs, self._seed)
+        return fitted if fitted.useful else None
+
+    def _length(self, pairs: Sequence[Pair]) -> int:
+        """Return the most tokens of a free text: twice the longest answer, within reason."""
+        longest = max(sum(target.response) for target, _ in pairs)
+        return min(2 * longest, LONGEST, (self._max_length or 2 * LONGEST) // 2)
+
     def _validation(
-        self, rest: Sequence[ExamplePair], held: Sequence[ExamplePair], word_dropout: float
+        self, held: Sequence[ExamplePair], word_dropout: float, judge: ClassifierJudge | None
     ) -> Validation:
-        ours = [answer(pair[0], shared_opening(*pair)) for pair in rest]
-        theirs = [answer(pair[1], shared_opening(*pair)) for pair in rest]
-        judge = None
-        if min(len(set(ours)), len(set(theirs))) >= MINIMUM:
-            fitted = ClassifierJudge.fit(ours, theirs, self._seed)
-            judge = fitted if fitted.useful else None
         encoded = self._encode(with_word_dropout(held, word_dropout, self._seed))
-        longest = max(sum(target.response) for target, _ in encoded)
         return Validation(
             self._model, self._tokenizer, self._sites, encoded, self._held_out(),
             [_asked(*pair) for pair in held], judge,
-            length=min(2 * longest, 128), seed=self._seed,
+            length=self._length(encoded), seed=self._seed, max_length=self._max_length,
         )  # fmt: skip
 
     def _encode(self, pairs: Sequence[ExamplePair]) -> list[Pair]:
@@ -180,19 +220,21 @@ class LightMaker:
             for side in (0, 1)
         ]
         encoded = list(zip(*sides, strict=True))
-        plain = [not (target.prompt or opposite.prompt) for target, opposite in pairs]
         return [
-            without_shared_beginning(pair) if bare else pair
-            for pair, bare in zip(encoded, plain, strict=True)
+            without_shared_beginning(pair) if _plain(texts) else pair
+            for pair, texts in zip(encoded, pairs, strict=True)
         ]
 
-    def _mask(self, ranking: Ranking, choice: Choice | None = None) -> LightMask:
-        report = choice.report if choice else {}
-        return LightMask(ranking.keep(self._sites), ranking.levels(), report)
+    def _mask(self, ranking: Ranking, report: Mapping[str, Any] | None = None) -> LightMask:
+        return LightMask(ranking.keep(self._sites), ranking.levels(), dict(report or {}))
 
     def _say(self, stage: str, done: int, total: int) -> None:
         if self._report is not None:
             self._report(stage, done, total)
+
+
+def _plain(pair: ExamplePair) -> bool:
+    return not any(side.prompt for side in pair)
 
 
 def _asked(target: Example, opposite: Example) -> tuple[Message, ...]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from prosopon.criteria import removal_damage, removal_gain
 from prosopon.extraction.light.candidates import find_candidates, highest
+from prosopon.extraction.light.free import FreeText
 from prosopon.extraction.light.pruning import temporary_pruning
 from prosopon.models import Site
 from prosopon.statistics import (
@@ -84,8 +85,10 @@ class LightPath:
         batch: Pairs, general texts and protected pairs of a round.
         seed: Seeds the batches.
         max_tokens: Most tokens, padding included, in one backward pass.
+        free: Adds the gain of free text, written under each round's mask; default none.
 
     Attributes:
+        free: As given.
         rounds: Rounds done; finding the candidates on all of the material is the first.
         losses: The objective before each round, on the round's batch.
         damage: lambda; may be changed between rounds, the gains stay what they are.
@@ -104,8 +107,9 @@ class LightPath:
         batch: int = 16,
         seed: int = 0,
         max_tokens: int = 2048,
+        free: FreeText | None = None,
     ) -> None:
-        self.model, self.sites, self.damage = model, list(sites), damage
+        self.model, self.sites, self.damage, self.free = model, list(sites), damage, free
         self._material, self._objective, self._max_tokens = material, objective, max_tokens
         total = sum(site.out_features * site.in_features for site in sites)
         self._positions, self._gains = find_candidates(
@@ -152,6 +156,8 @@ class LightPath:
                 self.model, material, self._objective, max_tokens=self._max_tokens
             )
             self.losses.append(stream_gradients(self.sites, terms, add))
+            if self.free is not None:
+                stream_gradients(self.sites, self.free.terms(self.rounds), add)
         for name, gradient in sums.items():
             check_gradient(name, gradient)
             self._gains[name] += removal_gain(self._weights[name], gradient)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, pstdev
 from typing import Any
 
 from torch import nn
@@ -15,7 +16,7 @@ from prosopon.extraction.light.path import Ranking
 from prosopon.extraction.light.pruning import temporary_pruning
 from prosopon.judges import ClassifierJudge, Degeneration, degeneration
 from prosopon.models import Site
-from prosopon.runtime import continue_texts, generate_answers
+from prosopon.runtime import decode, fit_tokens, generate_tokens, opening_tokens
 from prosopon.statistics import pair_log_odds, text_losses
 from prosopon.statistics.objective import Pair
 
@@ -45,11 +46,16 @@ class Free:
     Attributes:
         share: Share of sampled answers that the judge gives to the target.
         error: Its standard error.
+        probability: Mean probability that the judge gives to the target. It knows two sides
+            only, so that half of the texts that are neither's may count in the share.
+        probability_error: Its standard error.
         signs: Signs of degeneration.
     """
 
     share: float
     error: float
+    probability: float
+    probability_error: float
     signs: Degeneration
 
 
@@ -63,11 +69,12 @@ class Validation:
         pairs: Held-out (target, opposite) encoded examples.
         general: Held-out general texts.
         prompts: Held-out prompts for free text; a single assistant message is a plain text that
-            is gone on from. All of one kind.
+            is gone on from.
         judge: Who says whose an answer is; None where none could be trained that beats chance.
         answers: Answers sampled for a mask; prompts are used again as often as needed.
         length: Most tokens of an answer.
         seed: Seeds the draws.
+        max_length: Most tokens of a prompt and its answer together.
     """
 
     def __init__(
@@ -83,10 +90,13 @@ class Validation:
         answers: int = 64,
         length: int = 48,
         seed: int = 0,
+        max_length: int | None = None,
     ) -> None:
         self._model, self._tokenizer, self._sites = model, tokenizer, sites
         self._pairs, self._general, self._judge = pairs, general, judge
-        self._prompts = [prompts[i % len(prompts)] for i in range(answers)] if prompts else []
+        asked = [prompts[i % len(prompts)] for i in range(answers)] if prompts else []
+        rows = [opening_tokens(prompt, tokenizer) for prompt in asked]
+        self._asked = fit_tokens(rows, tokenizer, max_length, length)
         self._length, self._seed = length, seed
         self._reference = pair_log_odds(model, pairs)
         self._base = mean_loss(model, general)
@@ -94,7 +104,7 @@ class Validation:
     @property
     def writes(self) -> bool:
         """Whether there is a judge and something to answer."""
-        return self._judge is not None and bool(self._prompts)
+        return self._judge is not None and bool(self._asked)
 
     def quick(self, ranking: Ranking | None) -> Quick:
         """Measure a mask (None: the base model) by forward passes."""
@@ -120,16 +130,17 @@ class Validation:
             if ranking is not None:
                 prune(ranking.positions)
             texts = self._written()
-        share = self._judge.share(texts)
+        share, said = self._judge.share(texts), self._judge.probabilities(texts)
         error = math.sqrt(max(share * (1 - share), 0.25 / len(texts)) / len(texts))
-        return Free(share, error, degeneration(texts))
+        spread = pstdev(said) / math.sqrt(len(texts))
+        return Free(share, error, fmean(said), spread, degeneration(texts))
 
     def _written(self) -> list[str]:
-        settings: dict[str, Any] = {"max_new_tokens": self._length, "seed": self._seed}
-        if all(prompt[-1].role == "assistant" for prompt in self._prompts):
-            openings = [prompt[-1].content for prompt in self._prompts]
-            return continue_texts(self._model, self._tokenizer, openings, **settings)
-        return generate_answers(self._model, self._tokenizer, self._prompts, **settings)
+        written = generate_tokens(
+            self._model, self._tokenizer, self._asked,
+            max_new_tokens=self._length, seed=self._seed,
+        )  # fmt: skip
+        return decode(written, self._tokenizer)
 
 
 def mean_loss(model: nn.Module, texts: Sequence[Encoded]) -> float:
