@@ -87,7 +87,7 @@ def choose(
         most: Weights of the largest mask.
         rounds: Most rounds.
         tolerance: How much general perplexity may rise, as a share.
-        report: Called with (rounds done, rounds).
+        report: Called with (steps done, steps): rounds, and what comes after them.
     """
     base = validation.quick(None)
     trials: list[Trial] = []
@@ -95,12 +95,12 @@ def choose(
     lengths = [
         rounds * (i + 1) // CHECKPOINTS - rounds * i // CHECKPOINTS for i in range(CHECKPOINTS)
     ]
-    done = 0
+    done, steps = 0, rounds + (0 if path.free is None else len(HARMS))
     for number, length in enumerate(lengths, 1):
         for _ in path.grow(most * number // CHECKPOINTS, length):
             done += 1
             if report is not None:
-                report(done, rounds)
+                report(done, steps)
         found = _search(path, validation, most * number // CHECKPOINTS, 1 + tolerance)
         trials += found
         harmless = [t for t in found if t.quick.perplexity_ratio <= 1 + tolerance]
@@ -113,14 +113,16 @@ def choose(
             best = min(best, leader.quick.loss)
         if waited > PATIENCE:
             break
-    if report is not None:
-        report(rounds, rounds)
     if path.free is None:
         finalists = _finalists(trials, tolerance)
     else:
-        for share in HARMS:
+        for number, share in enumerate(HARMS, 1):
             trials += _search(path, validation, most, 1 + share * tolerance, LAST_TRIES)
+            if report is not None:
+                report(rounds + number, steps)
         finalists = _strongest(trials, path.rounds, tolerance)
+    if report is not None:
+        report(steps, steps)
     strength = _share if path.free is None else _probability
     return _final(trials, finalists, validation, base, tolerance, strength)
 
