@@ -43,12 +43,10 @@ def generate_answers(
         OptionError: ``max_length`` leaves no room for a prompt.
     """
     rows = [prompt_tokens(prompt, tokenizer) for prompt in prompts]
-    rows = fit_tokens(rows, tokenizer, max_length, max_new_tokens)
-    written = generate_tokens(
-        model, tokenizer, rows, temperature=temperature, max_new_tokens=max_new_tokens,
-        seed=seed, batch_size=batch_size, progress=progress,
+    return _texts(
+        model, tokenizer, rows, max_length, temperature=temperature,
+        max_new_tokens=max_new_tokens, seed=seed, batch_size=batch_size, progress=progress,
     )  # fmt: skip
-    return decode(written, tokenizer)
 
 
 def continue_texts(
@@ -69,12 +67,10 @@ def continue_texts(
     :func:`generate_answers`.
     """
     rows = [text_tokens(text, tokenizer) for text in texts]
-    rows = fit_tokens(rows, tokenizer, max_length, max_new_tokens)
-    written = generate_tokens(
-        model, tokenizer, rows, temperature=temperature, max_new_tokens=max_new_tokens,
-        seed=seed, batch_size=batch_size, progress=progress,
+    return _texts(
+        model, tokenizer, rows, max_length, temperature=temperature,
+        max_new_tokens=max_new_tokens, seed=seed, batch_size=batch_size, progress=progress,
     )  # fmt: skip
-    return decode(written, tokenizer)
 
 
 def generate_tokens(
@@ -165,6 +161,20 @@ def _shortened(row: list[int], room: int, begins: int | None) -> list[int]:
     if len(row) <= room:
         return row
     return [row[0], *row[1 - room :]] if row[0] == begins else row[-room:]
+
+
+def _texts(
+    model: Any,
+    tokenizer: Any,
+    rows: list[list[int]],
+    max_length: int | None,
+    *,
+    max_new_tokens: int,
+    **settings: Any,
+) -> list[str]:
+    rows = fit_tokens(rows, tokenizer, max_length, max_new_tokens)
+    written = generate_tokens(model, tokenizer, rows, max_new_tokens=max_new_tokens, **settings)
+    return decode(written, tokenizer)
 
 
 def _config(model: Any, tokenizer: Any, temperature: float, max_new_tokens: int) -> Any:
