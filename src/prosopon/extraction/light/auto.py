@@ -22,9 +22,9 @@ LAST_TRIES = 8  # and at the end of a path that learned from free text
 STEP = 3.0  # factor between prices until harmless and harmful ones enclose the tolerance
 HARMS = (1 / 8, 1 / 4, 1 / 2, 1.0)  # times the tolerance: the best mask of each writes
 PATIENCE = 2  # checkpoints with harmless masks but no better one before the path ends
+REPETITION = 0.05  # more repetition than the base model's by this is harm
 Strength = Callable[[Free], tuple[float, float]]
 """How much of the persona free text shows, and its standard error."""
-REPETITION = 0.05  # more repetition than the base model's by this is harm
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,8 @@ def choose(
         harmless = [t for t in found if t.quick.perplexity_ratio <= 1 + tolerance]
         leader = min(harmless, key=_loss if path.free is None else _price, default=found[-1])
         path.damage = leader.damage
-        if (
-            harmless and path.free is None
-        ):  # harm is no reason to stop: later rounds mend what early ones broke
+        # Harm is no reason to stop: later rounds mend what early ones broke.
+        if harmless and path.free is None:
             waited = 0 if leader.quick.loss < best else waited + 1
             best = min(best, leader.quick.loss)
         if waited > PATIENCE:

@@ -90,7 +90,7 @@ class FreeText:
             self._model, self._tokenizer, asked,
             max_new_tokens=self._length, seed=1009 * number + self._seed,
         )  # fmt: skip
-        return [each for each in zip(asked, written, strict=True) if each[1]]
+        return list(zip(asked, written, strict=True))
 
 
 def _encoded(asked: list[int], written: list[int]) -> Encoded:
