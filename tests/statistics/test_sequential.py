@@ -186,6 +186,15 @@ def test_broken_off_in_the_middle_of_a_layer(tmp_path, half, examples):
     assert_equal(got, whole(half, examples))
 
 
+def test_killed_before_the_input_of_a_finished_layer_was_deleted(tmp_path, half, examples):
+    work = tmp_path / "work"
+    shutil.copytree(work / "states" / "00002", work / "states" / "00001")
+    (work / "states" / "00000").mkdir()
+    got = from_disk(tmp_path / "model", {"a": examples}, work_dir=work)["a"]
+    assert_equal(got, whole(half, examples))
+    assert not list((work / "states").iterdir())
+
+
 def test_the_work_of_another_run_is_refused(tmp_path, half, examples):
     def again(sets=None, folder="model", **options):
         from_disk(tmp_path / folder, sets or {"a": examples}, work_dir=tmp_path / "work", **options)

@@ -70,12 +70,15 @@ class WorkFolder:
     def finished(self) -> list[LayerPart]:
         """Return the parts of the layers that are finished, from the first on.
 
+        Their inputs are deleted where a run was killed before it came to that.
+
         Raises:
             StatisticsError: A file of a finished layer is missing or damaged.
         """
         parts: list[LayerPart] = []
         while self._record(len(parts)).is_file():
             parts.append(self._load(len(parts)))
+            self.states.drop(len(parts) - 1)
         return parts
 
     def finish(self, number: int, part: LayerPart) -> None:
