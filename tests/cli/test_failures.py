@@ -153,11 +153,12 @@ def test_nothing_is_written_over_without_force(prosopon, worn, tiny_folder):
 
 
 def test_ctrl_c(tmp_path):
-    command = [sys.executable, "-m", "prosopon", "extract", "-t", "bold", "-o", "out"]
+    work = ["extract", "-t", "bold", "--option", "rounds=1000", "-o", "out"]
     with subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as running:
-        time.sleep(12)  # well inside the work, which takes half a minute
+        [sys.executable, "-m", "prosopon", *work],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as running:  # fmt: skip
+        time.sleep(12)  # well inside the work, which takes minutes
         running.send_signal(signal.SIGINT)
         _, shown = running.communicate(timeout=60)
     assert running.returncode == 130

@@ -70,43 +70,44 @@ def _array(values: Tensor) -> Floats:
 
 
 def _keep_chunk(values: Floats, count: int, ties: Tensor | None, keep: Bools) -> None:
-    """Write the keep-mask of a few rows into ``keep``."""
-    threshold = _thresholds(values, values.shape[1] - count)
+    """Write the keep-mask of a few rows into ``keep``.
+
+    Rows whose lowest number stands at the threshold, as relu makes many, are told by counting it:
+    a partition whose pivot falls among equals is several times slower than others.
+    """
+    place = values.shape[1] - count  # of the threshold when a row is sorted upwards
+    lowest = values.min(axis=1, keepdims=True)
+    level = values == lowest
+    low = _row_counts(level) > place
+    if low.all():
+        keep[:] = _settle(~level, level, count, None if ties is None else _array(ties))
+        return
+    threshold = lowest
+    part = values if not low.any() else values[~low]
+    threshold[~low] = np.partition(part, place, axis=1)[:, place : place + 1]
     np.greater_equal(values, threshold, out=keep)
     crowded = _row_counts(keep) > count
-    if crowded.all():  # as after relu; nothing need be copied
-        keep[:] = _settle(values, threshold, count, None if ties is None else _array(ties))
-    elif crowded.any():
-        second = None if ties is None else _array(ties[torch.from_numpy(crowded)])
-        keep[crowded] = _settle(values[crowded], threshold[crowded], count, second)
+    if crowded.any():
+        few, second = values[crowded], None
+        if ties is not None:
+            second = _array(ties[torch.from_numpy(crowded)])
+        above, level = few > threshold[crowded], few == threshold[crowded]
+        keep[crowded] = _settle(above, level, count, second)
 
 
-def _thresholds(values: Floats, place: int) -> Floats:
-    """Return [rows, 1]: what stands at ``place`` when a row is sorted upwards.
-
-    Rows whose lowest number fills that place are told by counting it: a partition whose pivot
-    falls among equals is several times slower than others, and relu makes many rows such.
-    """
-    threshold: Floats = values.min(axis=1, keepdims=True)
-    other = _row_counts(values == threshold) <= place
-    if other.all():
-        return np.partition(values, place, axis=1)[:, place : place + 1]
-    if other.any():
-        threshold[other] = np.partition(values[other], place, axis=1)[:, place : place + 1]
-    return threshold
-
-
-def _settle(values: Floats, threshold: Floats, count: int, ties: Floats | None) -> Bools:
-    """Choose among the equals of rows that have more of them than room."""
-    keep, level = values > threshold, values == threshold
+def _settle(keep: Bools, level: Bools, count: int, ties: Floats | None) -> Bools:
+    """Keep what is above the threshold, and as many of those level with it as there is room for."""
     missing = count - _row_counts(keep)
-    if ties is not None:
-        cut = _cut(level, ties, missing)
-        picked = level & (ties > cut)
-        keep |= picked
-        level &= ties == cut
-        missing -= _row_counts(picked)
-    return keep | _first(level, missing)
+    if ties is None:
+        return keep | _first(level, missing)
+    cut = _cut(level, ties, missing)
+    level &= ties >= cut
+    crowded = np.flatnonzero(_row_counts(level) > missing)
+    if len(crowded):  # the ties have equals, too
+        above = level[crowded] & (ties[crowded] > cut[crowded])
+        room = missing[crowded] - _row_counts(above)
+        level[crowded] = above | _first(level[crowded] & ~above, room)
+    return keep | level
 
 
 def _cut(level: Bools, ties: Floats, missing: NDArray[np.int32]) -> Floats:
