@@ -40,7 +40,7 @@ from prosopon.sweep import Record, Store, Subject, SweepRunner, summarise
 
 SIDES = {"happy": "sad", "sad": "happy"}
 POOL = 256  # examples of each side
-KNOWN = 172  # stories without a start token, a quarter of which is held out of the gradients
+KNOWN = 1024  # stories without a start token, a quarter of which is held out of the gradients
 SLOT = re.compile(r"\{(\w+)\}")
 TEXTS: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 

@@ -147,6 +147,7 @@ def test_names_are_forgiving_and_unknown_ones_listed():
         ({"rounds": "2.5"}, "'2.5' is not a int"),
         ({"rounds": 0}, "must be at least 1"),
         ({"damage": "-1"}, "must not be negative"),
+        ({"most": 0}, "must be a share above 0"),
         ({"damage": "nan"}, "is not finite"),
         ({"odds": "even"}, "choose one of shift, logistic, linear"),
     ],

@@ -39,6 +39,7 @@ class ContrastiveTaylorOptions:
     tolerance: float = option(
         0.05, "for --sparsity auto: how much general perplexity may rise, as a share"
     )
+    most: float = option(0.01, "for --sparsity auto: the largest mask that is tried, as a share")
 
     def __post_init__(self) -> None:
         for name in ("rounds", "batch", "texts"):
@@ -51,6 +52,7 @@ class ContrastiveTaylorOptions:
             self.free == "auto" or self.free >= 0,
             f"option free={self.free}: must be auto or not negative",
         )
+        require(0 < self.most <= 1, f"option most={self.most}: must be a share above 0, up to 1")
         share = self.word_dropout
         require(0 <= share <= 1, f"option word_dropout={share}: must be a share from 0 to 1")
 

@@ -5,6 +5,9 @@ import pytest
 from prosopon.data import Example, Message, Persona, load_persona
 from prosopon.errors import OptionError
 from prosopon.extraction import Extractor
+from prosopon.extraction.light.auto import FREE_TEXT, HELD_OUT_PAIRS, Trial, _finalists
+from prosopon.extraction.light.path import Ranking
+from prosopon.extraction.light.validation import Quick
 from prosopon.models import load_model
 
 
@@ -36,6 +39,15 @@ def test_it_moves_the_persona_within_the_tolerance(chosen):
     assert chosen[0].config.sparsity == pytest.approx(chosen[0].pruned_share)
 
 
+def test_the_largest_mask_that_is_tried(loaded):
+    most = 0.0004
+    made = Extractor(*loaded, general_count=16).extract(
+        load_persona("bold", limit=24), load_persona("cautious", limit=24), sparsity="auto",
+        options={"rounds": 8, "batch": 4, "most": most, "tolerance": 10},
+    )  # fmt: skip
+    assert made.pruned_share == pytest.approx(most, rel=0.01)
+
+
 def test_it_is_ranked_and_comes_out_the_same_again(chosen):
     first, again = chosen
     assert first == again
@@ -43,6 +55,21 @@ def test_it_is_ranked_and_comes_out_the_same_again(chosen):
     levels = first.levels
     assert levels is not None
     assert sum(map(len, levels.values())) == first.pruned
+
+
+def trial(damage, ratio, loss):
+    return Trial(9, damage, Ranking({}, {}), Quick(loss, 1.0, ratio))
+
+
+def test_which_masks_write():
+    """A mask may wear the persona and be milder than one that does next to nothing."""
+    trials = [trial(900, 0.999, 1.0), trial(300, 0.95, 0.5), trial(100, 1.02, 0.2)]
+    assert [t.damage for t in _finalists(trials, [0.97, 1.0], FREE_TEXT)] == [300]
+    assert [t.damage for t in _finalists(trials, [1.0, 1.05], FREE_TEXT)] == [300, 100]
+    trials.append(trial(200, 0.96, 0.7))
+    assert [t.damage for t in _finalists(trials, [1.0], FREE_TEXT)] == [200]
+    assert [t.damage for t in _finalists(trials, [1.0], HELD_OUT_PAIRS)] == [300]
+    assert [t.damage for t in _finalists(trials, [0.9], FREE_TEXT)] == [300]  # the least harmful
 
 
 def persona(name, count):

@@ -8,7 +8,7 @@ from prosopon.errors import OptionError
 from prosopon.evaluation import generate_answers, worn
 from prosopon.extraction import Extractor
 from prosopon.extraction.light.free import FreeText
-from prosopon.judges import ClassifierJudge
+from prosopon.judges import ClassifierJudge, degeneration
 from prosopon.models import load_model
 from tests.tiny import tiny_model
 
@@ -27,18 +27,20 @@ def free(model, tokenizer, **settings):
 
 def slow(model, tokenizer, made, number):
     """Each text alone, its tokens one by one."""
-    written = made._write(number)
-    said = [
-        JUDGE.probabilities([tokenizer.decode(tokens, skip_special_tokens=True).strip()])[0]
-        for _, tokens in written
-    ]
+    written, said = made._write(number), []
+    for _, tokens in written:
+        text = tokenizer.decode(tokens, skip_special_tokens=True).strip()
+        said.append(JUDGE.probabilities([text])[0] * (1 - degeneration([text]).repetition))
     mean, total = sum(said) / len(said), sum(len(tokens) for _, tokens in written)
     loss = 0
     for (asked, tokens), probability in zip(written, said, strict=True):
-        logits = model(torch.tensor([asked + tokens])).logits[0].log_softmax(-1)
-        likely = sum(logits[len(asked) + place - 1, token] for place, token in enumerate(tokens))
-        loss = loss - 2.0 * (probability - mean) * likely / total
+        loss = loss - 2.0 * (probability - mean) * slow_likelihood(model, asked, tokens) / total
     return loss
+
+
+def slow_likelihood(model, asked, tokens):
+    logits = model(torch.tensor([asked + tokens])).logits[0].log_softmax(-1)
+    return sum(logits[len(asked) + place - 1, token] for place, token in enumerate(tokens))
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
@@ -51,6 +53,26 @@ def test_its_gradient_is_that_of_texts_one_at_a_time(family):
     (oracle,) = torch.autograd.grad(slow(model, tokenizer, made, 5), weight)
     assert oracle.abs().max() > 0
     torch.testing.assert_close(fast, oracle, rtol=1e-4, atol=1e-7)
+
+
+def test_saying_the_same_again_gains_nothing(monkeypatch):
+    """Of two texts that the judge likes, the one that repeats itself should become rarer."""
+    model, tokenizer = tiny_model("llama", chat=True)
+    model.requires_grad_(False)
+    made = free(model, tokenizer, weight=1.0)
+    texts = ["aa 1 a oo", "aa 1 a aa 1 a aa 1 a aa 1 a"]
+    written = [([1], tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+    monkeypatch.setattr(made, "_write", lambda number: written)
+    likely = [
+        float(slow_likelihood(model, asked, tokens)) / sum(len(each) for _, each in written)
+        for asked, tokens in written
+    ]
+    verdicts = JUDGE.probabilities(texts)
+    repeated = degeneration(texts[1:]).repetition
+    assert verdicts[0] < verdicts[1]
+    lead = (verdicts[0] - verdicts[1] * (1 - repeated)) / 2
+    assert lead > 0
+    assert float(sum(made.terms(0))) == pytest.approx(lead * (likely[1] - likely[0]), rel=1e-4)
 
 
 def test_rounds_draw_other_texts_and_a_round_the_same():

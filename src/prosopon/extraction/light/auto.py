@@ -15,16 +15,12 @@ from typing import Any
 from prosopon.extraction.light.path import LightPath, Ranking
 from prosopon.extraction.light.validation import Free, Quick, Validation
 
-MOST = 0.01  # of the weights, the largest mask that is tried
 CHECKPOINTS = 8
 TRIES = 5  # prices of damage at a checkpoint
 LAST_TRIES = 8  # and at the end of a path that learned from free text
 STEP = 3.0  # factor between prices until harmless and harmful ones enclose the tolerance
-HARMS = (1 / 8, 1 / 4, 1 / 2, 1.0)  # times the tolerance: the best mask of each writes
-PATIENCE = 2  # checkpoints with harmless masks but no better one before the path ends
+HARMS = (1 / 8, 1 / 4, 1 / 2, 1.0)  # shares of what is tolerated: the best mask of each writes
 REPETITION = 0.05  # more repetition than the base model's by this is harm
-Strength = Callable[[Free], tuple[float, float]]
-"""How much of the persona free text shows, and its standard error."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +53,48 @@ class Choice:
     report: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Aim:
+    """How masks are compared on the way of a path and at its end.
+
+    Attributes:
+        leads: The path goes on with the lambda of the harmless mask where this is least.
+        writes: Of each degree of harm the mask where this is least writes free text.
+        strength: How much of the persona free text shows, and its standard error.
+        patience: Checkpoints with harmless masks but no lower loss before the path ends; None
+            for a path that goes to its end, where masks of its last state are looked for.
+    """
+
+    leads: Callable[[Trial], float]
+    writes: Callable[[Trial], float]
+    strength: Callable[[Free], tuple[float, float]]
+    patience: int | None
+
+
+def _loss(trial: Trial) -> float:
+    return trial.quick.loss
+
+
+def _price(trial: Trial) -> float:
+    return trial.damage
+
+
+def _harm(trial: Trial) -> float:
+    return trial.quick.perplexity_ratio
+
+
+def _share(free: Free) -> tuple[float, float]:
+    return free.share, free.error
+
+
+def _probability(free: Free) -> tuple[float, float]:
+    return free.probability, free.probability_error
+
+
+HELD_OUT_PAIRS = Aim(_loss, _loss, _share, patience=2)
+FREE_TEXT = Aim(_price, _price, _probability, patience=None)
+
+
 def choose(
     path: LightPath,
     validation: Validation,
@@ -70,7 +108,8 @@ def choose(
 
     Where the path learns from free text, held-out pairs are not what it is after: it goes on
     with the least lambda that is harmless, to the end, and the masks that write are those of its
-    last state, the strongest of each degree of harm. They are told apart by the judge's mean
+    last state, with the least lambda of each degree of harm; where its masks are better than the
+    base model, the degrees begin at the best of them. They are told apart by the judge's mean
     probability instead of the share, which its own success fills up first.
 
     At each of eight checkpoints five masks are measured by forward passes: lambda is moved
@@ -89,13 +128,14 @@ def choose(
         tolerance: How much general perplexity may rise, as a share.
         report: Called with (steps done, steps): rounds, and what comes after them.
     """
+    aim = HELD_OUT_PAIRS if path.free is None else FREE_TEXT
     base = validation.quick(None)
     trials: list[Trial] = []
     best, waited = base.loss, 0
     lengths = [
         rounds * (i + 1) // CHECKPOINTS - rounds * i // CHECKPOINTS for i in range(CHECKPOINTS)
     ]
-    done, steps = 0, rounds + (0 if path.free is None else len(HARMS))
+    done, steps = 0, rounds + (len(HARMS) if aim.patience is None else 0)
     for number, length in enumerate(lengths, 1):
         for _ in path.grow(most * number // CHECKPOINTS, length):
             done += 1
@@ -104,26 +144,28 @@ def choose(
         found = _search(path, validation, most * number // CHECKPOINTS, 1 + tolerance)
         trials += found
         harmless = [t for t in found if t.quick.perplexity_ratio <= 1 + tolerance]
-        leader = min(harmless, key=_loss if path.free is None else _price, default=found[-1])
+        leader = min(harmless, key=aim.leads, default=found[-1])
         path.damage = leader.damage
-        # Harm is no reason to stop: later rounds mend what early ones broke.
-        if harmless and path.free is None:
+        if harmless:  # harm is no reason to stop: later rounds mend what early ones broke
             waited = 0 if leader.quick.loss < best else waited + 1
             best = min(best, leader.quick.loss)
-        if waited > PATIENCE:
+        if aim.patience is not None and waited > aim.patience:
             break
-    if path.free is None:
-        finalists = _finalists(trials, tolerance)
-    else:
-        for number, share in enumerate(HARMS, 1):
-            trials += _search(path, validation, most, 1 + share * tolerance, LAST_TRIES)
+    limits = [1 + share * tolerance for share in HARMS]
+    if aim.patience is None:
+        least = min(1.0, *map(_harm, found))
+        limits = [least + share * (1 + tolerance - least) for share in HARMS]
+        for number, limit in enumerate(limits, 1):
+            trials += _search(path, validation, most, limit, LAST_TRIES)
             if report is not None:
                 report(rounds + number, steps)
-        finalists = _strongest(trials, path.rounds, tolerance)
     if report is not None:
         report(steps, steps)
-    strength = _share if path.free is None else _probability
-    return _final(trials, finalists, validation, base, tolerance, strength)
+    told = {"tolerance": tolerance, "masks_tried": len(trials), "base": asdict(base)}
+    if aim.patience is None:
+        trials = [trial for trial in trials if trial.rounds == path.rounds]
+    choice = _final(trials, limits, validation, aim)
+    return Choice(choice.ranking, told | choice.report)
 
 
 def _search(
@@ -149,72 +191,39 @@ def _search(
     return trials
 
 
-def _final(
-    trials: list[Trial],
-    finalists: list[Trial],
-    validation: Validation,
-    base: Quick,
-    tolerance: float,
-    strength: Strength,
-) -> Choice:
+def _final(trials: list[Trial], limits: list[float], validation: Validation, aim: Aim) -> Choice:
     """Let the best masks write, and choose."""
-    told: dict[str, Any] = {
-        "tolerance": tolerance,
-        "within_tolerance": finalists[0].quick.perplexity_ratio <= 1 + tolerance,
-        "masks_tried": len(trials),
-        "base": asdict(base),
-    }
+    finalists = _finalists(trials, limits, aim)
+    told: dict[str, Any] = {"within_tolerance": _harm(finalists[0]) <= limits[-1]}
     chosen, free = min(finalists, key=_loss), None
     if validation.writes:
         before = validation.free(None)
         written = [(trial, validation.free(trial.ranking)) for trial in finalists]
-        chosen, free = _pick(written, before, strength)
+        chosen, free = _pick(written, before, aim)
         told |= {"base_share": before.share, "frontier": [_told(*each) for each in written]}
     else:
         told["frontier"] = [_told(trial, None) for trial in finalists]
     return Choice(chosen.ranking, told | _told(chosen, free))
 
 
-def _finalists(trials: list[Trial], tolerance: float) -> list[Trial]:
-    """Return the mask with the lowest loss for each degree of harm, the least harmful first."""
+def _finalists(trials: list[Trial], limits: list[float], aim: Aim) -> list[Trial]:
+    """Return the mask that should write for each degree of harm, the least harmful first."""
     found: list[Trial] = []
-    for share in HARMS:
-        within = [t for t in trials if t.quick.perplexity_ratio <= 1 + share * tolerance]
-        best = min(within, key=_loss, default=None)
+    for limit in limits:
+        within = [t for t in trials if t.quick.perplexity_ratio <= limit]
+        best = min(within, key=aim.writes, default=None)
         if best is not None and all(best is not each for each in found):
             found.append(best)
     # Nothing within tolerance: the least harmful is the honest answer, and the report says so.
     return found or [min(trials, key=_harm)]
 
 
-def _strongest(trials: list[Trial], rounds: int, tolerance: float) -> list[Trial]:
-    """Return the path's last masks: the most harmful one within each degree of harm."""
-    found: list[Trial] = []
-    for share in HARMS:
-        within = [
-            t for t in trials
-            if t.rounds == rounds and t.quick.perplexity_ratio <= 1 + share * tolerance
-        ]  # fmt: skip
-        best = max(within, key=_harm, default=None)
-        if best is not None and all(best is not each for each in found):
-            found.append(best)
-    return found or [min(trials, key=_harm)]
-
-
-def _pick(written: list[tuple[Trial, Free]], base: Free, strength: Strength) -> tuple[Trial, Free]:
+def _pick(written: list[tuple[Trial, Free]], base: Free, aim: Aim) -> tuple[Trial, Free]:
     sound = [w for w in written if w[1].signs.repetition <= base.signs.repetition + REPETITION]
     field = sound or written
-    top, error = max(strength(free) for _, free in field)
-    near = [w for w in field if strength(w[1])[0] >= top - error]
+    top, error = max(aim.strength(free) for _, free in field)
+    near = [w for w in field if aim.strength(w[1])[0] >= top - error]
     return min(near, key=lambda w: _harm(w[0]))
-
-
-def _share(free: Free) -> tuple[float, float]:
-    return free.share, free.error
-
-
-def _probability(free: Free) -> tuple[float, float]:
-    return free.probability, free.probability_error
 
 
 def _told(trial: Trial, free: Free | None) -> dict[str, Any]:
@@ -227,15 +236,3 @@ def _told(trial: Trial, free: Free | None) -> dict[str, Any]:
         "probability": free.probability if free else None,
         "repetition": free.signs.repetition if free else None,
     }
-
-
-def _loss(trial: Trial) -> float:
-    return trial.quick.loss
-
-
-def _price(trial: Trial) -> float:
-    return trial.damage
-
-
-def _harm(trial: Trial) -> float:
-    return trial.quick.perplexity_ratio

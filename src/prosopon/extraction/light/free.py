@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from prosopon.data import Encoded, Message, length_buckets
-from prosopon.judges import ClassifierJudge
+from prosopon.judges import ClassifierJudge, degeneration
 from prosopon.runtime import decode, fit_tokens, generate_tokens, opening_tokens
 from prosopon.statistics import answer_log_likelihoods
 
@@ -63,16 +63,19 @@ class FreeText:
         """Write a round's texts with the model as it is and yield differentiable scalars.
 
         They add up to ``-weight * sum(advantage * log p(text)) / tokens``; a text's advantage is
-        the judge's probability that it is the target's, less the round's mean: where the judge
-        is content with every text, nothing is gained. The texts are written when the first
+        the judge's probability that it is the target's, times the share of its 3-grams that are
+        no repetition, less the round's mean: where the judge is content with every text, nothing
+        is gained, and saying the same again gains nothing. The texts are written when the first
         scalar is asked for.
 
         Args:
             number: The round; it gives other draws.
         """
         written = self._write(number)
-        said = self._judge.probabilities(decode([tokens for _, tokens in written], self._tokenizer))
-        advantages = torch.tensor(said)
+        read = decode([tokens for _, tokens in written], self._tokenizer)
+        said = self._judge.probabilities(read)
+        fresh = [1 - degeneration([text]).repetition for text in read]
+        advantages = torch.tensor(said) * torch.tensor(fresh)
         advantages -= advantages.mean()
         texts = [_encoded(*each) for each in written]
         total = sum(len(tokens) for _, tokens in written)

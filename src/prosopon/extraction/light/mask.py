@@ -13,7 +13,7 @@ from prosopon.criteria import ContrastiveTaylorOptions
 from prosopon.data import Encoded, Example, Message, encode_all
 from prosopon.errors import OptionError
 from prosopon.extraction.dropout import with_word_dropout
-from prosopon.extraction.light.auto import MOST, choose
+from prosopon.extraction.light.auto import choose
 from prosopon.extraction.light.free import FreeText
 from prosopon.extraction.light.path import Fisher, LightPath, Ranking
 from prosopon.extraction.light.validation import Validation
@@ -134,10 +134,13 @@ class LightMaker:
         weight = options.free
         if weight == "auto":
             weight = PLAIN if judge is not None and all(map(_plain, rest)) else 0.0
-        path = self._path(rest, kept, options, MOST, self._free(rest, options, weight, judge))
+        path = self._path(
+            rest, kept, options, options.most, self._free(rest, options, weight, judge)
+        )
         choice = choose(
             path, validation,
-            most=int(MOST * self._total), rounds=options.rounds, tolerance=options.tolerance,
+            most=int(options.most * self._total), rounds=options.rounds,
+            tolerance=options.tolerance,
             report=lambda done, total: self._say("pruning and choosing", done, total),
         )  # fmt: skip
         return self._mask(choice.ranking, choice.report | {"free": weight})
