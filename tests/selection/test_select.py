@@ -67,6 +67,19 @@ def test_equals_the_oracle_on_continuous_scores(pattern, dtype):
     assert_same(found, oracle.select(scores, 0.3, pattern))
 
 
+@pytest.mark.parametrize("dead", [0.0, 0.4, 0.8])
+@pytest.mark.parametrize("sparsity", [0.3, 0.7])
+def test_equals_the_oracle_on_long_rows(dead, sparsity):
+    """Rows long enough for guessing; dead channels' scores are equal, their ties are not."""
+    generator = torch.Generator().manual_seed(3)
+    ties = {"a": torch.randn(12, 900, generator=generator).abs()}
+    alive = torch.rand(900, generator=generator) >= dead
+    scores = {"a": ties["a"] * alive}
+    scores["a"][3:6] = scores["a"][3:6].round(decimals=1)  # some rows with equals elsewhere, too
+    found = select(scores, sparsity, ties=ties)
+    assert_same(found, oracle.select(scores, sparsity, "row", ties))
+
+
 @pytest.mark.parametrize("pattern", ALL)
 def test_a_constant_site_keeps_the_first(pattern):
     mask = select({"a": torch.zeros(2, 10)}, 0.3, pattern=pattern)["a"]

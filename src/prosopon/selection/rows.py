@@ -1,24 +1,22 @@
-"""Keeping the largest of every row: one partition a row, ties settled only where there are any.
+"""Keeping the largest of every row: one threshold a row, ties settled only where there are any.
 
-On the CPU the threshold of a row comes from numpy's vectorised partition, a few rows at a time so
-that they stay in the cache, on as many threads as torch uses; on other devices from torch's
-``kthvalue``. Both keep exactly the same weights.
+On the CPU the threshold of a row comes from counting guesses or from numpy's vectorised partition
+(:mod:`prosopon.selection.thresholds`), a few rows at a time so that they stay in the cache, on as
+many threads as torch uses; on other devices from torch's ``kthvalue``. Both keep exactly the same
+weights.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-_CHUNK = 1 << 19  # numbers one thread looks at together: fewer cost calls, more leave the cache
+from prosopon.selection.thresholds import Bools, Counts, Floats, row_counts, row_thresholds
 
-Floats = NDArray[Any]
-Bools = NDArray[np.bool_]
+_CHUNK = 1 << 19  # numbers one thread looks at together: fewer cost calls, more leave the cache
 
 
 def keep_largest_per_row(scores: Tensor, count: int, ties: Tensor | None = None) -> Tensor:
@@ -73,70 +71,64 @@ def _keep_chunk(values: Floats, count: int, ties: Tensor | None, keep: Bools) ->
     """Write the keep-mask of a few rows into ``keep``.
 
     Rows whose lowest number stands at the threshold, as relu makes many, are told by counting it:
-    a partition whose pivot falls among equals is several times slower than others.
+    no guess finds them, and a partition whose pivot falls among equals is several times slower.
     """
     place = values.shape[1] - count  # of the threshold when a row is sorted upwards
     lowest = values.min(axis=1, keepdims=True)
     level = values == lowest
-    low = _row_counts(level) > place
+    low = row_counts(level) > place
     if low.all():
-        keep[:] = _settle(~level, level, count, None if ties is None else _array(ties))
+        np.logical_not(level, out=keep)
+        _settle(keep, level, count, None if ties is None else _array(ties))
         return
     threshold = lowest
-    part = values if not low.any() else values[~low]
-    threshold[~low] = np.partition(part, place, axis=1)[:, place : place + 1]
+    threshold[~low] = row_thresholds(values if not low.any() else values[~low], count)
     np.greater_equal(values, threshold, out=keep)
-    crowded = _row_counts(keep) > count
+    crowded = row_counts(keep) > count
     if crowded.any():
         few, second = values[crowded], None
         if ties is not None:
             second = _array(ties[torch.from_numpy(crowded)])
         above, level = few > threshold[crowded], few == threshold[crowded]
-        keep[crowded] = _settle(above, level, count, second)
+        _settle(above, level, count, second)
+        keep[crowded] = above
 
 
-def _settle(keep: Bools, level: Bools, count: int, ties: Floats | None) -> Bools:
-    """Keep what is above the threshold, and as many of those level with it as there is room for."""
-    missing = count - _row_counts(keep)
+def _settle(keep: Bools, level: Bools, count: int, ties: Floats | None) -> None:
+    """Add to ``keep``, what is above the threshold, as many of those level with it as have room."""
+    missing = count - row_counts(keep)
     if ties is None:
-        return keep | _first(level, missing)
+        keep |= _first(level, missing)
+        return
     cut = _cut(level, ties, missing)
     level &= ties >= cut
-    crowded = np.flatnonzero(_row_counts(level) > missing)
+    crowded = np.flatnonzero(row_counts(level) > missing)
     if len(crowded):  # the ties have equals, too
         above = level[crowded] & (ties[crowded] > cut[crowded])
-        room = missing[crowded] - _row_counts(above)
+        room = missing[crowded] - row_counts(above)
         level[crowded] = above | _first(level[crowded] & ~above, room)
-    return keep | level
+    keep |= level
 
 
-def _cut(level: Bools, ties: Floats, missing: NDArray[np.int32]) -> Floats:
-    """Return [rows, 1]: the ``missing``-th largest tie of each row's True in ``level``."""
+def _cut(level: Bools, ties: Floats, missing: Counts) -> Floats:
+    """Return [rows, 1]: where to cut each row's ties so that ``missing`` of its True are kept."""
     # After relu the equals stand in the same columns of every row: look at no others.
     columns = np.flatnonzero(level.any(axis=0))
-    rivals, open_ = ties.take(columns, axis=1), level.take(columns, axis=1)
-    places = len(columns) - missing
-    if open_.all() and (places == places[0]).all():
-        place = int(places[0])
-        return np.partition(rivals, place, axis=1)[:, place : place + 1]
+    rivals = ties.take(columns, axis=1)
+    if (row_counts(level) == len(columns)).all() and (missing == missing[0]).all():
+        return row_thresholds(rivals, int(missing[0]))
     # Many would be minus infinity, and equals slow a partition down; a sort does not mind.
-    ordered = np.sort(np.where(open_, rivals, -np.inf), axis=1)
-    return np.take_along_axis(ordered, places[:, None], axis=1)
+    ordered = np.sort(np.where(level.take(columns, axis=1), rivals, -np.inf), axis=1)
+    return np.take_along_axis(ordered, (len(columns) - missing)[:, None], axis=1)
 
 
-def _first(level: Bools, missing: NDArray[np.int32]) -> Bools:
+def _first(level: Bools, missing: Counts) -> Bools:
     """Pick the first ``missing`` [rows] of the True in ``level``."""
-    crowded = np.flatnonzero(_row_counts(level) > missing)
+    crowded = np.flatnonzero(row_counts(level) > missing)
     if len(crowded):
         rank = np.cumsum(level[crowded], axis=1, dtype=np.int32)
         level[crowded] &= rank <= missing[crowded, None]
     return level
-
-
-def _row_counts(flags: Bools) -> NDArray[np.int32]:
-    # Summing bytes is several times faster than counting bools.
-    counts: NDArray[np.int32] = flags.view(np.uint8).sum(axis=1, dtype=np.int32)
-    return counts
 
 
 def _by_kthvalue(scores: Tensor, count: int, ties: Tensor | None) -> Tensor:
