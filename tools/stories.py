@@ -237,7 +237,7 @@ def run(args: argparse.Namespace) -> list[Record]:
 
         header = {
             "model": Path(args.model).name,
-            "fingerprint": asdict(extractor(0).fingerprint),
+            "fingerprint": asdict(Extractor(model, tokenizer).fingerprint),
             "effort": asdict(effort),
             **subjects.describe(),
             **({} if args.start else {"start": False}),
