@@ -1,7 +1,7 @@
 """Where to cut every row of a matrix so that a given number of its entries is kept.
 
 A partition of every row moves all of its numbers about; counting how many reach a guess only reads
-them, several times faster, and eight guesses settle most rows.
+them, several times faster, and a few guesses settle most rows.
 """
 
 from __future__ import annotations
