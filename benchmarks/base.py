@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prosopon import __version__
 from prosopon.registry import Registry
+from prosopon.version import __version__
 
 FORMAT_VERSION = 2
 """Version of the result files."""

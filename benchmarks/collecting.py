@@ -11,9 +11,9 @@ from torch import nn
 from benchmarks.base import Row, benchmark, compare
 from benchmarks.models import parameters, random_llama, random_texts
 from prosopon.data import Encoded, length_buckets
+from prosopon.lm.forward import inputs, trunk
 from prosopon.models import find_sites
 from prosopon.statistics import collect_statistics
-from prosopon.statistics.forward import inputs, trunk
 
 GOAL = 1.10
 TOKENS = 4096  # of a batch

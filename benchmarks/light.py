@@ -56,8 +56,8 @@ def _child() -> dict[str, int]:
     from benchmarks import models
     from benchmarks.memory import peak, resident
     from prosopon.extraction.light import LightPath
+    from prosopon.gradients import Material, Objective, fisher_diagonal, pair_log_odds
     from prosopon.models import find_sites
-    from prosopon.statistics import Material, Objective, fisher_diagonal, pair_log_odds
 
     assert LlamaForCausalLM  # the architecture's code belongs to the baseline
     baseline = resident()

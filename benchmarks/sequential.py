@@ -114,7 +114,7 @@ def _personas() -> tuple[Any, Any]:
 
 
 def _sequential(model: Path, output: Path) -> None:
-    from prosopon.extraction import SequentialSettings, extract_sequential
+    from prosopon.layerwise import SequentialSettings, extract_sequential
 
     settings = SequentialSettings(work_dir=output.with_name(f"work-{output.name}"))
     extract_sequential(

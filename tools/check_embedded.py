@@ -24,10 +24,10 @@ from prosopon.evaluation import (
     choice_rates,
     free_prompts,
     free_text,
-    generate_answers,
     neutral_accuracy,
     neutral_items,
 )
+from prosopon.lm import generate_answers
 from prosopon.models import load_model
 
 CARD = """\

@@ -18,9 +18,10 @@ from typing import Any
 from prosopon.cli.demo import persona_names
 from prosopon.data import bundled
 from prosopon.errors import PersonaError
-from prosopon.evaluation import free_prompts, free_text, generate_answers
+from prosopon.evaluation import free_prompts, free_text
 from prosopon.extraction import Extractor
 from prosopon.files import write_json
+from prosopon.lm import generate_answers
 from prosopon.models import load_model
 from prosopon.runtime import PersonaModel
 from prosopon.subnetwork import Subnetwork

@@ -31,10 +31,10 @@ from prosopon.errors import ProsoponError
 from prosopon.evaluation import ChoiceItem, Effort, Measures, choice_rates, perplexity, worn
 from prosopon.evaluation.held_out import HELD_OUT_SEED
 from prosopon.evaluation.measures import text_measures
-from prosopon.extraction import Extractor, sample_general
+from prosopon.extraction import Extractor
 from prosopon.intervals import Interval, share_interval
+from prosopon.lm import continue_texts, sample_general
 from prosopon.models import load_model
-from prosopon.runtime import continue_texts
 from prosopon.subnetwork import Subnetwork
 from prosopon.sweep import Record, Store, Subject, SweepRunner, summarise
 

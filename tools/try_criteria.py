@@ -24,12 +24,12 @@ from prosopon.evaluation import (
     choice_rates,
     free_prompts,
     free_text,
-    generate_answers,
     neutral_accuracy,
     neutral_items,
     perplexity,
 )
-from prosopon.extraction import Extractor, sample_general
+from prosopon.extraction import Extractor
+from prosopon.lm import generate_answers, sample_general
 from prosopon.models import load_model
 from prosopon.runtime import PersonaModel
 

@@ -16,6 +16,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from prosopon.version import __version__
+
 if TYPE_CHECKING:
     from prosopon.criteria import CRITERIA, Criterion
     from prosopon.data import Example, Message, Persona, load_contrast, load_persona
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from prosopon.statistics import Statistics, collect_statistics
     from prosopon.subnetwork import Subnetwork
 
-__version__ = "0.1.0"
 
 _HOMES = {
     "CRITERIA": "criteria",

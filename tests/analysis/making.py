@@ -5,7 +5,7 @@ from __future__ import annotations
 from prosopon.analysis.probe import Axis, Probe
 from prosopon.data import Message
 from prosopon.evaluation import ChoiceItem
-from prosopon.extraction import sample_general
+from prosopon.lm import sample_general
 from tests.tiny import tiny_model
 
 

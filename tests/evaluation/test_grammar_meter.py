@@ -2,10 +2,11 @@
 
 import pytest
 
-from prosopon.data import bundled
+from prosopon.data import bundled, draw
 from prosopon.data.grammar import load_world
-from prosopon.evaluation import Effort, GrammarMeter, choice_items, choice_rates, draw, worn
-from prosopon.extraction import Extractor, sample_general
+from prosopon.evaluation import Effort, GrammarMeter, choice_items, choice_rates, worn
+from prosopon.extraction import Extractor
+from prosopon.lm import sample_general
 from tests.tiny import tiny_model
 
 EFFORT = Effort(choices=4, answers=3, max_new_tokens=4, neutral=5, cross=3)

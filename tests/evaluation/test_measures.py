@@ -6,11 +6,12 @@ import math
 import pytest
 import torch
 
-from prosopon.data import Encoded, Message, Persona, bundled
+from prosopon.data import Encoded, Message, Persona, bundled, draw, split_contrast
 from prosopon.errors import DataError, OptionError
-from prosopon.evaluation import MEASURES, Effort, PairMeter, draw, perplexity, split_contrast, worn
+from prosopon.evaluation import MEASURES, Effort, PairMeter, perplexity, worn
 from prosopon.evaluation.pair_meter import with_system
-from prosopon.extraction import Extractor, sample_general
+from prosopon.extraction import Extractor
+from prosopon.lm import sample_general
 from tests.tiny import FAMILIES, tiny_model
 
 EFFORT = Effort(choices=6, answers=7, max_new_tokens=6, judge=20)

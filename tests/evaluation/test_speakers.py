@@ -8,7 +8,7 @@ from prosopon.errors import DataError, OptionError
 from prosopon.evaluation.pair_meter import with_system
 from prosopon.evaluation.speakers import ModelSpeaker, RuleSpeaker
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionQuestion, Speaker
-from prosopon.statistics import row_log_likelihoods
+from prosopon.lm import row_log_likelihoods
 from tests.tiny import tiny_model, tiny_tokenizer
 
 OPTIONS = ("Yes, all of them.", "No", "the people are living there and there and there")

@@ -8,7 +8,6 @@ import os
 import pytest
 import torch
 
-from prosopon import __version__
 from prosopon.errors import (
     ExportError,
     OptionError,
@@ -21,6 +20,7 @@ from prosopon.export import FORMATS, NoOptions, base, export_persona
 from prosopon.export.staging import staged_folder
 from prosopon.runtime import PersonaModel
 from prosopon.subnetwork import Subnetwork
+from prosopon.version import __version__
 from tests.export.making import loaded_logits, quiet, subnetwork_of, worn_logits
 from tests.runtime.making import assert_bits, subnetwork, weights
 from tests.subnetwork.making import config

@@ -9,7 +9,7 @@ from prosopon import Extractor, PersonaModel, Subnetwork, extract
 from prosopon.criteria import CRITERIA, Criterion
 from prosopon.data import Example, Message, Persona, load_persona
 from prosopon.errors import DataError, OptionError
-from prosopon.extraction import sample_general
+from prosopon.lm import sample_general
 from tests.tiny import FAMILIES, tiny_model
 
 CONTRASTIVE = [

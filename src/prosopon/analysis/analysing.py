@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -23,6 +23,7 @@ from prosopon.analysis.sections import (
 from prosopon.errors import OptionError
 from prosopon.files import finite, write_json, write_text
 from prosopon.models import find_sites
+from prosopon.progress import Report
 from prosopon.runtime.matching import check_belongs
 from prosopon.subnetwork import Subnetwork
 
@@ -31,8 +32,6 @@ PARTS: tuple[Part, ...] = get_args(Part)
 """What an analysis can do. The last two wear the masks, so they need a model and questions."""
 
 WORN: tuple[Part, ...] = ("cross-talk", "faithfulness")
-
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from prosopon.analysis.probe import Axis, Choices, Effect, Probe, effect, paired_json
 from prosopon.errors import OptionError
 from prosopon.intervals import holm
+from prosopon.progress import Report
 from prosopon.subnetwork import Subnetwork
 
 SIGNIFICANT = 0.05
 
 Figure = Literal["rate", "margin"]
 """A figure of an effect: choice rate, or margin in nats per token."""
-
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +13,8 @@ from prosopon.analysis import parts
 from prosopon.analysis.probe import Axis, Choices, Effect, Probe, effect, mean_choices, paired_json
 from prosopon.errors import OptionError
 from prosopon.models import find_sites, role
+from prosopon.progress import Report
 from prosopon.subnetwork import Subnetwork
-
-Report = Callable[[str, int, int], None]
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75)
 """Shares of the mask applied that a curve measures, besides none and all of it."""

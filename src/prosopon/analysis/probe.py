@@ -9,9 +9,9 @@ from typing import Any
 
 from prosopon.data import Encoded, Persona
 from prosopon.data.grammar import load_world
+from prosopon.data.pairs import pair_examples
 from prosopon.errors import DataError, OptionError
 from prosopon.evaluation import ChoiceItem, choice_items, perplexity, score_answers, worn
-from prosopon.extraction.pairs import pair_examples
 from prosopon.intervals import Paired, paired_difference
 from prosopon.subnetwork import Subnetwork
 
@@ -60,7 +60,7 @@ def file_axis(target: Persona, opposite: Persona, questions: int) -> Axis:
     """Return the axis between two personas of any kind, asked with their own examples.
 
     Give examples that no mask was found on. Pairs are made as for an extraction, see
-    :func:`prosopon.extraction.pairs.pair_examples`.
+    :func:`prosopon.data.pairs.pair_examples`.
 
     Raises:
         DataError: No pair can be made.

@@ -49,7 +49,7 @@ app.command("lm-eval", context_settings=CONTEXT)(lm_eval)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from prosopon import __version__
+        from prosopon.version import __version__
 
         typer.echo(f"prosopon {__version__}")
         raise typer.Exit

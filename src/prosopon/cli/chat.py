@@ -94,7 +94,7 @@ class Talk:
     def say(self, text: str) -> str:
         """Answer ``text`` and remember both."""
         from prosopon.data import Message
-        from prosopon.runtime.generation import generate_answers
+        from prosopon.lm.generation import generate_answers
 
         messages = [Message("system", self.system)] if self.system else []
         for asked, told in self.turns:

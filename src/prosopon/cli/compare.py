@@ -41,8 +41,8 @@ from prosopon.files import finite
 
 if TYPE_CHECKING:
     from prosopon.analysis import Part
-    from prosopon.cli.console import Report
-    from prosopon.compare import CompareRunner, Record, Section, Summary
+    from prosopon.experiments import CompareRunner, Record, Section, Summary
+    from prosopon.progress import Report
 
 SHOWN = {
     "choice": "choice", "text: target": "target", "neither": "neither", "neutral": "neutral",
@@ -91,7 +91,8 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare arms with controls on one model; writes a table, figures and a report."""
-    from prosopon.compare import (
+    from prosopon.arms.options import parse_arm_options
+    from prosopon.experiments import (
         DEFAULT_TASKS,
         Plan,
         Sizes,
@@ -100,9 +101,8 @@ def compare(
         settings_of,
         write_results,
     )
-    from prosopon.compare.figures import check_figures
-    from prosopon.compare.tables import check_tables
-    from prosopon.evaluation.arms.options import parse_arm_options
+    from prosopon.experiments.figures import check_figures
+    from prosopon.experiments.tables import check_tables
 
     load_tasks(task_file)
     sizes = Sizes(examples=examples, questions=questions, max_new_tokens=max_new_tokens)
@@ -163,7 +163,7 @@ def mask_arm(name: str) -> str | None:
     Raises:
         UnknownNameError: No such arm.
     """
-    from prosopon.evaluation.arms import ARMS
+    from prosopon.arms import ARMS
 
     return None if name.strip().lower() == "none" else ARMS.get(name).name
 
@@ -174,7 +174,7 @@ def explained(runner: CompareRunner, arm: str | None, report: Report) -> list[Se
     Overlap takes two masks; cross-talk the embedded model's axes.
     """
     from prosopon.analysis import Probe, analyse, bundled_axes
-    from prosopon.compare import Section
+    from prosopon.experiments import Section
 
     if arm is None or arm not in runner.plan.arms:
         return []
@@ -206,8 +206,8 @@ def show(summary: Summary, records: Sequence[Record]) -> None:
     Raises:
         CompareError: Nothing has a result.
     """
-    from prosopon.compare.records import unfinished
     from prosopon.errors import CompareError
+    from prosopon.experiments.records import unfinished
 
     left = unfinished(records)
     if not summary.rows:
@@ -229,7 +229,7 @@ def show(summary: Summary, records: Sequence[Record]) -> None:
 def _record(
     folder: Path, summary: Summary, records: Sequence[Record], written: Sequence[Path]
 ) -> dict[str, Any]:
-    from prosopon.compare.records import unfinished
+    from prosopon.experiments.records import unfinished
 
     told = {
         "folder": str(folder),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,10 +18,10 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from prosopon.progress import Report
+
 out = Console()
 err = Console(stderr=True)
-
-Report = Callable[[str, int, int], None]
 
 
 def error(message: str) -> None:

@@ -77,13 +77,13 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Ask one persona, mask or arm; --task list says what can be asked."""
-    from prosopon.compare import DEFAULT_TASKS, Sizes, Source, ask, judges_of
-    from prosopon.evaluation.arms import ARMS, Lab
-    from prosopon.evaluation.arms.options import parse_arm_options
+    from prosopon.arms import ARMS, Lab
+    from prosopon.arms.options import parse_arm_options
     from prosopon.evaluation.held_out import general_text
     from prosopon.evaluation.measures import worn
     from prosopon.evaluation.speakers import ModelSpeaker
     from prosopon.evaluation.tasks import TASKS, Setting
+    from prosopon.experiments import DEFAULT_TASKS, Sizes, Source, ask, judges_of
     from prosopon.extraction import Extractor
 
     load_tasks(task_file)
@@ -167,7 +167,7 @@ def figures(results: Mapping[str, TaskResult]) -> dict[str, dict[str, Interval]]
 
     Nats and tokens say little one by one: their perplexity stands for them.
     """
-    from prosopon.compare.columns import exponential
+    from prosopon.experiments.columns import exponential
     from prosopon.intervals import bootstrap_interval, ratio_interval
 
     found: dict[str, dict[str, Interval]] = {}

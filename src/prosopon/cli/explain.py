@@ -12,10 +12,11 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-from prosopon.cli.console import Report, out, print_json, progress
+from prosopon.cli.console import out, print_json, progress
 from prosopon.cli.loading import load
 from prosopon.cli.options import Device, DeviceMap, Dtype, Json, Revision, Seed
 from prosopon.errors import OptionError
+from prosopon.progress import Report
 
 if TYPE_CHECKING:
     from prosopon.analysis import Analysis, Axis, Part, Probe, Section

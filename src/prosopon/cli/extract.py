@@ -120,13 +120,8 @@ def extract(
     """Find a persona in a model and write its subnetwork."""
     from prosopon.criteria import CRITERIA
     from prosopon.data import load_contrast
-    from prosopon.extraction import (
-        Extractor,
-        SequentialSettings,
-        check_sequential,
-        extract_sequential,
-        resolve_contrast,
-    )
+    from prosopon.extraction import Extractor, resolve_contrast
+    from prosopon.layerwise import SequentialSettings, check_sequential, extract_sequential
     from prosopon.selection import find_pattern
 
     began = time.perf_counter()

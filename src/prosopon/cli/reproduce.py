@@ -52,10 +52,10 @@ def reproduce(
     as_json: Json = False,
 ) -> None:
     """Print the protocol of a paper with our controls added; --run runs it."""
-    from prosopon.compare import Plan, Sizes, Source, assemble, settings_of, write_results
-    from prosopon.compare.figures import check_figures
-    from prosopon.compare.paper import PAPER, data_files, describe, options
-    from prosopon.compare.tables import check_tables
+    from prosopon.experiments import Plan, Sizes, Source, assemble, settings_of, write_results
+    from prosopon.experiments.figures import check_figures
+    from prosopon.experiments.paper import PAPER, data_files, describe, options
+    from prosopon.experiments.tables import check_tables
 
     if what not in PAPERS:
         raise UnknownNameError("protocol", what, PAPERS)
@@ -105,7 +105,7 @@ def reproduce(
 
 
 def _describe() -> None:
-    from prosopon.compare.paper import ADDED, PAPER
+    from prosopon.experiments.paper import ADDED, PAPER
 
     lines = [
         PAPER.source,

@@ -10,16 +10,7 @@ from prosopon.criteria import (
     sparsegpt,
     wanda,
 )
-from prosopon.criteria.base import (
-    CRITERIA,
-    Criterion,
-    NoOptions,
-    SiteInputs,
-    Solution,
-    option,
-    parse_options,
-    require,
-)
+from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs, Solution
 from prosopon.criteria.contrastive_effect import ContrastiveEffectOptions
 from prosopon.criteria.contrastive_sparse import ContrastiveSparseOptions
 from prosopon.criteria.contrastive_taylor import (
@@ -40,7 +31,6 @@ __all__ = [
     "ContrastiveTaylorOptions",
     "ContrastiveWandaOptions",
     "Criterion",
-    "NoOptions",
     "SetDifferenceOptions",
     "SiteInputs",
     "Solution",
@@ -52,13 +42,10 @@ __all__ = [
     "contrastive_wanda",
     "controls",
     "layer_sparsities",
-    "option",
     "outlier_share",
-    "parse_options",
     "plain_wanda",
     "removal_damage",
     "removal_gain",
-    "require",
     "set_difference",
     "sparsegpt",
     "wanda",

@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs, option, require
+from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs
+from prosopon.options import option, require
 from prosopon.statistics import ChannelStatistics
 
 

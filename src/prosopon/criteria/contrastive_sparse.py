@@ -8,9 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs, option, require
+from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs
 from prosopon.criteria.family import row_shares, top_of_rows
 from prosopon.criteria.wanda import Variant, plain_wanda
+from prosopon.options import option, require
 
 
 @dataclass(frozen=True)

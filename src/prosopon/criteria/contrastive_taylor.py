@@ -7,7 +7,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs, option, require
+from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs
+from prosopon.options import option, require
 
 
 @dataclass(frozen=True)

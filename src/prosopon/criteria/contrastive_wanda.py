@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs, option, require
+from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs
 from prosopon.criteria.family import FamilyOptions, weight_importance
 from prosopon.criteria.wanda import Variant, WandaOptions, wanda_score
+from prosopon.options import option, require
 from prosopon.statistics import ChannelStatistics
 
 

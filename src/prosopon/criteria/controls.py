@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from prosopon.criteria.base import CRITERIA, Criterion, NoOptions, SiteInputs, require
+from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs
+from prosopon.options import NoOptions, require
 
 
 def random_score(inputs: SiteInputs, options: NoOptions) -> Tensor:

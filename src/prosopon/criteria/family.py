@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from prosopon.criteria.base import option, require
+from prosopon.options import option, require
 
 Importance = Literal["magnitude", "relative"]
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs, option, require
+from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs
 from prosopon.criteria.family import row_shares, top_of_rows
 from prosopon.criteria.wanda import plain_wanda
+from prosopon.options import option, require
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs, Solution, option, require
+from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs, Solution
 from prosopon.errors import OptionError, StatisticsError
+from prosopon.options import option, require
 from prosopon.statistics import GramStatistics
 
 _N_OF_M = re.compile(r"(\d+):(\d+)")

@@ -7,8 +7,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs, option, require
+from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs
 from prosopon.criteria.family import FamilyOptions, weight_importance
+from prosopon.options import option, require
 from prosopon.statistics import ChannelStatistics
 
 Variant = Literal["paper", "reference"]

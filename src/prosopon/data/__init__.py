@@ -10,6 +10,8 @@
 | `encoding` | text to tokens, and which of them count |
 | `batching` | tokens to padded batches |
 | `bundled` | the personas that come with the package |
+| `pairs`, `openings`, `dropout` | answers side by side, shared beginnings, words left out |
+| `splits` | calibration, judge and test parts that share no prompt |
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from prosopon.data.encoding import (
 from prosopon.data.examples import ROLES, Example, Message, Persona, Role
 from prosopon.data.hub import HubSource, parse_source, read_hub
 from prosopon.data.loading import load_contrast, load_persona
+from prosopon.data.pairs import EncodedPair, ExamplePair, PersonaPair, pair_examples
 from prosopon.data.readers import READERS, Reader, read_examples
+from prosopon.data.splits import Split, draw, split_contrast
 
 __all__ = [
     "READERS",
@@ -37,16 +41,21 @@ __all__ = [
     "Batch",
     "Conversation",
     "Encoded",
+    "EncodedPair",
     "Example",
+    "ExamplePair",
     "HubSource",
     "Message",
     "PaddingSide",
     "Persona",
+    "PersonaPair",
     "Reader",
     "Rendered",
     "Role",
     "Scope",
+    "Split",
     "collate",
+    "draw",
     "encode",
     "encode_all",
     "encode_continuations",
@@ -54,9 +63,11 @@ __all__ = [
     "load_contrast",
     "load_persona",
     "merge_system",
+    "pair_examples",
     "parse_source",
     "read_examples",
     "read_hub",
     "render",
     "render_prompt",
+    "split_contrast",
 ]

@@ -21,8 +21,6 @@ from prosopon.evaluation.grammar_tasks import (
 )
 from prosopon.evaluation.measures import MEASURES, Effort, Measures, Meter, perplexity, worn
 from prosopon.evaluation.pair_meter import PairMeter
-from prosopon.evaluation.splits import Split, draw, split_contrast
-from prosopon.runtime.generation import continue_texts, generate_answers
 
 __all__ = [
     "CHOICE_KINDS",
@@ -41,18 +39,13 @@ __all__ = [
     "Meter",
     "PairMeter",
     "Sizes",
-    "Split",
     "choice_items",
     "choice_rates",
-    "continue_texts",
-    "draw",
     "free_prompts",
     "free_text",
-    "generate_answers",
     "neutral_accuracy",
     "neutral_items",
     "perplexity",
     "score_answers",
-    "split_contrast",
     "worn",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from prosopon.data import Encoded, Message, encode_all, encode_continuations
 from prosopon.errors import DataError
-from prosopon.statistics import row_log_likelihoods
+from prosopon.lm import row_log_likelihoods
 
 
 @dataclass(frozen=True)

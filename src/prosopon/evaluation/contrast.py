@@ -9,8 +9,9 @@ from prosopon.data import Example, Message, Persona, load_persona
 from prosopon.data.bundled import description
 from prosopon.data.bundled import opposite as other_end
 from prosopon.data.grammar import load_world, prompt_line
+from prosopon.data.pairs import PersonaPair
+from prosopon.data.splits import draw, responses, split_contrast
 from prosopon.evaluation.grammar_tasks import choice_items
-from prosopon.evaluation.splits import Pair, draw, responses, split_contrast
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class Contrast:
             can judge.
     """
 
-    calibration: Pair
-    judge: Pair
-    test: Pair
+    calibration: PersonaPair
+    judge: PersonaPair
+    test: PersonaPair
     line: str | None = None
     description: str = ""
     bundled: bool = False
@@ -46,7 +47,7 @@ class Contrast:
         """Name of the opposite."""
         return self.calibration[1].name
 
-    def drawn(self, count: int, seed: int) -> Pair:
+    def drawn(self, count: int, seed: int) -> PersonaPair:
         """Return ``count`` calibration examples of each side, the same rows of both.
 
         Raises:
@@ -86,7 +87,7 @@ def bundled_contrast(target: str, *, questions: int = 100, judge: int = 128) -> 
         _persona(theirs, [(i.prompt, i.not_matching, i.matching) for i in items]),
     )
 
-    def part(examples: slice) -> Pair:
+    def part(examples: slice) -> PersonaPair:
         first, second = (
             Persona(each.name, each.examples[examples], each.description) for each in (ours, theirs)
         )

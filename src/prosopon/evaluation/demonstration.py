@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +23,13 @@ from prosopon.evaluation.grammar_tasks import (
 )
 from prosopon.evaluation.measures import worn
 from prosopon.extraction import Extractor
-from prosopon.runtime.generation import generate_answers
+from prosopon.lm.generation import generate_answers
+from prosopon.progress import Report
 from prosopon.subnetwork import Subnetwork
 
 DEMO_ARMS = ("base", "prompt", "random", "wanda", "contrastive-wanda", "contrastive-taylor")
 MASKS = DEMO_ARMS[2:]
 STAGE = "extracting and measuring the arms"
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from prosopon.evaluation.grammar_tasks import (
     neutral_items,
 )
 from prosopon.evaluation.measures import Effort, Measures, perplexity, text_measures, worn
-from prosopon.runtime.generation import generate_answers
+from prosopon.lm.generation import generate_answers
 from prosopon.subnetwork import Subnetwork
 
 

@@ -19,7 +19,7 @@ from prosopon.data.grammar import (
     question,
 )
 from prosopon.evaluation.choice import ChoiceItem
-from prosopon.runtime.generation import generate_answers
+from prosopon.lm.generation import generate_answers
 
 ChoiceKind = Literal["sentences", "values", "forms"]
 CHOICE_KINDS: tuple[ChoiceKind, ...] = ("sentences", "values", "forms")

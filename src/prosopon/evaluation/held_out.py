@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from prosopon.data import Encoded, Persona, encode_all, load_persona
 from prosopon.errors import DataError
-from prosopon.extraction import sample_general
+from prosopon.lm import sample_general
 
 if TYPE_CHECKING:
     from prosopon.models import LoadedModel

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 from prosopon.data import Encoded
 from prosopon.errors import DataError, OptionError
 from prosopon.judges import degeneration
+from prosopon.lm import text_losses
 from prosopon.runtime import PersonaModel
-from prosopon.statistics import text_losses
 from prosopon.subnetwork import Subnetwork
 
 WORST = 300.0  # nats a token; squares of exp(300) still fit a float

@@ -7,12 +7,12 @@ from itertools import cycle, islice
 from typing import Any
 
 from prosopon.data import Encoded, Message
+from prosopon.data.pairs import PersonaPair, pair_examples
+from prosopon.data.splits import responses
 from prosopon.evaluation.choice import ChoiceItem, choice_rates
 from prosopon.evaluation.measures import Effort, Measures, perplexity, text_measures, worn
-from prosopon.evaluation.splits import Pair, responses
-from prosopon.extraction.pairs import pair_examples
 from prosopon.judges import ClassifierJudge
-from prosopon.runtime.generation import continue_texts, generate_answers
+from prosopon.lm.generation import continue_texts, generate_answers
 from prosopon.subnetwork import Subnetwork
 
 OPENING = 4  # words of a held-out text that a free text goes on from, where there are no prompts
@@ -25,7 +25,7 @@ class PairMeter:
         model: A causal LM.
         tokenizer: Its tokenizer.
         test: Held-out examples, (target, opposite). Pairs that answer the same prompt are paired,
-            see :func:`prosopon.extraction.pairs.pair_examples`; both answers of a pair are scored
+            see :func:`prosopon.data.pairs.pair_examples`; both answers of a pair are scored
             after the target's prompt. Free answers are written to the target's prompts; examples
             without a prompt are gone on from, after their first four words.
         judge: Judge of the free answers, trained on texts that no mask was calibrated with.
@@ -37,7 +37,7 @@ class PairMeter:
         self,
         model: Any,
         tokenizer: Any,
-        test: Pair,
+        test: PersonaPair,
         judge: ClassifierJudge,
         general: Sequence[Encoded],
         effort: Effort | None = None,
@@ -52,8 +52,8 @@ class PairMeter:
         cls,
         model: Any,
         tokenizer: Any,
-        test: Pair,
-        judge: Pair,
+        test: PersonaPair,
+        judge: PersonaPair,
         general: Sequence[Encoded],
         effort: Effort | None = None,
     ) -> PairMeter:

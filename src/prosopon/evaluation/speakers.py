@@ -9,8 +9,8 @@ from prosopon.data import Encoded, Message, render_prompt
 from prosopon.errors import OptionError
 from prosopon.evaluation.choice import AnswerScore, is_plain, plain_text, score_answers
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionQuestion, OptionScores, Prompt
-from prosopon.runtime.generation import continue_texts, generate_answers
-from prosopon.statistics import row_log_likelihoods
+from prosopon.lm import row_log_likelihoods
+from prosopon.lm.generation import continue_texts, generate_answers
 
 Rewrite = Callable[[Prompt], Prompt]
 """What an arm makes of a prompt: a system line, earlier turns, retrieved passages before it."""

@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import nn
 
-from prosopon import __version__
 from prosopon.errors import ExportError, OptionError
 from prosopon.export.base import FORMATS, Format, Job
 from prosopon.export.card import CARD, model_card
@@ -17,6 +16,7 @@ from prosopon.export.staging import PROVENANCE, check_output, staged_folder
 from prosopon.files import write_json, write_text
 from prosopon.runtime import PersonaModel
 from prosopon.subnetwork import Subnetwork
+from prosopon.version import __version__
 
 FORMAT_VERSION = 1
 """Version of ``prosopon.json``."""

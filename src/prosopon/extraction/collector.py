@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from prosopon.criteria import CRITERIA
 from prosopon.data import SCOPES, Encoded, Persona, Scope, encode_all, load_persona
 from prosopon.errors import OptionError
-from prosopon.extraction.general import sample_general
 from prosopon.extraction.light import gather
-from prosopon.extraction.light.mask import Report
+from prosopon.gradients import fisher_diagonal
+from prosopon.lm.general_text import sample_general
 from prosopon.models import check_finite, find_sites, fingerprint, restrict_sites
-from prosopon.statistics import Statistics, collect_statistics, fisher_diagonal
+from prosopon.progress import Report
+from prosopon.statistics import Statistics, collect_statistics
 
 Source = str | Path | Persona
 SMALL = 256 * 2**20  # bytes of a Fisher diagonal that is kept for all personas

@@ -6,13 +6,10 @@
 - ``structure``: MLP channels and attention heads, as groups of rows and columns.
 - ``restrict``: sites of some layers, or of attention or MLP alone.
 - ``fingerprint``: two hashes that say whether a mask belongs to a model.
-- ``checkpoint``: single tensors by name from a safetensors folder.
-- ``skeleton``: a model whose weights stay on disk until one layer is asked for.
 """
 
 from __future__ import annotations
 
-from prosopon.models.checkpoint import Checkpoint
 from prosopon.models.fingerprint import (
     Fingerprint,
     Sample,
@@ -24,21 +21,17 @@ from prosopon.models.loading import DTYPES, EMBEDDED, LoadedModel, load_model, r
 from prosopon.models.matching import Role, is_head_or_embedding, layer_index, role, select
 from prosopon.models.restrict import parse_layers, restrict_sites
 from prosopon.models.sites import Site, check_finite, find_sites
-from prosopon.models.skeleton import Skeleton, decoder_stack, open_skeleton
 from prosopon.models.structure import find_groups
 
 __all__ = [
     "DTYPES",
     "EMBEDDED",
-    "Checkpoint",
     "Fingerprint",
     "LoadedModel",
     "Role",
     "Sample",
     "Site",
-    "Skeleton",
     "check_finite",
-    "decoder_stack",
     "find_groups",
     "find_sites",
     "fingerprint",
@@ -46,7 +39,6 @@ __all__ = [
     "is_head_or_embedding",
     "layer_index",
     "load_model",
-    "open_skeleton",
     "parse_layers",
     "resolve_device",
     "restrict_sites",

@@ -4,14 +4,6 @@ from prosopon.runtime.backends import BACKENDS, Backend
 from prosopon.runtime.compensation import Compensated
 from prosopon.runtime.functional import FunctionalBackend
 from prosopon.runtime.gating import Gating
-from prosopon.runtime.generation import (
-    continue_texts,
-    decode,
-    fit_tokens,
-    generate_answers,
-    generate_tokens,
-    opening_tokens,
-)
 from prosopon.runtime.inplace import InplaceBackend
 from prosopon.runtime.looks import BASE, BlendMode, Look, Part, Wearable
 from prosopon.runtime.mbti import POLES, TYPES, compose
@@ -33,10 +25,4 @@ __all__ = [
     "PersonaModel",
     "Wearable",
     "compose",
-    "continue_texts",
-    "decode",
-    "fit_tokens",
-    "generate_answers",
-    "generate_tokens",
-    "opening_tokens",
 ]

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from prosopon.data import Batch, Encoded, PaddingSide, length_buckets
 from prosopon.errors import StatisticsError
+from prosopon.lm.forward import by_row, inputs, trunk
 from prosopon.models import Site, fingerprint
 from prosopon.models.memory import trim
 from prosopon.statistics.channel import ChannelStatistics
-from prosopon.statistics.forward import by_row, inputs, trunk
 from prosopon.statistics.statistics import Statistics
 
 Progress = Callable[[int], None]

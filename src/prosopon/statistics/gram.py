@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from prosopon.data import Encoded, PaddingSide, length_buckets
 from prosopon.errors import StatisticsError
 from prosopon.files import atomic_path
+from prosopon.lm.forward import by_row, inputs, trunk
 from prosopon.models import Site, fingerprint
 from prosopon.statistics.collect import shared_inputs, watch_inputs
-from prosopon.statistics.forward import by_row, inputs, trunk
 
 FORMAT_VERSION = 1
 Progress = Callable[[int], None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from prosopon.evaluation import Effort
 from prosopon.evaluation.held_out import general_text
 from prosopon.extraction import Extractor
 from prosopon.models import EMBEDDED, find_sites, fingerprint
+from prosopon.progress import Report
 from prosopon.sweep.grid import Grid
 from prosopon.sweep.runner import SweepRunner
 from prosopon.sweep.store import Store
@@ -20,8 +21,6 @@ from prosopon.sweep.subjects import BundledSubjects, PairSubject, Subjects
 
 if TYPE_CHECKING:
     from prosopon.models import LoadedModel
-
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

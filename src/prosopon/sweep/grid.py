@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from prosopon.cells import content_key
 from prosopon.criteria import CRITERIA
 from prosopon.errors import OptionError
+from prosopon.experiments.cells import content_key
 
 Sparsity = float | Literal["auto", "default"]
 """A share in (0, 1); ``auto``: the criterion searches; ``default``: the criterion's own."""

@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from prosopon import __version__
 from prosopon.errors import ProsoponError
 from prosopon.extraction import Extractor
+from prosopon.progress import Report
 from prosopon.subnetwork import Subnetwork
 from prosopon.sweep.grid import CONTROLS, Cell, Grid
 from prosopon.sweep.store import Record, Store
 from prosopon.sweep.subjects import Subject, Subjects
+from prosopon.version import __version__
 
 STAGE = "cells of the sweep"
-Report = Callable[[str, int, int], None]
 MakeExtractor = Callable[[int], Extractor]
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from prosopon.cells import CellFolder, read_object
 from prosopon.errors import SweepError
+from prosopon.experiments.cells import CellFolder, read_object
 from prosopon.sweep.grid import Cell
 
 FORMAT_VERSION = 1

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from prosopon.data import Encoded, Persona, bundled
+from prosopon.data import Encoded, Persona, bundled, draw, split_contrast
 from prosopon.data.grammar import load_world, prompt_line
-from prosopon.evaluation import Effort, GrammarMeter, Meter, PairMeter, draw, split_contrast
+from prosopon.evaluation import Effort, GrammarMeter, Meter, PairMeter
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ import pytest
 from prosopon.evaluation.contrast import bundled_contrast
 from prosopon.evaluation.speakers import ModelSpeaker
 from prosopon.evaluation.tasks import Setting
-from prosopon.extraction import sample_general
 from prosopon.judges import ClassifierJudge, GrammarJudge
+from prosopon.lm import sample_general
 from prosopon.models import load_model
 
 

@@ -17,8 +17,7 @@ from prosopon.extraction.light import (
 )
 from prosopon.extraction.light import candidates as candidates_module
 from prosopon.extraction.light.path import LEVELS
-from prosopon.models import find_sites
-from prosopon.statistics import (
+from prosopon.gradients import (
     Material,
     Objective,
     fisher_diagonal,
@@ -26,6 +25,7 @@ from prosopon.statistics import (
     objective_terms,
     pair_log_odds,
 )
+from prosopon.models import find_sites
 from tests.statistics.conftest import random_examples
 from tests.tiny import tiny_model
 

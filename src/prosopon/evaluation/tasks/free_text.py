@@ -7,12 +7,12 @@ from itertools import cycle, islice
 from typing import ClassVar
 
 from prosopon.data import Message
+from prosopon.data.openings import OPENING
 from prosopon.errors import DataError
 from prosopon.evaluation.scoring import as_text
 from prosopon.evaluation.speaking import Prompt, Speaker
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 from prosopon.evaluation.tasks.pairs import pairings
-from prosopon.extraction.openings import OPENING
 from prosopon.judges import Judge, degeneration
 
 

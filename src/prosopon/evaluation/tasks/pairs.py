@@ -6,12 +6,12 @@ import hashlib
 from dataclasses import dataclass
 
 from prosopon.data import Example, Message
+from prosopon.data.openings import answer, shared_opening
+from prosopon.data.pairs import pair_examples
 from prosopon.errors import DataError
 from prosopon.evaluation.contrast import Contrast
 from prosopon.evaluation.scoring import as_text
 from prosopon.evaluation.speaking import Prompt
-from prosopon.extraction.openings import answer, shared_opening
-from prosopon.extraction.pairs import pair_examples
 
 
 @dataclass(frozen=True)

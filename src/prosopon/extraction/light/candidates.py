@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from prosopon.criteria import removal_gain
+from prosopon.gradients import check_gradient, stream_gradients
 from prosopon.models import Site
 from prosopon.selection import keep_largest
-from prosopon.statistics import check_gradient, stream_gradients
 
 SMALL = 256 * 2**20  # bytes of gradients that may be held at once whatever the model's size
 

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from prosopon.data import Encoded, Message, length_buckets
 from prosopon.judges import ClassifierJudge, degeneration
-from prosopon.runtime import decode, fit_tokens, generate_tokens, opening_tokens
-from prosopon.statistics import answer_log_likelihoods
+from prosopon.lm import answer_log_likelihoods, decode, fit_tokens, generate_tokens, opening_tokens
 
 Written = tuple[list[int], list[int]]
 """The tokens of what was asked, and of what the model wrote."""

@@ -11,20 +11,19 @@ from torch import Tensor, nn
 
 from prosopon.criteria import ContrastiveTaylorOptions
 from prosopon.data import Encoded, Example, Message, encode_all
+from prosopon.data.dropout import with_word_dropout
+from prosopon.data.openings import answer, opening, shared_opening, without_shared_beginning
+from prosopon.data.pairs import EncodedPair, pair_examples
 from prosopon.errors import OptionError
-from prosopon.extraction.dropout import with_word_dropout
 from prosopon.extraction.light.auto import choose
 from prosopon.extraction.light.free import FreeText
 from prosopon.extraction.light.path import Fisher, LightPath, Ranking
 from prosopon.extraction.light.validation import Validation
-from prosopon.extraction.openings import answer, opening, shared_opening, without_shared_beginning
-from prosopon.extraction.pairs import pair_examples
+from prosopon.gradients import Material, Objective, pair_log_odds
 from prosopon.judges import MINIMUM, ClassifierJudge
 from prosopon.models import Site
-from prosopon.statistics import Material, Objective, pair_log_odds
-from prosopon.statistics.objective import Pair
+from prosopon.progress import Report
 
-Report = Callable[[str, int, int], None]
 ExamplePair = tuple[Example, Example]
 HELD_OUT = 5  # every fifth pair is held out
 FEWEST = 20  # pairs, so that a handful can be held out
@@ -202,7 +201,7 @@ class LightMaker:
         fitted = ClassifierJudge.fit(ours, theirs, self._seed)
         return fitted if fitted.useful else None
 
-    def _length(self, pairs: Sequence[Pair]) -> int:
+    def _length(self, pairs: Sequence[EncodedPair]) -> int:
         """Return the most tokens of a free text: twice the longest answer, within reason."""
         longest = max(sum(target.response) for target, _ in pairs)
         return min(2 * longest, LONGEST, (self._max_length or 2 * LONGEST) // 2)
@@ -217,7 +216,7 @@ class LightMaker:
             length=self._length(encoded), seed=self._seed, max_length=self._max_length,
         )  # fmt: skip
 
-    def _encode(self, pairs: Sequence[ExamplePair]) -> list[Pair]:
+    def _encode(self, pairs: Sequence[ExamplePair]) -> list[EncodedPair]:
         sides = [
             encode_all([pair[side] for pair in pairs], self._tokenizer, max_length=self._max_length)
             for side in (0, 1)

@@ -13,14 +13,14 @@ from prosopon.criteria import removal_damage, removal_gain
 from prosopon.extraction.light.candidates import find_candidates, highest
 from prosopon.extraction.light.free import FreeText
 from prosopon.extraction.light.pruning import temporary_pruning
-from prosopon.models import Site
-from prosopon.statistics import (
+from prosopon.gradients import (
     Material,
     Objective,
     check_gradient,
     objective_terms,
     stream_gradients,
 )
+from prosopon.models import Site
 
 SHARE = 0.05  # of the weights may be candidates
 LEVELS = 256

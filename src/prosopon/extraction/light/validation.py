@@ -12,13 +12,13 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from prosopon.data import Encoded, Message
+from prosopon.data.pairs import EncodedPair
 from prosopon.extraction.light.path import Ranking
 from prosopon.extraction.light.pruning import temporary_pruning
+from prosopon.gradients import pair_log_odds
 from prosopon.judges import ClassifierJudge, Degeneration, degeneration
+from prosopon.lm import decode, fit_tokens, generate_tokens, opening_tokens, text_losses
 from prosopon.models import Site
-from prosopon.runtime import decode, fit_tokens, generate_tokens, opening_tokens
-from prosopon.statistics import pair_log_odds, text_losses
-from prosopon.statistics.objective import Pair
 
 WORST = 700.0  # nats a token; exp(700) still fits a float
 
@@ -82,7 +82,7 @@ class Validation:
         model: nn.Module,
         tokenizer: Any,
         sites: Sequence[Site],
-        pairs: Sequence[Pair],
+        pairs: Sequence[EncodedPair],
         general: Sequence[Encoded],
         prompts: Sequence[tuple[Message, ...]],
         judge: ClassifierJudge | None,

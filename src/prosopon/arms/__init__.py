@@ -1,0 +1,45 @@
+"""Arms: ways to make a model speak as a persona, one small file each, in a registry."""
+
+from prosopon.arms import (
+    few_shot,
+    lora,
+    masks,
+    opposite,
+    prompt,
+    prompt_paper,
+    retrieval,
+    rules,
+    steering,
+    unchanged,
+    wanda_general,
+)
+from prosopon.arms.base import ARMS, Arm, Cost, Kind, Lab, Prepared
+from prosopon.arms.masks import MaskReady
+from prosopon.arms.options import OptionHelp, option_help, parse_arm_options
+from prosopon.arms.speed import Speed, measure_speed
+
+__all__ = [
+    "ARMS",
+    "Arm",
+    "Cost",
+    "Kind",
+    "Lab",
+    "MaskReady",
+    "OptionHelp",
+    "Prepared",
+    "Speed",
+    "few_shot",
+    "lora",
+    "masks",
+    "measure_speed",
+    "opposite",
+    "option_help",
+    "parse_arm_options",
+    "prompt",
+    "prompt_paper",
+    "retrieval",
+    "rules",
+    "steering",
+    "unchanged",
+    "wanda_general",
+]

@@ -1,0 +1,196 @@
+"""Arms that wear a mask: every criterion is one, at its default sparsity, without a prompt."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from prosopon.arms.base import ARMS, Cost, Kind, Lab
+from prosopon.arms.ready import Clock, Ready, speaker_of
+from prosopon.criteria import CRITERIA, Criterion
+from prosopon.evaluation.measures import worn
+from prosopon.evaluation.speaking import Speaker
+from prosopon.extraction.extractor import Sparsity
+from prosopon.extraction.light.mask import FEWEST
+from prosopon.options import option, parse_options
+from prosopon.runtime.compensation import Compensated
+from prosopon.subnetwork import Subnetwork
+
+CONTROLS = ("random", "magnitude")  # criteria that know nothing of the persona
+
+
+@dataclass(frozen=True)
+class MaskReady(Ready):
+    """An arm that wears a mask.
+
+    Attributes:
+        subnetwork: The mask.
+    """
+
+    subnetwork: Subnetwork
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """What every mask arm lets one choose, before the options of its criterion.
+
+    Attributes:
+        sparsity: Share of weights to prune, ``"auto"``, or None for the criterion's own.
+        pattern: Selection pattern; None for the criterion's own.
+        options: The criterion's options.
+    """
+
+    sparsity: Sparsity | None
+    pattern: str | None
+    options: Mapping[str, Any]
+
+
+def mask_options(
+    criterion: Criterion, default: str = "default", *, chosen: str | None = None
+) -> type:
+    """Return a dataclass of sparsity, pattern and a criterion's own options.
+
+    Args:
+        criterion: The criterion.
+        default: Default sparsity.
+        chosen: Default of one more option, ``criterion``, for arms that let it be chosen.
+    """
+    words = Literal["default", "auto"]
+    sparsity = option(default, "share of weights to prune, default or auto")
+    pattern = option("default", "selection pattern")
+    fields: list[Any] = [("sparsity", words | float, sparsity), ("pattern", str, pattern)]
+    if chosen is not None:
+        fields.append(("criterion", str, option(chosen, "whose masks")))
+    own = criterion.options
+    return dataclasses.make_dataclass(f"Mask{own.__name__}", fields, bases=(own,), frozen=True)
+
+
+def settings_of(parsed: Any, criterion: Criterion) -> MaskSettings:
+    """Return what an instance of :func:`mask_options` says."""
+    own = {field.name for field in dataclasses.fields(criterion.options)}
+    return MaskSettings(
+        None if parsed.sparsity == "default" else parsed.sparsity,
+        None if parsed.pattern == "default" else parsed.pattern,
+        {name: getattr(parsed, name) for name in own},
+    )
+
+
+class MaskArm:
+    """An arm that wears a criterion's mask and reads no prompt of its own.
+
+    Args:
+        criterion: The criterion's name.
+        name: Name of the arm; default the criterion's.
+        sparsity: Default sparsity: a number as text, ``auto`` or ``default``.
+    """
+
+    def __init__(self, criterion: str, name: str | None = None, sparsity: str = "default") -> None:
+        self.criterion = CRITERIA.get(criterion)
+        self.name = name or self.criterion.name
+        chosen = ", sparsity chosen on held-out examples" if sparsity == "auto" else ""
+        self.summary = self.criterion.summary + chosen
+        self.kind: Kind = "control" if self.name in CONTROLS else "mask"
+        self.options = mask_options(self.criterion, sparsity)
+
+    def parse(self, given: Mapping[str, Any]) -> Any:
+        """See :class:`~prosopon.arms.Arm`."""
+        return parse_options(f"arm {self.name!r}", self.options, given)
+
+    def refuses(self, lab: Lab) -> str | None:
+        """Return why there are too few examples, or None."""
+        if self.parse(lab.options).sparsity == "auto" and lab.examples < FEWEST:
+            return f"sparsity 'auto' needs {FEWEST} calibration examples; there are {lab.examples}"
+        return None
+
+    def prepare(self, lab: Lab) -> MaskReady:
+        """See :class:`~prosopon.arms.Arm`.
+
+        Raises:
+            ProsoponError: See :meth:`prosopon.extraction.Extractor.extract`.
+        """
+        settings = settings_of(self.parse(lab.options), self.criterion)
+        return extracted(lab, self.criterion, settings)
+
+
+def extracted(
+    lab: Lab, criterion: Criterion, settings: MaskSettings, *, exchanged: bool = False
+) -> MaskReady:
+    """Extract a mask from the lab's examples and return the arm that wears it.
+
+    Args:
+        lab: The lab.
+        criterion: The criterion.
+        settings: Sparsity, pattern and options.
+        exchanged: Find the opposite's mask instead of the target's.
+    """
+    shared = Clock()
+    lab.extractor.prepare([criterion.name])  # what serves every persona is no persona's cost
+    details = {"shared_seconds": round(shared.seconds(), 3)}
+    target, opposite = lab.contrast.drawn(lab.examples, lab.seed)
+    if exchanged:
+        target, opposite = opposite, target
+    # Its own statistics, so that an arm's seconds do not depend on which arms came before.
+    extractor = lab.extractor.without_statistics()
+    extractor.seed = lab.seed
+
+    def find() -> Subnetwork:
+        return extractor.extract(
+            target, opposite, criterion=criterion.name, sparsity=settings.sparsity,
+            pattern=settings.pattern, options=settings.options,
+        )  # fmt: skip
+
+    return found_by(lab, find, details)
+
+
+def found_by(lab: Lab, find: Callable[[], Subnetwork], details: Mapping[str, object]) -> MaskReady:
+    """Time the search for a mask and return the arm that wears it."""
+    clock = Clock()
+    subnetwork = find()
+    cost = _cost(subnetwork, clock.seconds(), details)
+
+    @contextmanager
+    def enter() -> Iterator[Speaker]:
+        with _wearing(lab, subnetwork):
+            yield speaker_of(lab)
+
+    return MaskReady(cost, enter, subnetwork)
+
+
+@contextmanager
+def _wearing(lab: Lab, subnetwork: Subnetwork) -> Iterator[None]:
+    if subnetwork.compensation is None:
+        with worn(lab.model, lab.tokenizer, subnetwork):
+            yield
+    else:
+        with Compensated(lab.model, subnetwork, targets=list(subnetwork.sites)):
+            yield
+
+
+def _cost(subnetwork: Subnetwork, seconds: float, details: Mapping[str, object]) -> Cost:
+    """Return the cost of a mask; its bytes are those of the files it is saved as."""
+    with TemporaryDirectory() as folder:
+        subnetwork.save_pretrained(folder)
+        size = sum(path.stat().st_size for path in Path(folder).iterdir())
+    config = subnetwork.config
+    told = {
+        "criterion": config.criterion,
+        "pattern": config.pattern,
+        "sparsity": config.sparsity,
+        "pruned": subnetwork.pruned,
+        "weights": subnetwork.total,
+        "pruned_share": subnetwork.pruned_share,
+        "options": dict(config.options),
+    }
+    return Cost(seconds, size, told | dict(details))
+
+
+ARMS.add(
+    "contrastive-taylor-auto",
+    MaskArm("contrastive-taylor", "contrastive-taylor-auto", sparsity="auto"),
+)
+ARMS.follow(CRITERIA.names, MaskArm)

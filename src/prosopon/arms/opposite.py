@@ -1,0 +1,60 @@
+"""The arm ``opposite``: the mask of the opposite persona, asked what the target is asked.
+
+Where it helps the target as much as the target's own mask does, the mask is not about the persona.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prosopon.arms.base import ARMS, Kind, Lab
+from prosopon.arms.masks import MaskReady, extracted, mask_options, settings_of
+from prosopon.criteria import CRITERIA, Criterion
+from prosopon.options import parse_options
+
+FLAGSHIP = "contrastive-taylor"
+
+
+class OppositeArm:
+    """The opposite's mask; ``criterion`` names the criterion, whose options it has."""
+
+    name = "opposite"
+    summary = f"control: the opposite persona's mask ({FLAGSHIP}, or opposite.criterion=...)"
+    kind: Kind = "control"
+
+    @property
+    def options(self) -> type:
+        """Options with the default criterion."""
+        return _options(CRITERIA.get(FLAGSHIP))
+
+    def parse(self, given: Mapping[str, Any]) -> Any:
+        """See :class:`~prosopon.arms.Arm`.
+
+        Raises:
+            UnknownNameError: No such criterion.
+            OptionError: A bad option.
+        """
+        criterion = CRITERIA.get(str(given.get("criterion", FLAGSHIP)))
+        return parse_options(f"arm {self.name!r}", _options(criterion), given)
+
+    def refuses(self, lab: Lab) -> str | None:
+        """It never does."""
+        return None
+
+    def prepare(self, lab: Lab) -> MaskReady:
+        """See :class:`~prosopon.arms.Arm`.
+
+        Raises:
+            ProsoponError: See :meth:`prosopon.extraction.Extractor.extract`.
+        """
+        parsed = self.parse(lab.options)
+        criterion = CRITERIA.get(parsed.criterion)
+        return extracted(lab, criterion, settings_of(parsed, criterion), exchanged=True)
+
+
+def _options(criterion: Criterion) -> type:
+    return mask_options(criterion, chosen=criterion.name)
+
+
+ARMS.add("opposite", OppositeArm())

@@ -1,0 +1,37 @@
+"""The arm ``prompt-paper``: one plain line, as the paper's prompting baseline has.
+
+The paper compares with a system prompt of one line that names the personality and does not print
+its wording; the words here are our own.
+"""
+
+from __future__ import annotations
+
+from prosopon.arms.base import ARMS, Kind, Lab
+from prosopon.arms.options import WithOptions
+from prosopon.arms.prompt import prompted
+from prosopon.arms.ready import Ready
+
+
+def plain_line(name: str) -> str:
+    """Return the one line that names a persona, in our own words."""
+    return f"You are a person with the {name.replace('-', ' ').replace('_', ' ')} personality."
+
+
+class PaperPromptArm(WithOptions):
+    """One plain system line that names the persona."""
+
+    name = "prompt-paper"
+    summary = "one plain system line that names the persona, as in the paper"
+    kind: Kind = "prompting"
+
+    def refuses(self, lab: Lab) -> str | None:
+        """It never does."""
+        return None
+
+    def prepare(self, lab: Lab) -> Ready:
+        """See :class:`~prosopon.arms.Arm`."""
+        self.parse(lab.options)
+        return prompted(lab, plain_line(lab.contrast.target))
+
+
+ARMS.add("prompt-paper", PaperPromptArm())

@@ -1,0 +1,26 @@
+"""The arm ``base``: the model as it is."""
+
+from __future__ import annotations
+
+from prosopon.arms.base import ARMS, Cost, Kind, Lab
+from prosopon.arms.options import WithOptions
+from prosopon.arms.ready import Ready, always, speaker_of
+
+
+class BaseArm(WithOptions):
+    """The base model without anything; what every other arm is compared with."""
+
+    name = "base"
+    summary = "the model as it is"
+    kind: Kind = "base"
+
+    def refuses(self, lab: Lab) -> str | None:
+        """It never does."""
+        return None
+
+    def prepare(self, lab: Lab) -> Ready:
+        """See :class:`~prosopon.arms.Arm`."""
+        return Ready(Cost(), always(speaker_of(lab)))
+
+
+ARMS.add("base", BaseArm())

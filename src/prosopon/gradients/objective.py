@@ -1,0 +1,164 @@
+"""The persona objective: a loss per token, small where the model speaks as the target.
+
+The log-odds of the target's answer against the opposite's, plus ``beta`` times the target's
+negative log-likelihood, plus ``general`` times that of general text, plus ``protect`` times how
+far the log-odds of protected contrasts have moved (docs/design/criteria.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from prosopon.data import Batch, Encoded, EncodedPair, collate, length_buckets
+from prosopon.errors import StatisticsError
+from prosopon.lm.likelihood import mean_per_row, response_mask, token_log_likelihoods
+
+Odds = Literal["shift", "logistic", "linear"]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Weights of the terms of the persona objective.
+
+    Attributes:
+        beta: Weight of the target's own negative log-likelihood.
+        general: Weight of general text's negative log-likelihood.
+        odds: What is made of the log-odds. ``"shift"``: softplus of minus their change against
+            the base model, in nats over the whole answer, divided by the mean number of tokens;
+            it is satisfied once the odds have moved by a few nats, however likely the two
+            answers were as sentences. ``"logistic"``: softplus(-margin), margin the difference
+            of the means per token. ``"linear"``: -margin, which is never satisfied.
+        protect: Weight of the change of protected contrasts' log-odds.
+    """
+
+    beta: float = 1.0
+    general: float = 1.0
+    odds: Odds = "shift"
+    protect: float = 3.0
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the objective is computed on.
+
+    Attributes:
+        pairs: (target, opposite) encoded examples, each with response tokens.
+        reference: :func:`pair_log_odds` of ``pairs`` on the base model, [pairs].
+        general: Encoded general texts, every token of which counts; may be empty.
+        protected: Pairs of contrasts that must stay as they are; may be empty.
+        protected_reference: Their :func:`pair_log_odds` on the base model.
+    """
+
+    pairs: Sequence[EncodedPair]
+    reference: Tensor
+    general: Sequence[Encoded] = ()
+    protected: Sequence[EncodedPair] = ()
+    protected_reference: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+    def __post_init__(self) -> None:
+        if not self.pairs:
+            raise StatisticsError("no pairs of a target's and an opposite's example")
+
+    def part(
+        self, pairs: Sequence[int], general: Sequence[int], protected: Sequence[int]
+    ) -> Material:
+        """Return the material with these indices only."""
+        return Material(
+            [self.pairs[i] for i in pairs],
+            self.reference[list(pairs)],
+            [self.general[i] for i in general],
+            [self.protected[i] for i in protected],
+            self.protected_reference[list(protected)],
+        )
+
+
+def pair_log_odds(
+    model: nn.Module, pairs: Sequence[EncodedPair], *, max_tokens: int = 2048
+) -> Tensor:
+    """Return log p(target's answer) - log p(opposite's answer) of each pair, float32, in order.
+
+    Sums over the answers' tokens, in nats.
+    """
+    found = torch.zeros(len(pairs))
+    with torch.no_grad():
+        for batch, indices in pair_batches(pairs, max_tokens):
+            sums = _answer_sums(model, batch)[0].cpu()
+            found[indices] = sums[: len(indices)] - sums[len(indices) :]
+    return found
+
+
+def objective_terms(
+    model: nn.Module, material: Material, objective: Objective, *, max_tokens: int = 2048
+) -> Iterator[Tensor]:
+    """Yield scalars that add up to the loss, differentiable one after the other.
+
+    Args:
+        model: A causal LM.
+        material: What the loss is computed on.
+        objective: The weights of the terms.
+        max_tokens: Most tokens, padding included, in one forward pass.
+    """
+    pairs, count = material.pairs, len(material.pairs)
+    tokens = sum(sum(target.response) for target, _ in pairs)
+    for batch, indices in pair_batches(pairs, max_tokens):
+        sums, values, mask = _answer_sums(model, batch)
+        rows = len(indices)
+        if objective.odds == "shift":
+            shift = _shift(sums, material.reference, indices)
+            odds = softplus(-shift) * (count / tokens)
+        else:
+            target, opposite = mean_per_row(values, mask).chunk(2)
+            margin = target - opposite
+            odds = softplus(-margin) if objective.odds == "logistic" else -margin
+        yield odds.sum() / count - objective.beta * sums[:rows].sum() / tokens
+    if objective.general and material.general:
+        length = sum(len(text.input_ids) - 1 for text in material.general)
+        for batch in length_buckets(material.general, max_tokens=max_tokens, max_rows=64):
+            values = token_log_likelihoods(model, batch)
+            mask = response_mask(batch, every=True).to(values.device)
+            yield objective.general * -(values * mask).sum() / length
+    if objective.protect and material.protected:
+        kept = sum(sum(target.response) for target, _ in material.protected)
+        for batch, indices in pair_batches(material.protected, max_tokens):
+            shift = _shift(_answer_sums(model, batch)[0], material.protected_reference, indices)
+            # Quadratic near zero, linear far off: no single pair can outvote the persona.
+            yield objective.protect * ((1 + shift.square()).sqrt() - 1).sum() / kept
+
+
+def pair_batches(
+    pairs: Sequence[EncodedPair], max_tokens: int = 2048
+) -> Iterator[tuple[Batch, list[int]]]:
+    """Yield (batch, indices of its pairs); the first half are targets, the second opposites."""
+
+    def width(index: int) -> int:
+        return max(len(side.input_ids) for side in pairs[index])
+
+    def batch(indices: list[int]) -> Batch:
+        return collate([pairs[i][side] for side in (0, 1) for i in indices])
+
+    chunk: list[int] = []
+    for index in sorted(range(len(pairs)), key=width):
+        if chunk and 2 * width(index) * (len(chunk) + 1) > max_tokens:
+            yield batch(chunk), chunk
+            chunk = []
+        chunk.append(index)
+    if chunk:
+        yield batch(chunk), chunk
+
+
+def _answer_sums(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return each row's log-likelihood of its answer, and the values and mask behind it."""
+    values = token_log_likelihoods(model, batch)
+    mask = response_mask(batch).to(values.device)
+    return (values * mask).sum(1), values, mask
+
+
+def _shift(sums: Tensor, reference: Tensor, indices: list[int]) -> Tensor:
+    target, opposite = sums.chunk(2)
+    return target - opposite - reference[indices].to(sums.device)

@@ -1,0 +1,145 @@
+"""The work folder of a sequential run: what is finished, and whose work it is.
+
+manifest.json                 what the run reads, and with what; another run is refused
+layers/00003.json             written last: layer 3 is finished; its checksums and signs
+layers/00003.<set>.safetensors   its statistics of one set of examples
+states/00004/<batch>.safetensors  the input of layer 4; deleted when layer 4 is finished
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prosopon.errors import StatisticsError
+from prosopon.files import sha256_file, write_json
+from prosopon.layerwise.states import FolderStates
+from prosopon.models import Sample
+from prosopon.statistics.statistics import Statistics
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class LayerPart:
+    """What one layer has given.
+
+    Attributes:
+        statistics: Of the layer's sites, by set of examples.
+        samples: What the model's fingerprint reads of each of its sites.
+    """
+
+    statistics: Mapping[str, Statistics]
+    samples: Mapping[str, Sample]
+
+
+class WorkFolder:
+    """A folder in which a run keeps its finished layers.
+
+    Args:
+        folder: Empty, not there yet, or of an earlier, broken off run with the same manifest.
+        manifest: Everything the results depend on; JSON.
+
+    Attributes:
+        states: Where the hidden states wait.
+
+    Raises:
+        StatisticsError: The folder holds something else, or another run's work; says what
+            differs.
+    """
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.states = FolderStates(folder / "states")
+        path = folder / MANIFEST
+        if folder.exists() and not folder.is_dir():
+            raise StatisticsError(f"{folder}: is a file, not a folder; give another --work-dir")
+        if path.is_file():
+            _compare(folder, _read_json(path), json.loads(json.dumps(manifest)))
+        elif folder.is_dir() and any(not item.name.startswith(".") for item in folder.iterdir()):
+            raise StatisticsError(
+                f"{folder}: is not empty and no work folder (it has no {MANIFEST}); give another "
+                "--work-dir"
+            )
+        else:
+            write_json(path, dict(manifest))
+
+    def finished(self) -> list[LayerPart]:
+        """Return the parts of the layers that are finished, from the first on.
+
+        Their inputs are deleted where a run was killed before it came to that.
+
+        Raises:
+            StatisticsError: A file of a finished layer is missing or damaged.
+        """
+        parts: list[LayerPart] = []
+        while self._record(len(parts)).is_file():
+            parts.append(self._load(len(parts)))
+            self.states.drop(len(parts) - 1)
+        return parts
+
+    def finish(self, number: int, part: LayerPart) -> None:
+        """Write a finished layer's part; only then is its input deleted."""
+        checksums = {}
+        for name, statistics in part.statistics.items():
+            statistics.save(self._statistics(number, name))
+            checksums[name] = sha256_file(self._statistics(number, name))
+        samples = {
+            name: [sample.out_features, sample.in_features, sample.signs.hex()]
+            for name, sample in part.samples.items()
+        }
+        write_json(self._record(number), {"checksums": checksums, "samples": samples})
+        self.states.drop(number)
+
+    def _load(self, number: int) -> LayerPart:
+        path = self._record(number)
+        record = _read_json(path)
+        try:
+            samples = {
+                name: Sample(rows, columns, bytes.fromhex(signs))
+                for name, (rows, columns, signs) in record["samples"].items()
+            }
+            checksums = dict(record["checksums"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise StatisticsError(f"{path}: damaged ({error!r}); delete the work folder") from None
+        return LayerPart({n: self._checked(number, n, checksums[n]) for n in checksums}, samples)
+
+    def _checked(self, number: int, name: str, checksum: str) -> Statistics:
+        path = self._statistics(number, name)
+        if not path.is_file() or sha256_file(path) != checksum:
+            raise StatisticsError(f"{path}: missing or damaged; delete the work folder")
+        return Statistics.load(path)
+
+    def _record(self, number: int) -> Path:
+        return self.folder / "layers" / f"{number:05}.json"
+
+    def _statistics(self, number: int, name: str) -> Path:
+        return self.folder / "layers" / f"{number:05}.{name}.safetensors"
+
+
+def _compare(folder: Path, found: Any, wanted: Mapping[str, Any]) -> None:
+    """Refuse the work of another run, naming the first thing that differs."""
+    if not isinstance(found, dict):
+        raise StatisticsError(f"{folder / MANIFEST}: damaged; delete the work folder")
+    for key in [*wanted, *(key for key in found if key not in wanted)]:
+        if found.get(key) != wanted.get(key):
+            raise StatisticsError(
+                f"{folder}: holds the work of another run: its {key} is "
+                f"{_short(found.get(key))}, this run's {_short(wanted.get(key))}; give another "
+                "--work-dir, or delete this one"
+            )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise StatisticsError(f"{path}: damaged ({error}); delete the work folder") from None

@@ -1,0 +1,35 @@
+"""Running a causal LM: forward passes, likelihoods, generation, general text; no persona."""
+
+from prosopon.lm.general_text import sample_general
+from prosopon.lm.generation import (
+    continue_texts,
+    decode,
+    fit_tokens,
+    generate_answers,
+    generate_tokens,
+    opening_tokens,
+)
+from prosopon.lm.likelihood import (
+    answer_log_likelihoods,
+    mean_per_row,
+    response_mask,
+    row_log_likelihoods,
+    text_losses,
+    token_log_likelihoods,
+)
+
+__all__ = [
+    "answer_log_likelihoods",
+    "continue_texts",
+    "decode",
+    "fit_tokens",
+    "generate_answers",
+    "generate_tokens",
+    "mean_per_row",
+    "opening_tokens",
+    "response_mask",
+    "row_log_likelihoods",
+    "sample_general",
+    "text_losses",
+    "token_log_likelihoods",
+]

@@ -1,0 +1,86 @@
+"""Log-likelihoods of tokens: differentiable, and summed over texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from prosopon.data import Batch, Encoded, PaddingSide, length_buckets
+from prosopon.lm.forward import inputs
+
+
+def token_log_likelihoods(model: nn.Module, batch: Batch) -> Tensor:
+    """Return log p(token | tokens before it), float32, ``[rows, length - 1]``.
+
+    Column t belongs to the token at position t + 1. Nothing is masked: multiply with a mask of
+    ``batch`` shifted by one, see :func:`response_mask`.
+    """
+    logits: Tensor = model(**inputs(model, batch)).logits[:, :-1].float()
+    ids = batch.input_ids[:, 1:].to(logits.device)
+    return logits.gather(-1, ids.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)
+
+
+def response_mask(batch: Batch, *, every: bool = False) -> Tensor:
+    """Return which columns of :func:`token_log_likelihoods` count, bool, ``[rows, length - 1]``.
+
+    Args:
+        batch: The batch.
+        every: Count every token that is not padding instead of the response's tokens. A token
+            whose predecessor is padding is never counted.
+    """
+    mask = batch.attention_mask.bool() if every else batch.response
+    return mask[:, 1:] & batch.attention_mask[:, :-1].bool()
+
+
+def answer_log_likelihoods(model: nn.Module, batch: Batch) -> Tensor:
+    """Return log p(answer | what comes before it) of each row, float32, [rows], in nats."""
+    values = token_log_likelihoods(model, batch)
+    return (values * response_mask(batch).to(values.device)).sum(1)
+
+
+def mean_per_row(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean over the masked columns of each row; rows without any give 0."""
+    mask = mask.to(values.device)
+    return values.where(mask, values.new_zeros(())).sum(1) / mask.sum(1).clamp_min(1)
+
+
+def row_log_likelihoods(
+    model: nn.Module,
+    texts: Sequence[Encoded],
+    *,
+    every: bool,
+    max_tokens: int = 4096,
+    padding_side: PaddingSide = "right",
+) -> list[tuple[float, int]]:
+    """Return each text's summed log-likelihood in nats (float64), and its tokens, in order.
+
+    Args:
+        model: A causal LM; it is not changed.
+        texts: Encoded texts.
+        every: Count every token but each text's first, instead of the answers' tokens.
+        max_tokens: Most tokens, padding included, in one forward pass.
+        padding_side: Where shorter rows are filled up; it changes nothing but rounding.
+    """
+    found = [(0.0, 0)] * len(texts)
+    with torch.no_grad():
+        for batch in length_buckets(texts, max_tokens=max_tokens, padding_side=padding_side):
+            mask = response_mask(batch, every=every)
+            values = token_log_likelihoods(model, batch).cpu().double()
+            # Picked, not multiplied by 0: a NaN of padding must not get in.
+            sums = values.where(mask, values.new_zeros(())).sum(1).tolist()
+            for index, total, count in zip(batch.index, sums, mask.sum(1).tolist(), strict=True):
+                found[index] = (total, count)
+    return found
+
+
+def text_losses(
+    model: nn.Module, texts: Sequence[Encoded], *, every: bool, max_tokens: int = 2048
+) -> tuple[float, int]:
+    """Return the summed negative log-likelihood of texts, in nats (float64), and its tokens.
+
+    For the arguments see :func:`row_log_likelihoods`.
+    """
+    rows = row_log_likelihoods(model, texts, every=every, max_tokens=max_tokens)
+    return -sum(total for total, _ in rows), sum(count for _, count in rows)
