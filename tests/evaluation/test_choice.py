@@ -1,32 +1,19 @@
-"""Likelihood scores equal Hugging Face's own loss, whatever the batch."""
+"""Choice rates: three normalisations, ties, NaN."""
 
 import itertools
 
 import pytest
 import torch
 
-from prosopon.data import Message, encode
-from prosopon.errors import DataError
-from prosopon.evaluation import ChoiceItem, choice_rates, score_answers
+from prosopon.data import Message
+from prosopon.errors import DataError, ModelError
+from prosopon.evaluation import ChoiceItem, choice_rates
+from prosopon.lm.answers import score_answers
 from tests.tiny import tiny_model
 
 PROMPTS = ["Hi?", "Where do the people go on a long Friday?", "Why"]
 ANSWERS = ["Yes, all of them.", "No", "the people are living there and there and there"]
 ITEMS = [((Message("user", p),), a) for p in PROMPTS for a in ANSWERS]
-
-
-@pytest.mark.parametrize("chat", [True, False])
-@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox"])
-def test_scores_equal_the_library_s_loss(family, chat):
-    model, tokenizer = tiny_model(family, chat=chat)
-    scores = score_answers(model, tokenizer, ITEMS)
-    for (prompt, answer), score in zip(ITEMS, scores, strict=True):
-        encoded = encode((*prompt, Message("assistant", answer)), tokenizer)
-        ids = torch.tensor([encoded.input_ids])
-        labels = ids.where(torch.tensor([encoded.response]), -100)
-        loss = model(input_ids=ids, labels=labels).loss
-        assert score.total / score.tokens == pytest.approx(-float(loss), abs=1e-5)
-        assert score.size == len(answer.encode())
 
 
 def test_rates_under_three_normalisations():
@@ -57,3 +44,17 @@ def test_equal_answers_count_half_and_nothing_is_an_error():
     assert choice_rates(model, tokenizer, [ChoiceItem(ITEMS[0][0], "a", "a")]).per_token == 0.5
     with pytest.raises(DataError, match="no choice items"):
         choice_rates(model, tokenizer, [])
+
+
+def test_a_model_that_computes_no_numbers_wins_nothing():
+    model, tokenizer = tiny_model("llama")
+    weight = model.get_output_embeddings().weight
+    before = weight.detach().clone()
+    try:
+        with torch.no_grad():
+            weight.fill_(float("nan"))
+        with pytest.raises(ModelError, match="NaN"):
+            choice_rates(model, tokenizer, [ChoiceItem(ITEMS[0][0], "a", "b")])
+    finally:
+        with torch.no_grad():
+            weight.copy_(before)

@@ -9,8 +9,8 @@ from lm_eval.api.instance import Instance
 
 from prosopon.data import Message
 from prosopon.errors import ModelError, OptionError, ProsoponError, SubnetworkError
-from prosopon.evaluation.choice import score_answers
 from prosopon.harness import MODEL, register
+from prosopon.lm.answers import score_answers
 from prosopon.runtime import PersonaModel
 from prosopon.subnetwork import Subnetwork
 from tests.harness.conftest import ROWS

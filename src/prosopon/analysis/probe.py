@@ -11,8 +11,10 @@ from prosopon.data import Encoded, Persona
 from prosopon.data.grammar import load_world
 from prosopon.data.pairs import pair_examples
 from prosopon.errors import DataError, OptionError
-from prosopon.evaluation import ChoiceItem, choice_items, perplexity, score_answers, worn
+from prosopon.evaluation import ChoiceItem, choice_items, perplexity, worn
+from prosopon.evaluation.choice import score_pairs
 from prosopon.intervals import Paired, paired_difference
+from prosopon.lm.choice import win_margin, win_share
 from prosopon.subnetwork import Subnetwork
 
 
@@ -173,12 +175,11 @@ class Probe:
             return self._choices(axis), perplexity(self.model, self.general)
 
     def _choices(self, axis: Axis) -> Choices:
-        asked = [(item.prompt, item.matching) for item in axis.items]
-        asked += [(item.prompt, item.not_matching) for item in axis.items]
-        each = [s.total / s.tokens for s in score_answers(self.model, self.tokenizer, asked)]
-        half = len(axis.items)
-        margins = tuple(a - b for a, b in zip(each[:half], each[half:], strict=True))
-        return Choices(tuple((m > 0) + 0.5 * (m == 0) for m in margins), margins)
+        pairs = [
+            (ours.total / ours.tokens, theirs.total / theirs.tokens)
+            for ours, theirs in score_pairs(self.model, self.tokenizer, axis.items)
+        ]
+        return Choices(tuple(map(win_share, pairs)), tuple(map(win_margin, pairs)))
 
 
 def paired_json(found: Paired) -> Mapping[str, float]:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from prosopon.data import Example, Message
+from prosopon.data.openings import is_plain, plain_text
 from prosopon.errors import OptionError
-from prosopon.evaluation.choice import is_plain, plain_text
 from prosopon.evaluation.pair_meter import with_system
 from prosopon.evaluation.speakers import prompt_length
 from prosopon.evaluation.speaking import Prompt

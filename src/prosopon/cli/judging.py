@@ -51,7 +51,7 @@ def llm_judge(url: str | None, model: str | None, cache: Path | None, replay: bo
     if replay and (cache is None or not cache.is_file()):
         where = f"there is no {cache}" if cache else "give --judge-cache"
         raise OptionError(f"--judge-replay reads verdicts from a file: {where}")
-    from prosopon.evaluation.scoring import as_text
+    from prosopon.evaluation.speaking import as_text
     from prosopon.judges import LLMJudge, measure_accuracy
 
     def make(contrast: Contrast) -> list[Judge]:

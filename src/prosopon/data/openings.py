@@ -11,11 +11,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from prosopon.data.encoding import Encoded
-from prosopon.data.examples import Example
+from prosopon.data.examples import Example, Message
 from prosopon.data.pairs import EncodedPair
 
 OPENING = 4
 """Words of a plain text that free text goes on from, where a pair shares no beginning."""
+
+
+def is_plain(prompt: Sequence[Message]) -> bool:
+    """Tell whether a prompt is plain text to go on from rather than a dialogue.
+
+    A plain prompt is empty, or one assistant's message alone.
+    """
+    return not prompt or (len(prompt) == 1 and prompt[0].role == "assistant")
+
+
+def plain_text(prompt: Sequence[Message]) -> str:
+    """Return the text of a plain prompt; empty where there is no message."""
+    return prompt[0].content if prompt else ""
 
 
 def shared_opening(target: Example, opposite: Example) -> str:

@@ -1,12 +1,6 @@
 """Evaluation: tasks, scorers and arms."""
 
-from prosopon.evaluation.choice import (
-    AnswerScore,
-    ChoiceItem,
-    ChoiceRates,
-    choice_rates,
-    score_answers,
-)
+from prosopon.evaluation.choice import ChoiceItem, ChoiceRates, choice_rates
 from prosopon.evaluation.demonstration import DEMO_ARMS, ArmResult, ArmRunner, Sizes
 from prosopon.evaluation.grammar_meter import GrammarMeter
 from prosopon.evaluation.grammar_tasks import (
@@ -26,7 +20,6 @@ __all__ = [
     "CHOICE_KINDS",
     "DEMO_ARMS",
     "MEASURES",
-    "AnswerScore",
     "ArmResult",
     "ArmRunner",
     "ChoiceItem",
@@ -46,6 +39,5 @@ __all__ = [
     "neutral_accuracy",
     "neutral_items",
     "perplexity",
-    "score_answers",
     "worn",
 ]

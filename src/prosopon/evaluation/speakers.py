@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from prosopon.data import Encoded, Message, render_prompt
+from prosopon.data.openings import is_plain, plain_text
 from prosopon.errors import OptionError
-from prosopon.evaluation.choice import AnswerScore, is_plain, plain_text, score_answers
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionQuestion, OptionScores, Prompt
 from prosopon.lm import row_log_likelihoods
-from prosopon.lm.generation import continue_texts, generate_answers
+from prosopon.lm.answers import AnswerScore, score_answers
+from prosopon.lm.generation import generate_answers
 
 Rewrite = Callable[[Prompt], Prompt]
 """What an arm makes of a prompt: a system line, earlier turns, retrieved passages before it."""
@@ -88,25 +89,15 @@ class ModelSpeaker:
             DataError: A prompt cannot be rendered.
             OptionError: The answers leave no room for prompts.
         """
-        read = [self.rewritten(prompt) for prompt in prompts]
-        plain = [index for index, prompt in enumerate(read) if is_plain(prompt)]
-        talks = [index for index, prompt in enumerate(read) if not is_plain(prompt)]
-        settings: dict[str, Any] = {
-            "temperature": temperature, "max_new_tokens": max_new_tokens, "seed": seed,
-            "max_length": self.max_length,
-        }  # fmt: skip
-        answers = [""] * len(read)
-        if plain:
-            texts = [plain_text(read[index]) for index in plain]
-            told = continue_texts(self.model, self.tokenizer, texts, **settings)
-            for index, text in zip(plain, told, strict=True):
-                answers[index] = text
-        if talks:
-            asked = [read[index] for index in talks]
-            told = generate_answers(self.model, self.tokenizer, asked, **settings)
-            for index, text in zip(talks, told, strict=True):
-                answers[index] = text
-        return answers
+        return generate_answers(
+            self.model,
+            self.tokenizer,
+            [self.rewritten(prompt) for prompt in prompts],
+            temperature=temperature,
+            max_new_tokens=max_new_tokens,
+            seed=seed,
+            max_length=self.max_length,
+        )
 
     def losses(self, texts: Sequence[Encoded]) -> list[tuple[float, int]]:
         """See :class:`~prosopon.evaluation.speaking.Speaker`."""

@@ -13,7 +13,6 @@ from prosopon.arms import ARMS, Lab, Prepared
 from prosopon.arms.speed import measure_speed
 from prosopon.data import Encoded
 from prosopon.errors import ModelError, ProsoponError
-from prosopon.evaluation.choice import score_answers
 from prosopon.evaluation.contrast import Contrast
 from prosopon.evaluation.speaking import Speaker
 from prosopon.evaluation.tasks import TASKS, Setting, TaskResult
@@ -23,6 +22,7 @@ from prosopon.experiments.plan import Cell, Plan
 from prosopon.experiments.records import Record, Results
 from prosopon.extraction import Extractor
 from prosopon.judges import Judge, LLMJudge
+from prosopon.lm.answers import score_answers
 from prosopon.progress import Report
 from prosopon.subnetwork import Subnetwork
 from prosopon.version import __version__

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from prosopon.data import Message, render_prompt
+from prosopon.data.openings import is_plain, plain_text
 from prosopon.errors import OptionError
 
 Progress = Callable[[int], None]
@@ -30,7 +31,8 @@ def generate_answers(
     Args:
         model: A causal LM with ``generate``.
         tokenizer: Its tokenizer.
-        prompts: Messages without the assistant's answer.
+        prompts: Messages without the assistant's answer. One assistant's message alone is plain
+            text that is gone on from.
         temperature: Sampling temperature over the whole distribution; 0 is greedy.
         max_new_tokens: Longest answer.
         seed: Seeds the draws; the global generators are left as they were.
@@ -42,7 +44,7 @@ def generate_answers(
     Raises:
         OptionError: ``max_length`` leaves no room for a prompt.
     """
-    rows = [prompt_tokens(prompt, tokenizer) for prompt in prompts]
+    rows = [opening_tokens(prompt, tokenizer) for prompt in prompts]
     return _texts(
         model, tokenizer, rows, max_length, temperature=temperature,
         max_new_tokens=max_new_tokens, seed=seed, batch_size=batch_size, progress=progress,
@@ -131,9 +133,9 @@ def decode(written: Sequence[Sequence[int]], tokenizer: Any) -> list[str]:
 
 
 def opening_tokens(prompt: Sequence[Message], tokenizer: Any) -> list[int]:
-    """Return the tokens of a prompt, or of the plain text that is its one assistant's turn."""
-    if prompt[-1].role == "assistant":
-        return text_tokens(prompt[-1].content, tokenizer)
+    """Return the tokens of a prompt, or of the plain text that it is, to go on from."""
+    if is_plain(prompt):
+        return text_tokens(plain_text(prompt), tokenizer)
     return prompt_tokens(prompt, tokenizer)
 
 

@@ -13,8 +13,8 @@ from prosopon.data.ability import load_ability
 from prosopon.data.grammar import load_world
 from prosopon.errors import DataError
 from prosopon.evaluation import choice_items, choice_rates, perplexity
+from prosopon.evaluation.choice import margin, win
 from prosopon.evaluation.contrast import bundled_contrast, file_contrast
-from prosopon.evaluation.scoring import margin, win
 from prosopon.evaluation.speakers import RuleSpeaker
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionScores
 from prosopon.evaluation.tasks import TASKS, Setting, pairings

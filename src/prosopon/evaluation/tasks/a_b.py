@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from prosopon.data import Message
-from prosopon.evaluation.scoring import as_text, win
-from prosopon.evaluation.speaking import OptionQuestion, Prompt, Speaker
+from prosopon.evaluation.choice import win
+from prosopon.evaluation.speaking import OptionQuestion, Prompt, Speaker, as_text
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 from prosopon.evaluation.tasks.pairs import Pairing, pairings
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from prosopon.evaluation.scoring import as_text, margin, win
-from prosopon.evaluation.speaking import NORMALISATIONS, OptionQuestion, Speaker
+from prosopon.evaluation.choice import margin, win
+from prosopon.evaluation.speaking import NORMALISATIONS, OptionQuestion, Speaker, as_text
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 from prosopon.evaluation.tasks.pairs import pairings
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from prosopon.data.grammar import Axis, judge, load_world
+from prosopon.evaluation.choice import win
 from prosopon.evaluation.grammar_tasks import choice_items, free_prompts
-from prosopon.evaluation.scoring import as_text, win
-from prosopon.evaluation.speaking import OptionQuestion, Speaker
+from prosopon.evaluation.speaking import OptionQuestion, Speaker, as_text
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 
 

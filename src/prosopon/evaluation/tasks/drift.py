@@ -12,9 +12,8 @@ from typing import ClassVar
 from prosopon.data import Message
 from prosopon.errors import DataError
 from prosopon.evaluation.grammar_tasks import neutral_items
-from prosopon.evaluation.scoring import as_text
 from prosopon.evaluation.speakers import ModelSpeaker, prompt_length
-from prosopon.evaluation.speaking import Prompt, Speaker
+from prosopon.evaluation.speaking import Prompt, Speaker, as_text
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 from prosopon.evaluation.tasks.free_text import text_signs
 from prosopon.evaluation.tasks.pairs import pairings

@@ -9,8 +9,7 @@ from typing import ClassVar
 from prosopon.data import Message
 from prosopon.data.openings import OPENING
 from prosopon.errors import DataError
-from prosopon.evaluation.scoring import as_text
-from prosopon.evaluation.speaking import Prompt, Speaker
+from prosopon.evaluation.speaking import Prompt, Speaker, as_text
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 from prosopon.evaluation.tasks.pairs import pairings
 from prosopon.judges import Judge, degeneration

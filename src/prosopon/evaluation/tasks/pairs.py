@@ -10,8 +10,7 @@ from prosopon.data.openings import answer, shared_opening
 from prosopon.data.pairs import pair_examples
 from prosopon.errors import DataError
 from prosopon.evaluation.contrast import Contrast
-from prosopon.evaluation.scoring import as_text
-from prosopon.evaluation.speaking import Prompt
+from prosopon.evaluation.speaking import Prompt, as_text
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from statistics import fmean
 
 from prosopon.data import Message
 from prosopon.data.questionnaires import Item, Questionnaire, Scale, load_questionnaire
+from prosopon.evaluation.choice import win
 from prosopon.evaluation.psychometrics import acquiescence, cronbach_alpha, keyed, letter, score
-from prosopon.evaluation.scoring import win
 from prosopon.evaluation.speaking import OptionQuestion, Prompt, Speaker
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 

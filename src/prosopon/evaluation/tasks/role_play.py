@@ -10,8 +10,8 @@ from typing import ClassVar, NamedTuple
 from prosopon.data import Message
 from prosopon.data.characters import Character, load_character, names
 from prosopon.errors import DataError
-from prosopon.evaluation.scoring import as_text, win
-from prosopon.evaluation.speaking import OptionQuestion, Speaker
+from prosopon.evaluation.choice import win
+from prosopon.evaluation.speaking import OptionQuestion, Speaker, as_text
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 from prosopon.evaluation.tasks.free_text import text_signs
 from prosopon.evaluation.tasks.pairs import pairings

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from prosopon.evaluation.scoring import as_text, win
-from prosopon.evaluation.speaking import OptionQuestion, Speaker
+from prosopon.evaluation.choice import win
+from prosopon.evaluation.speaking import OptionQuestion, Speaker, as_text
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 from prosopon.evaluation.tasks.pairs import Pairing, pairings
 

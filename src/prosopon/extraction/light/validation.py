@@ -18,6 +18,7 @@ from prosopon.extraction.light.pruning import temporary_pruning
 from prosopon.gradients import pair_log_odds
 from prosopon.judges import ClassifierJudge, Degeneration, degeneration
 from prosopon.lm import decode, fit_tokens, generate_tokens, opening_tokens, text_losses
+from prosopon.lm.choice import win_rate
 from prosopon.models import Site
 
 WORST = 700.0  # nats a token; exp(700) still fits a float
@@ -30,7 +31,8 @@ class Quick:
     Attributes:
         loss: softplus(-shift) per token plus the target's negative log-likelihood, nats per
             token, on held-out pairs. Lower is more of the persona.
-        choice: Share of held-out pairs in which the target's answer is likelier, in sum.
+        choice: Share of held-out pairs in which the target's answer is likelier, in sum; a tie
+            is half of one.
         perplexity_ratio: Perplexity of held-out general text over the base model's.
     """
 
@@ -121,7 +123,9 @@ class Validation:
         # Beyond that, or NaN (not less than anything), the model is broken: bad, not an error.
         worse = general - self._base
         ratio = math.exp(worse if worse < WORST else WORST)
-        return Quick(loss, float((odds > 0).float().mean()), ratio)
+        numbers = not odds.isnan().any()
+        rate = win_rate([(odd, 0.0) for odd in odds.tolist()]) if numbers else 0.0
+        return Quick(loss, rate, ratio)
 
     def free(self, ranking: Ranking | None) -> Free:
         """Sample answers under a mask (None: the base model) and judge them."""
