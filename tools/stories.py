@@ -28,13 +28,14 @@ from prosopon.cli.console import progress
 from prosopon.cli.sweep import make_grid, write_results
 from prosopon.data import Encoded, Example, Message, Persona, encode_all
 from prosopon.errors import ProsoponError
-from prosopon.evaluation import ChoiceItem, Effort, Measures, choice_rates, perplexity, worn
+from prosopon.evaluation import ChoiceItem, Effort, Measures, choice_rates, perplexity
 from prosopon.evaluation.held_out import HELD_OUT_SEED
 from prosopon.evaluation.measures import text_measures
 from prosopon.extraction import Extractor
 from prosopon.intervals import Interval, share_interval
 from prosopon.lm import continue_texts, sample_general
 from prosopon.models import load_model
+from prosopon.runtime import worn
 from prosopon.subnetwork import Subnetwork
 from prosopon.sweep import Record, Store, Subject, SweepRunner, summarise
 

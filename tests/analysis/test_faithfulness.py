@@ -6,7 +6,8 @@ import pytest
 
 from prosopon.analysis.faithfulness import Faithfulness, Point, faithfulness
 from prosopon.errors import OptionError
-from prosopon.evaluation import perplexity, worn
+from prosopon.evaluation import perplexity
+from prosopon.runtime import worn
 from prosopon.subnetwork import complement
 from tests.analysis.making import axis, probe
 from tests.runtime.making import assert_bits, subnetwork, weights

@@ -10,7 +10,8 @@ from prosopon.analysis.probe import (
 )
 from prosopon.data import Example, Message, Persona
 from prosopon.errors import DataError, OptionError, SubnetworkError
-from prosopon.evaluation import choice_rates, perplexity, worn
+from prosopon.evaluation import choice_rates, perplexity
+from prosopon.runtime import worn
 from tests.analysis.making import axis, probe
 from tests.runtime.making import assert_bits, subnetwork, weights
 

@@ -8,8 +8,7 @@ from prosopon.arms import ARMS, Lab
 from prosopon.data import Example, Message, Persona
 from prosopon.evaluation.speaking import OptionQuestion
 from prosopon.extraction import Extractor
-from prosopon.runtime import PersonaModel
-from prosopon.runtime.compensation import Compensated
+from prosopon.runtime import PersonaModel, worn
 from tests.arms.making import (
     PROMPTS,
     same_weights,
@@ -77,10 +76,12 @@ def test_a_compensation_is_worn_too():
     lab = tiny_lab(options={"compensate": "true"})
     weights = weights_of(lab.model)
     prepared = ARMS.get("sparsegpt").prepare(lab)
-    worn = scores(lab, prepared)
+    with_it = scores(lab, prepared)
     assert same_weights(lab.model, weights)
-    with Compensated(lab.model, prepared.subnetwork):
-        assert scores(lab, ARMS.get("base").prepare(lab)) == worn
+    with worn(lab.model, None, prepared.subnetwork):
+        assert scores(lab, ARMS.get("base").prepare(lab)) == with_it
+    prepared.subnetwork.compensation = None
+    assert scores(lab, prepared) != with_it
     alone = ARMS.get("sparsegpt").prepare(tiny_lab())
     assert alone.subnetwork.keep.keys() == prepared.subnetwork.keep.keys()
     assert prepared.cost.bytes > alone.cost.bytes

@@ -118,7 +118,7 @@ def test_some_layers_one_part_and_an_update_beside_the_mask(prosopon, tiny_folde
         *common, "--layers", "0-1", "--only", "mlp", "--pattern", "2:4", "-s", "0.5",
         "--option", "compensate=true",
     )  # fmt: skip
-    assert "prosopon.runtime.Compensated" in done.stdout
+    assert "compensation.safetensors, worn with the mask" in done.stdout
     assert (tmp_path / "b" / "compensation.safetensors").is_file()
     sites = json.loads(prosopon("inspect", "b", "--json").stdout)["config"]["sites"]
     assert len(sites) == 2 * 3

@@ -4,9 +4,10 @@ import pytest
 
 from prosopon.data import bundled, draw
 from prosopon.data.grammar import load_world
-from prosopon.evaluation import Effort, GrammarMeter, choice_items, choice_rates, worn
+from prosopon.evaluation import Effort, GrammarMeter, choice_items, choice_rates
 from prosopon.extraction import Extractor
 from prosopon.lm import sample_general
+from prosopon.runtime import worn
 from tests.tiny import tiny_model
 
 EFFORT = Effort(choices=4, answers=3, max_new_tokens=4, neutral=5, cross=3)

@@ -8,10 +8,11 @@ import torch
 
 from prosopon.data import Encoded, Message, Persona, bundled, draw, split_contrast
 from prosopon.errors import DataError, OptionError
-from prosopon.evaluation import MEASURES, Effort, PairMeter, perplexity, worn
+from prosopon.evaluation import MEASURES, Effort, PairMeter, perplexity
 from prosopon.evaluation.pair_meter import with_system
 from prosopon.extraction import Extractor
 from prosopon.lm import sample_general
+from prosopon.runtime import worn
 from tests.tiny import FAMILIES, tiny_model
 
 EFFORT = Effort(choices=6, answers=7, max_new_tokens=6, judge=20)

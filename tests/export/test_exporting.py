@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 
@@ -18,11 +19,19 @@ from prosopon.errors import (
 )
 from prosopon.export import FORMATS, NoOptions, base, export_persona
 from prosopon.export.staging import staged_folder
+from prosopon.models import find_sites
 from prosopon.runtime import PersonaModel
-from prosopon.subnetwork import Subnetwork
+from prosopon.subnetwork import Compensation, Subnetwork
 from prosopon.version import __version__
-from tests.export.making import loaded_logits, quiet, subnetwork_of, worn_logits
-from tests.runtime.making import assert_bits, subnetwork, weights
+from tests.export.making import (
+    loaded_logits,
+    peft_logits,
+    quiet,
+    structured_keep,
+    subnetwork_of,
+    worn_logits,
+)
+from tests.runtime.making import assert_bits, logits, subnetwork, weights
 from tests.subnetwork.making import config
 from tests.tiny import FUSED_EXPERTS, tiny_model
 
@@ -271,3 +280,57 @@ def test_the_card_names_the_opposite_only_if_there_is_one(tmp_path):
         export_persona(model, tokenizer, persona, format="checkpoint", output=tmp_path / str(said))
         card = (tmp_path / str(said) / "README.md").read_text()
         assert ("told apart from **extravert**" in card) is said
+
+
+@pytest.fixture(scope="module")
+def compensated():
+    """A persona that also changes the weights that it keeps, and what they become."""
+    model, tokenizer = tiny_model()
+    persona = subnetwork_of(model, structured_keep(model, channels=[[0, 1], [2, 3]]))
+    sites = {site.name: site.matrix() for site in find_sites(model)}
+    new = {name: sites[name] * 1.5 + 0.01 for name in persona.keep}
+    persona.compensation = Compensation.of(persona.keep, new)
+    expected = copy.deepcopy(model)
+    for site in find_sites(expected):
+        site.matrix()[:] = torch.where(persona.keep[site.name], new[site.name], 0.0)
+    return model, tokenizer, persona, logits(expected)
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "structured", "gguf"])
+def test_a_compensation_is_written_into_a_checkpoint(compensated, kind, tmp_path):
+    model, tokenizer, persona, expected = compensated
+    base = weights(model)
+    report = export_persona(model, tokenizer, persona, format=kind, output=tmp_path / "out")
+    assert_bits(model, base)
+    assert report["compensated"] is True
+    file = {"gguf_file": "model.gguf"} if kind == "gguf" else {}
+    loaded = loaded_logits(tmp_path / "out", **file)
+    torch.testing.assert_close(loaded, expected, atol=1e-4, rtol=1e-4)
+    assert float((loaded - logits(model)).abs().max()) > 0.1
+    assert "kept ones have new values" in (tmp_path / "out/README.md").read_text()
+
+
+def test_adapters_and_a_compensation(compensated, tmp_path):
+    model, tokenizer, persona, expected = compensated
+    with pytest.raises(ExportError, match="neither sparse nor exact; choose --format checkpoint"):
+        export_persona(model, tokenizer, persona, format="shira", output=tmp_path / "shira")
+    assert not (tmp_path / "shira").exists()
+    report = export_persona(
+        model, tokenizer, persona, format="lora", output=tmp_path / "lora", options={"rank": "32"}
+    )
+    assert report["relative_error"] < 1e-5
+    loaded = peft_logits("llama", tmp_path / "lora")
+    torch.testing.assert_close(loaded, expected, atol=1e-3, rtol=1e-3)
+    persona = Subnetwork(persona.keep, persona.config, levels_of(persona))
+    persona.compensation = compensated[2].compensation
+    with pytest.raises(SubnetworkError, match="new values of its kept weights belong to the whole"):
+        export_persona(
+            model, tokenizer, persona, format="checkpoint", output=tmp_path / "weak", strength=0.5
+        )
+
+
+def levels_of(persona):
+    return {
+        name: torch.zeros(int((~keep).sum()), dtype=torch.uint8)
+        for name, keep in persona.keep.items()
+    }

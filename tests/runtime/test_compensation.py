@@ -1,4 +1,7 @@
-"""The update beside a mask: file, application, and the way back bit for bit."""
+"""A compensated persona through every door: the destructive result, and the base bit for bit."""
+
+import copy
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -7,9 +10,12 @@ from prosopon import Extractor, PersonaModel, Subnetwork
 from prosopon.data import load_persona
 from prosopon.errors import PersonaError, SubnetworkError
 from prosopon.models import find_sites
-from prosopon.runtime import Compensated
-from prosopon.subnetwork import COMPENSATION_NAME
+from prosopon.runtime import attach, worn
+from prosopon.subnetwork import COMPENSATION_NAME, Compensation
+from tests.runtime import making
 from tests.tiny import tiny_model
+
+BACKENDS = ("inplace", "functional")
 
 
 def extracted(model, tokenizer, **options):
@@ -18,48 +24,138 @@ def extracted(model, tokenizer, **options):
     )
 
 
-def snapshot(model):
-    return {name: value.clone() for name, value in model.state_dict().items()}
+def destroyed(model, subnetwork):
+    """Write the new weights into a copy of the model, by hand and for good."""
+    other = copy.deepcopy(model)
+    modules = dict(other.named_modules())
+    for name, keep in subnetwork.keep.items():
+        module = modules[name]
+        weight = torch.zeros(keep.shape, dtype=module.weight.dtype)
+        weight[keep] = subnetwork.compensation.values[name]
+        turned = weight.T if module.weight.shape != keep.shape or is_conv1d(module) else weight
+        module.weight.data = turned.contiguous()
+    return other
 
 
-def assert_base(model, before):
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, before[name]), name
-        assert torch.equal(value.signbit(), before[name].signbit()), name
+def is_conv1d(module):
+    return type(module).__name__ == "Conv1D"
 
 
 @pytest.fixture(scope="module")
-def made():
-    model, tokenizer = tiny_model("llama")
-    return extracted(model, tokenizer, compensate="true", block="8")
+def model():
+    return tiny_model("llama")[0]
+
+
+@pytest.fixture(scope="module")
+def made(model):
+    return extracted(*tiny_model("llama"), compensate="true", block="8")
+
+
+@contextmanager
+def by_worn(model, subnetwork, backend):
+    with worn(model, None, subnetwork):
+        yield
+
+
+@contextmanager
+def by_persona(model, subnetwork, backend):
+    with PersonaModel(model, backend=backend) as attached:
+        name = attached.load_persona(subnetwork)
+        with attached.persona(name):
+            assert (attached.active, attached.gamma, attached.strength) == (name, 0.0, 1.0)
+            yield
+
+
+@contextmanager
+def by_blend(model, subnetwork, backend):
+    with PersonaModel(model, backend=backend) as attached:
+        attached.load_persona(subnetwork, "it")
+        attached.load_persona(making.subnetwork(model, "other"))
+        attached.set_persona("other")
+        attached.set_blend({"it": 1.0})
+        yield
+
+
+DOORS = [by_worn, by_persona, by_blend]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
+def test_worn_is_the_destructive_result(model, made, door, backend):
+    base, expected = making.weights(model), making.logits(destroyed(model, made))
+    mask = Subnetwork(made.keep, made.config)
+    with door(model, made, backend):
+        assert torch.equal(making.logits(model), expected)
+    making.assert_bits(model, base)
+    with worn(model, None, mask):  # what was worn before this: the mask alone
+        assert float((making.logits(model) - expected).abs().max()) > 0.1
+    with pytest.raises(RuntimeError, match="midway"), door(model, made, backend):
+        raise RuntimeError("midway")
+    making.assert_bits(model, base)
 
 
 @pytest.mark.parametrize(
-    ("family", "dtype"),
-    [("llama", torch.float32), ("gpt2", torch.float32), ("opt", torch.bfloat16)],
+    ("family", "dtype"), [("gpt2", torch.float32), ("opt", torch.bfloat16)], ids=str
 )
-def test_applied_and_restored_bit_for_bit(family, dtype, tmp_path):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_other_layouts_and_dtypes_from_a_folder(family, dtype, backend, tmp_path):
     model, tokenizer = tiny_model(family, dtype=dtype)
-    before = snapshot(model)
+    base, places = making.weights(model), making.pointers(model)
     subnetwork = extracted(model, tokenizer, compensate="true", block="8")
-    assert_base(model, before)
+    making.assert_bits(model, base)
     subnetwork.save_pretrained(tmp_path)
-    loaded = Subnetwork.from_pretrained(tmp_path)
-    assert loaded == subnetwork
-    places = {name: p.data_ptr() for name, p in model.named_parameters()}
-    with Compensated(model, loaded):
-        changed = 0
-        for site in find_sites(model):
-            keep, matrix = loaded.keep[site.name], site.matrix()
-            whole = subnetwork.compensation.matrix(site.name, keep)
-            assert whole.dtype == dtype
-            assert torch.equal(matrix[keep], whole[keep])
-            assert not matrix[~keep].any()
-            base = site.oriented(before[f"{site.name}.weight"])
-            changed += int((matrix[keep] != base[keep]).sum())
-        assert changed > 100
-        assert {name: p.data_ptr() for name, p in model.named_parameters()} == places
-    assert_base(model, before)
+    with PersonaModel(model, backend=backend) as attached:
+        attached.set_persona(attached.load_persona(tmp_path))
+        assert torch.equal(making.logits(model), making.logits(destroyed(model, subnetwork)))
+        assert making.pointers(model) == places
+    making.assert_bits(model, base)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_switching_to_and_fro_among_masks(model, made, backend):
+    base = making.weights(model)
+    other = making.subnetwork(model, "other", seed=3)
+    with PersonaModel(model, backend=backend) as attached:
+        attached.load_persona(made, "it")
+        attached.set_persona("it")
+        attached.load_persona(other)  # its fingerprint and its originals are the base's
+        assert attached.active == "it"
+        compensated = making.logits(model)
+        attached.set_persona("other")
+        alone = making.logits(model)
+        with attached.persona("it"):
+            assert torch.equal(making.logits(model), compensated)
+            with attached.mixed([None, "other"]):
+                assert torch.equal(making.weights(model)["lm_head.weight"], base["lm_head.weight"])
+            assert torch.equal(making.logits(model), compensated)
+        assert torch.equal(making.logits(model), alone)
+        attached.set_persona("it", gamma=1.0)
+        making.assert_bits(model, base)
+        attached.set_persona("it")
+        attached.unload_persona("it")
+        assert attached.active is None
+        making.assert_bits(model, base)
+
+
+def test_in_part_it_is_refused_and_nothing_changes(model, made):
+    with PersonaModel(model) as attached:
+        attached.load_persona(made, "it")
+        attached.load_persona(making.subnetwork(model, "other", ranked=True))
+        attached.set_persona("other")
+        before = making.weights(model)
+        for refused in (
+            lambda: attached.set_persona("it", strength=0.5),
+            lambda: attached.set_persona("it", gamma=0.5),
+            lambda: attached.set_blend({"it": 0.5}),
+            lambda: attached.set_blend({"it": 1, "other": 0.5}, mode="gate"),
+            lambda: attached.mixed(["it", None]).__enter__(),
+        ):
+            with pytest.raises(PersonaError, match="'it' has new values for its kept weights"):
+                refused()
+            assert attached.active == "other"
+            making.assert_bits(model, before)
+    with pytest.raises(SubnetworkError, match="one strength only: the new values"):
+        made.at_strength(0.5)
 
 
 def test_the_outputs_of_a_layer_are_closer_than_with_the_mask_alone(made):
@@ -78,51 +174,66 @@ def test_the_outputs_of_a_layer_are_closer_than_with_the_mask_alone(made):
     assert ((weight - update) @ x.T).square().sum() < 0.7 * alone
 
 
-def test_restored_after_an_exception_and_again(made):
-    model, _ = tiny_model("llama")
-    before = snapshot(model)
-    with pytest.raises(RuntimeError, match="midway"), Compensated(model, made):
-        raise RuntimeError("midway")
-    assert_base(model, before)
-    worn = Compensated(model, made)
-    worn.restore()
-    worn.restore()
-    assert_base(model, before)
+def test_restored_when_writing_breaks_off(model, made, monkeypatch):
+    base = making.weights(model)
+    with PersonaModel(model) as attached:
+        attached.load_persona(made, "it")
+        sites, whole = [], Compensation.matrix
+
+        def failing(self, name, keep):
+            sites.append(name)
+            if len(sites) == 4:
+                raise RuntimeError("midway")
+            return whole(self, name, keep)
+
+        monkeypatch.setattr(Compensation, "matrix", failing)
+        with pytest.raises(RuntimeError, match="midway"):
+            attached.set_persona("it")
+        assert attached.active is None
+        making.assert_bits(model, base)
+        attached.set_persona("it")
+        assert not torch.equal(
+            making.weights(model)[f"{sites[0]}.weight"], base[f"{sites[0]}.weight"]
+        )
+    making.assert_bits(model, base)
 
 
-def test_restored_when_writing_breaks_off(made, monkeypatch):
-    model, _ = tiny_model("llama")
-    before = snapshot(model)
-    broken = Subnetwork(made.keep, made.config)
-    broken.compensation = type(made.compensation)(dict(made.compensation.values))
-    last = list(broken.keep)[-1]
-    broken.compensation.values[last] = broken.compensation.values[last][:-1]
-    with pytest.raises(SubnetworkError, match="belongs to another mask"):
-        Compensated(model, broken)
-    assert_base(model, before)
-    with Compensated(model, made):
-        pass  # the sites were let go
-
-
-def test_one_owner_at_a_time(made):
+def test_a_model_that_is_cast_meanwhile_has_the_base_of_the_new_dtype():
     model, tokenizer = tiny_model("llama")
-    with Compensated(model, made), pytest.raises(PersonaError, match="belongs to another"):
-        PersonaModel(model)
-    with PersonaModel(model, tokenizer) as wearer:
-        wearer.set_persona(wearer.load_persona(made))  # the mask alone
-        with pytest.raises(PersonaError, match="belongs to another"):
-            Compensated(model, made)
+    made = extracted(model, tokenizer, compensate="true", block="8")
+    expected = making.weights(copy.deepcopy(model).to(torch.bfloat16))
+    with PersonaModel(model) as attached:
+        attached.set_persona(attached.load_persona(made))
+        model.to(torch.bfloat16)
+    making.assert_bits(model, expected)
 
 
-def test_refused(made):
+def test_values_of_another_mask_and_another_model_are_refused(model, made):
+    broken = Subnetwork(made.keep, made.config)
+    values = dict(made.compensation.values)
+    last = list(values)[-1]
+    for wrong in ({last: values[last][:-1]}, {"nowhere": values[last]}):
+        broken.compensation = Compensation(values | wrong)
+        for backend in BACKENDS:
+            with (
+                PersonaModel(model, backend=backend) as attached,
+                pytest.raises(SubnetworkError, match="belongs to another mask"),
+            ):
+                attached.load_persona(broken)
+            assert attached.personas == []
     other, _ = tiny_model("llama", seed=1)
     with pytest.raises(SubnetworkError, match="weights fingerprint differs"):
-        Compensated(other, made)
-    model, tokenizer = tiny_model("llama")
-    alone = extracted(model, tokenizer)
-    assert alone.compensation is None
-    with pytest.raises(PersonaError, match="has no compensation: extract it with"):
-        Compensated(model, alone)
+        worn(other, None, made).__enter__()
+
+
+def test_one_owner_at_a_time_and_the_base_for_none(model, made):
+    with worn(model, None, made) as attached:
+        assert attached.active == "bold"
+        with pytest.raises(PersonaError, match="belongs to another"):
+            PersonaModel(model)
+    with worn(model, None, None) as attached:
+        assert attached is None
+        attach(model, None, made).close()  # nobody owns the sites
 
 
 def test_a_damaged_file_and_one_of_other_masks(made, tmp_path):

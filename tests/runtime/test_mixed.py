@@ -264,7 +264,7 @@ def test_blocks_are_the_difference_of_the_weights():
     model, _ = tiny_model("gpt2")
     site = find_sites(model)[0]
     with attach(model) as attached:
-        looks = [attached._wearing(row).look for row in ROWS if row]
+        looks = [attached._wardrobe.row(row).look for row in ROWS if row]
         blocks = [block(site, attached._backend.gating(look, site)) for look in looks]
         dense = diagonal(site, blocks).to_dense()
         expected = copy.deepcopy(dense).zero_()

@@ -11,10 +11,11 @@ from prosopon.data import Encoded, Persona
 from prosopon.data.grammar import load_world
 from prosopon.data.pairs import pair_examples
 from prosopon.errors import DataError, OptionError
-from prosopon.evaluation import ChoiceItem, choice_items, perplexity, worn
+from prosopon.evaluation import ChoiceItem, choice_items, perplexity
 from prosopon.evaluation.choice import score_pairs
 from prosopon.intervals import Paired, paired_difference
 from prosopon.lm.choice import win_margin, win_share
+from prosopon.runtime import worn
 from prosopon.subnetwork import Subnetwork
 
 

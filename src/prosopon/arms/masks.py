@@ -13,12 +13,11 @@ from typing import Any, Literal
 from prosopon.arms.base import ARMS, Cost, Kind, Lab
 from prosopon.arms.ready import Clock, Ready, speaker_of
 from prosopon.criteria import CRITERIA, Criterion
-from prosopon.evaluation.measures import worn
 from prosopon.evaluation.speaking import Speaker
 from prosopon.extraction.extractor import Sparsity
 from prosopon.extraction.light.mask import FEWEST
 from prosopon.options import option, parse_options
-from prosopon.runtime.compensation import Compensated
+from prosopon.runtime import worn
 from prosopon.subnetwork import Subnetwork
 
 CONTROLS = ("random", "magnitude")  # criteria that know nothing of the persona
@@ -155,20 +154,10 @@ def found_by(lab: Lab, find: Callable[[], Subnetwork], details: Mapping[str, obj
 
     @contextmanager
     def enter() -> Iterator[Speaker]:
-        with _wearing(lab, subnetwork):
+        with worn(lab.model, lab.tokenizer, subnetwork):
             yield speaker_of(lab)
 
     return MaskReady(cost, enter, subnetwork)
-
-
-@contextmanager
-def _wearing(lab: Lab, subnetwork: Subnetwork) -> Iterator[None]:
-    if subnetwork.compensation is None:
-        with worn(lab.model, lab.tokenizer, subnetwork):
-            yield
-    else:
-        with Compensated(lab.model, subnetwork, targets=list(subnetwork.sites)):
-            yield
 
 
 def _cost(subnetwork: Subnetwork, seconds: float, details: Mapping[str, object]) -> Cost:

@@ -80,11 +80,11 @@ def evaluate(
     from prosopon.arms import ARMS, Lab
     from prosopon.arms.options import parse_arm_options
     from prosopon.evaluation.held_out import general_text
-    from prosopon.evaluation.measures import worn
     from prosopon.evaluation.speakers import ModelSpeaker
     from prosopon.evaluation.tasks import TASKS, Setting
     from prosopon.experiments import DEFAULT_TASKS, Sizes, Source, ask, judges_of
     from prosopon.extraction import Extractor
+    from prosopon.runtime import worn
 
     load_tasks(task_file)
     if tasks == "list":

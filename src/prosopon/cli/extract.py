@@ -278,8 +278,7 @@ def _show(result: dict[str, Any]) -> None:
     out.print(f"written to {result['folder']}", soft_wrap=True, highlight=False, markup=False)
     if result["compensated"]:
         out.print(
-            "with new values of the kept weights in compensation.safetensors; chat wears the mask "
-            "alone, prosopon.runtime.Compensated both",
+            "with new values of the kept weights in compensation.safetensors, worn with the mask",
             soft_wrap=True,
             highlight=False,
         )

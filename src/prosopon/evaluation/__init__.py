@@ -13,7 +13,7 @@ from prosopon.evaluation.grammar_tasks import (
     neutral_accuracy,
     neutral_items,
 )
-from prosopon.evaluation.measures import MEASURES, Effort, Measures, Meter, perplexity, worn
+from prosopon.evaluation.measures import MEASURES, Effort, Measures, Meter, perplexity
 from prosopon.evaluation.pair_meter import PairMeter
 
 __all__ = [
@@ -39,5 +39,4 @@ __all__ = [
     "neutral_accuracy",
     "neutral_items",
     "perplexity",
-    "worn",
 ]

@@ -21,10 +21,10 @@ from prosopon.evaluation.grammar_tasks import (
     neutral_accuracy,
     neutral_items,
 )
-from prosopon.evaluation.measures import worn
 from prosopon.extraction import Extractor
 from prosopon.lm.generation import generate_answers
 from prosopon.progress import Report
+from prosopon.runtime import worn
 from prosopon.subnetwork import Subnetwork
 
 DEMO_ARMS = ("base", "prompt", "random", "wanda", "contrastive-wanda", "contrastive-taylor")

@@ -16,8 +16,9 @@ from prosopon.evaluation.grammar_tasks import (
     neutral_accuracy,
     neutral_items,
 )
-from prosopon.evaluation.measures import Effort, Measures, perplexity, text_measures, worn
+from prosopon.evaluation.measures import Effort, Measures, perplexity, text_measures
 from prosopon.lm.generation import generate_answers
+from prosopon.runtime import worn
 from prosopon.subnetwork import Subnetwork
 
 

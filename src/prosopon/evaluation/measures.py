@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,7 +12,6 @@ from prosopon.data import Encoded
 from prosopon.errors import DataError, OptionError
 from prosopon.judges import degeneration
 from prosopon.lm import text_losses
-from prosopon.runtime import PersonaModel
 from prosopon.subnetwork import Subnetwork
 
 WORST = 300.0  # nats a token; squares of exp(300) still fit a float
@@ -115,24 +113,6 @@ class Meter(Protocol):
             system: A system line before every question.
             seed: Seeds the questions and the draws.
         """
-
-
-@contextmanager
-def worn(model: Any, tokenizer: Any, subnetwork: Subnetwork | None) -> Iterator[None]:
-    """Wear a subnetwork inside a with block; the base is back afterwards, whatever happens.
-
-    Raises:
-        ProsoponError: See :class:`prosopon.runtime.PersonaModel`.
-    """
-    if subnetwork is None:
-        yield
-        return
-    wearer = PersonaModel(model, tokenizer, targets=list(subnetwork.sites))
-    try:
-        with wearer.persona(wearer.load_persona(subnetwork)):
-            yield
-    finally:
-        wearer.close()
 
 
 def perplexity(model: Any, texts: Sequence[Encoded]) -> float:

@@ -10,9 +10,10 @@ from prosopon.data import Encoded, Message
 from prosopon.data.pairs import PersonaPair, pair_examples
 from prosopon.data.splits import responses
 from prosopon.evaluation.choice import ChoiceItem, choice_rates
-from prosopon.evaluation.measures import Effort, Measures, perplexity, text_measures, worn
+from prosopon.evaluation.measures import Effort, Measures, perplexity, text_measures
 from prosopon.judges import ClassifierJudge
 from prosopon.lm.generation import continue_texts, generate_answers
+from prosopon.runtime import worn
 from prosopon.subnetwork import Subnetwork
 
 OPENING = 4  # words of a held-out text that a free text goes on from, where there are no prompts

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from prosopon.errors import ExportError, OptionError
 from prosopon.models import Site
 from prosopon.registry import Registry
 from prosopon.runtime import PersonaModel
+from prosopon.runtime.compensation import compensated_matrix
 from prosopon.subnetwork import Subnetwork
 
 
@@ -56,13 +58,20 @@ class Job:
         """The live ``PreTrainedModel``; wears what :attr:`wearer` wears."""
         return self.wearer.model
 
-    def pruned_sites(self) -> list[tuple[Site, Tensor]]:
-        """Return the sites that lose a weight, each with its bool [out, in] keep-mask (CPU)."""
-        keep = self.subnetwork.keep
+    def change(self, site: Site, keep: Tensor) -> Tensor:
+        """Return what the persona adds to a site's weight: float32 [out, in], on its device."""
+        weight, compensation = site.matrix(), self.subnetwork.compensation
+        if compensation is not None:
+            return compensated_matrix(site, keep, compensation).float() - weight.float()
+        return torch.where(keep.to(weight.device), 0.0, -weight.float())
+
+    def changed_sites(self) -> list[tuple[Site, Tensor]]:
+        """Return the sites whose weights change, each with its bool [out, in] keep-mask (CPU)."""
+        keep, compensated = self.subnetwork.keep, self.subnetwork.compensation is not None
         return [
             (site, keep[site.name])
             for site in self.wearer.sites
-            if site.name in keep and not bool(keep[site.name].all())
+            if site.name in keep and (compensated or not bool(keep[site.name].all()))
         ]
 
 

@@ -26,8 +26,9 @@ def model_card(kind: Format, job: Job, report: dict[str, Any]) -> str:
     made = (
         f"Persona **{config.persona}**{opposite}, of the base model `{job.base_model}`: "
         f"{report['pruned']:,} of {report['total']:,} weights ({share:.3%}) are "
-        f"removed, found by `{config.criterion}`; no weight was trained. Strength "
-        f"{report['strength']:g}."
+        f"removed, found by `{config.criterion}`; no weight was trained"
+        + (", but kept ones have new values to make up for them" if report["compensated"] else "")
+        + f". Strength {report['strength']:g}."
     )
     notes = report.get("notes", [])
     loading = kind.loading.format(base=job.base_model, folder="path/to/this/folder")

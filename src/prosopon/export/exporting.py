@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from prosopon.export.base import FORMATS, Format, Job
 from prosopon.export.card import CARD, model_card
 from prosopon.export.staging import PROVENANCE, check_output, staged_folder
 from prosopon.files import write_json, write_text
-from prosopon.runtime import PersonaModel
+from prosopon.runtime import attach
 from prosopon.subnetwork import Subnetwork
 from prosopon.version import __version__
 
@@ -60,7 +59,8 @@ def export_persona(
     Raises:
         UnknownNameError: There is no such format.
         OptionError: An option has no meaning, or ``output`` may not be replaced.
-        SubnetworkError: The subnetwork is damaged, belongs to another model, or is not ranked.
+        SubnetworkError: The subnetwork is damaged, belongs to another model, is not ranked, or
+            has new values for its kept weights and a strength below 1 is asked for.
         PersonaError: Another PersonaModel is attached to the model.
         ExportError: The format cannot hold this persona or model, or nothing can be written.
     """
@@ -77,7 +77,7 @@ def export_persona(
             f"subnetwork {whole.config.persona!r} prunes nothing at strength {strength:g}: the "
             "export would be the base model; raise the strength"
         )
-    with _attached(model, tokenizer, subnetwork) as wearer:
+    with attach(model, tokenizer, subnetwork) as wearer:
         name = wearer.load_persona(subnetwork)
         called = base_model or whole.config.base_model
         job = Job(
@@ -90,18 +90,6 @@ def export_persona(
     return {"folder": str(folder), "bytes": size} | report
 
 
-def _attached(model: nn.Module, tokenizer: Any, subnetwork: Subnetwork) -> PersonaModel:
-    """Attach to the subnetwork's sites alone: others may be of a kind that no mask fits.
-
-    If the model lacks one of them, all its sites are taken, and loading says what is wrong.
-    """
-    modules = dict(model.named_modules())
-    targets = None
-    if all(name in modules for name in subnetwork.sites):
-        targets = ["re:" + "|".join(map(re.escape, subnetwork.sites))]
-    return PersonaModel(model, tokenizer, targets=targets)
-
-
 def _describe(kind: Format, job: Job, strength: float) -> dict[str, Any]:
     """Return what can be said of every export."""
     return {
@@ -110,6 +98,7 @@ def _describe(kind: Format, job: Job, strength: float) -> dict[str, Any]:
         "base_model": job.base_model,
         "revision": job.revision,
         "strength": strength,
+        "compensated": job.subnetwork.compensation is not None,
         "pruned": job.subnetwork.pruned,
         "total": job.subnetwork.total,
         "options": job.options.model_dump(mode="json"),

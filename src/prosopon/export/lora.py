@@ -1,6 +1,7 @@
 """``lora``: the mask approximated by a low rank, for engines that serve LoRA adapters.
 
-The change of a site's weight (minus the pruned weights, zero elsewhere) is cut to its leading
+The change of a site's weight (minus the pruned weights; elsewhere zero, or what a compensation
+adds) is cut to its leading
 singular vectors. A mask's change has a flat spectrum, so this is an approximation, often a poor
 one; the report says how poor.
 """
@@ -11,7 +12,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import Field
 from safetensors.torch import save_file
 from torch import Tensor
@@ -40,12 +40,12 @@ def write_lora(job: Job, folder: Path) -> dict[str, Any]:
 
     The factors are stored in the dtype of the weights, and measured as stored.
     """
-    rank, sites = job.options.rank, [site for site, _ in job.pruned_sites()]
+    rank, sites = job.options.rank, [site for site, _ in job.changed_sites()]
     found: dict[str, tuple[Tensor, Tensor]] = {}
     errors: dict[str, tuple[float, float]] = {}
-    for site, keep in job.pruned_sites():
+    for site, keep in job.changed_sites():
         weight = site.matrix()
-        delta = torch.where(keep.to(weight.device), 0.0, -weight.float())
+        delta = job.change(site, keep)
         tall, wide = factors(delta, rank, seed=job.options.seed)
         found[site.name] = tall.to(weight.dtype), wide.to(weight.dtype)
         errors[site.name] = squared_error(delta, *found[site.name])

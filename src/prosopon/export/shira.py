@@ -68,12 +68,19 @@ def write_shira(job: Job, folder: Path) -> dict[str, Any]:
     """Write ``adapter_config.json`` and ``adapter_model.safetensors``; wears nothing.
 
     Raises:
-        ExportError: A site is a GPT-2 style Conv1D, or is pruned more densely than the format
-            can say.
+        ExportError: The persona is compensated, a site is a GPT-2 style Conv1D, or one is pruned
+            more densely than the format can say.
     """
     from peft import ShiraConfig
 
-    sites = job.pruned_sites()
+    if job.subnetwork.compensation is not None:
+        raise ExportError(
+            f"format 'shira': persona {job.subnetwork.config.persona!r} has new values for its "
+            "kept weights (a compensation), and an adapter that adds a change to every weight is "
+            "neither sparse nor exact; choose --format checkpoint, structured or gguf (exact), or "
+            "lora"
+        )
+    sites = job.changed_sites()
     _refuse_conv1d([site for site, _ in sites])
     counts = [int((~keep).sum()) for _, keep in sites]
     rank = shira_rank([(site.shape, n) for (site, _), n in zip(sites, counts, strict=True)])

@@ -1,13 +1,13 @@
 """The runtime: wearing personas on a live model, with the way back always open."""
 
 from prosopon.runtime.backends import BACKENDS, Backend
-from prosopon.runtime.compensation import Compensated
 from prosopon.runtime.functional import FunctionalBackend
 from prosopon.runtime.gating import Gating
 from prosopon.runtime.inplace import InplaceBackend
 from prosopon.runtime.looks import BASE, BlendMode, Look, Part, Wearable
 from prosopon.runtime.mbti import POLES, TYPES, compose
 from prosopon.runtime.persona_model import PersonaModel
+from prosopon.runtime.wearing import attach, worn
 
 __all__ = [
     "BACKENDS",
@@ -16,7 +16,6 @@ __all__ = [
     "TYPES",
     "Backend",
     "BlendMode",
-    "Compensated",
     "FunctionalBackend",
     "Gating",
     "InplaceBackend",
@@ -24,5 +23,7 @@ __all__ = [
     "Part",
     "PersonaModel",
     "Wearable",
+    "attach",
     "compose",
+    "worn",
 ]

@@ -11,6 +11,7 @@ from prosopon.models import Site
 from prosopon.registry import Registry
 from prosopon.runtime.gating import Gating
 from prosopon.runtime.looks import Look
+from prosopon.subnetwork import Compensation
 
 
 class Backend(Protocol):
@@ -23,12 +24,20 @@ class Backend(Protocol):
     """
 
     def load(
-        self, name: str, keep: Mapping[str, Tensor], levels: Mapping[str, Tensor] | None = None
+        self,
+        name: str,
+        keep: Mapping[str, Tensor],
+        levels: Mapping[str, Tensor] | None = None,
+        compensation: Compensation | None = None,
     ) -> None:
         """Take in a persona: bool [out, in] masks of some of the sites, True where kept.
 
         Sites without a mask stay dense. ``levels`` is the ranking, uint8 [pruned] of every
-        mask. May be called while another persona is worn.
+        mask. A persona with a ``compensation`` is only ever worn whole and alone. May be called
+        while another persona without one is worn.
+
+        Raises:
+            SubnetworkError: The compensation belongs to other masks.
         """
 
     def unload(self, name: str) -> None:

@@ -1,98 +1,77 @@
-"""Wearing a subnetwork together with its compensation, and the way back."""
+"""Whole matrices in place of a model's: a mask together with its compensation, and the way back.
+
+A mask leaves kept weights alone, so that a switch writes few weights. A compensation gives every
+kept weight of its sites a new value: the originals are copied whole while it is worn.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from prosopon.errors import PersonaError
-from prosopon.models import Site, find_sites
-from prosopon.runtime.attachment import claim, release
-from prosopon.runtime.interrupts import DeferredInterrupts
-from prosopon.runtime.matching import check_belongs
-from prosopon.subnetwork import Subnetwork
+from prosopon.models import Site
+from prosopon.subnetwork import Compensation
 
 
-class Compensated:
-    """A model whose kept weights have a subnetwork's new values and whose pruned ones are gone.
+def compensated_matrix(site: Site, keep: Tensor, compensation: Compensation) -> Tensor:
+    """Return what a site's weights become: new values where kept, zeros elsewhere.
 
-    Unlike a mask an update touches every weight of its sites, so that there is no cheap switch:
-    the originals are copied whole. They come back bit for bit on :meth:`restore` or at the end
-    of a ``with`` block, also after an exception. While it is worn no
-    :class:`~prosopon.runtime.PersonaModel` can take the same sites.
+    A pruned weight keeps its sign, as a mask's does.
 
     Args:
-        model: The model that the subnetwork was extracted from.
-        subnetwork: A subnetwork with a compensation.
-        targets: Patterns of the sites to look at; default all.
-        ignore: Patterns of sites to leave alone.
+        site: The site, on the base.
+        keep: Bool [out, in], on the CPU.
+        compensation: The new values.
+
+    Returns:
+        [out, in] in the dtype and on the device of the site's weight.
 
     Raises:
-        PersonaError: The subnetwork has no compensation, or a site has an owner.
-        SubnetworkError: It belongs to another model.
+        SubnetworkError: The compensation belongs to another mask.
+    """
+    matrix = site.matrix()
+    zeros = torch.zeros((), dtype=matrix.dtype, device=matrix.device) * matrix
+    values = compensation.matrix(site.name, keep).to(matrix)
+    return torch.where(keep.to(matrix.device), values, zeros)
+
+
+class Replacement:
+    """The compensated matrices of one persona, which :meth:`put` writes and :meth:`restore` undoes.
+
+    Args:
+        sites: The sites of the model.
+        keep: Bool [out, in] masks of some of them.
+        compensation: The new values of the weights that those keep.
+
+    Raises:
+        SubnetworkError: The compensation belongs to other masks.
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        subnetwork: Subnetwork,
-        *,
-        targets: Sequence[str] | None = None,
-        ignore: Sequence[str] = (),
+        self, sites: Sequence[Site], keep: Mapping[str, Tensor], compensation: Compensation
     ) -> None:
-        compensation = subnetwork.compensation
-        if compensation is None:
-            raise PersonaError(
-                f"subnetwork {subnetwork.config.persona!r} has no compensation: extract it with "
-                "--criterion sparsegpt --option compensate=true, or wear its mask alone"
-            )
-        sites = find_sites(model, targets=targets, ignore=ignore)
-        check_belongs(subnetwork, sites)
-        self._sites = [site for site in sites if site.name in subnetwork.keep]
+        self._sites = [site for site in sites if site.name in keep]
+        self._keep, self._compensation = keep, compensation
         self._originals: dict[str, Tensor] = {}
-        claim(self._sites)
-        try:
-            with DeferredInterrupts() as interrupts:
-                for site in self._sites:
-                    keep = subnetwork.keep[site.name]
-                    self._write(site, compensation.matrix(site.name, keep), keep)
-                    interrupts.deliver()
-        except BaseException:
-            self.restore()
-            raise
+        compensation.check_masks(keep)
+
+    def put(self, checkpoint: Callable[[], None]) -> None:
+        """Write the matrices over the base; may be broken off, and then wants :meth:`restore`."""
+        for site in self._sites:
+            checkpoint()
+            matrix = compensated_matrix(site, self._keep[site.name], self._compensation)
+            self._originals[site.name] = site.matrix().clone()  # before the first write
+            _copy(site, matrix)
 
     def restore(self) -> None:
-        """Write all originals back and let the sites go; doing it again does nothing."""
-        with DeferredInterrupts():
-            for site in self._sites:
-                original = self._originals.get(site.name)
-                if original is not None:
-                    _copy(site, original)
-            self._originals.clear()
-            release(self._sites)
-            self._sites = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.restore()
-
-    def _write(self, site: Site, values: Tensor, keep: Tensor) -> None:
-        matrix = site.matrix()
-        self._originals[site.name] = matrix.clone()  # before the first write
-        # A pruned weight keeps its sign, as a mask's does.
-        gone = torch.zeros((), dtype=matrix.dtype, device=matrix.device) * matrix
-        _copy(site, torch.where(keep.to(matrix.device), values.to(matrix), gone))
+        """Write all originals back; doing it again does nothing."""
+        for site in self._sites:
+            original = self._originals.get(site.name)
+            if original is not None:
+                _copy(site, original)
+        self._originals.clear()
 
 
 def _copy(site: Site, values: Tensor) -> None:

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from prosopon.models import Site
 from prosopon.runtime.backends import BACKENDS
+from prosopon.runtime.compensation import compensated_matrix
 from prosopon.runtime.gating import Gating
 from prosopon.runtime.looks import STEPS, Look
+from prosopon.subnetwork import Compensation
 
 
 @BACKENDS.register("functional")
@@ -30,16 +32,33 @@ class FunctionalBackend:
         # The first step of the dial that prunes a weight, int16 [out, in]; 0 for never.
         self._personas: dict[str, dict[str, Tensor]] = {}
         self._gates: dict[str, Tensor] = {}
+        # Compensated personas: whole weights, laid out as the sites' own.
+        self._replacements: dict[str, dict[str, Tensor]] = {}
+        self._weights: dict[str, Tensor] = {}
         # First among the hooks, so that those of others see the masked output.
         self._hooks = [
             site.module.register_forward_hook(self._hook(site), prepend=True) for site in sites
         ]
 
     def load(
-        self, name: str, keep: Mapping[str, Tensor], levels: Mapping[str, Tensor] | None = None
+        self,
+        name: str,
+        keep: Mapping[str, Tensor],
+        levels: Mapping[str, Tensor] | None = None,
+        compensation: Compensation | None = None,
     ) -> None:
         """Move the masks beside the weights; see :class:`Backend`."""
         self._personas[name] = {}
+        if compensation is not None:
+            compensation.check_masks(keep)
+            self._replacements[name] = {
+                site.name: site.oriented(
+                    compensated_matrix(site, keep[site.name], compensation)
+                ).contiguous()
+                for site in self._sites
+                if site.name in keep
+            }
+            return
         for site in self._sites:
             if site.name in keep:
                 since = torch.zeros(site.shape, dtype=torch.int16)
@@ -51,6 +70,7 @@ class FunctionalBackend:
     def unload(self, name: str) -> None:
         """Forget a persona; see :class:`Backend`."""
         del self._personas[name]
+        self._replacements.pop(name, None)
 
     def wear(self, look: Look, checkpoint: Callable[[], None]) -> None:
         """Let the hooks compute with a look from now on; see :class:`Backend`."""
@@ -61,10 +81,11 @@ class FunctionalBackend:
             if matrix is not None:
                 gates[site.name] = matrix
         self._gates = gates
+        self._weights = self._replacements.get(look[0].name, {}) if look else {}
 
     def restore(self) -> None:
         """Let the hooks do nothing from now on; see :class:`Backend`."""
-        self._gates = {}
+        self._gates, self._weights = {}, {}
 
     def close(self) -> None:
         """Remove the hooks; see :class:`Backend`."""
@@ -94,6 +115,10 @@ class FunctionalBackend:
 
     def _hook(self, site: Site) -> Callable[[nn.Module, tuple[Any, ...], Any], Tensor | None]:
         def recompute(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor | None:
+            bias = cast(Tensor | None, module.bias)
+            if site.name in self._weights:
+                replacement = self._weights[site.name].to(site.weight)
+                return _product(site, inputs[0], replacement, bias)
             gates = self._gates.get(site.name)
             if gates is None:
                 return None
@@ -103,7 +128,7 @@ class FunctionalBackend:
             gates = site.oriented(gates).to(weight.device).contiguous()  # laid out as the weight
             product = (weight.to(wide) * gates.to(wide)).to(weight.dtype)
             gated = torch.where(gates == 1.0, weight, product)
-            return _product(site, inputs[0], gated, cast(Tensor | None, module.bias))
+            return _product(site, inputs[0], gated, bias)
 
         return recompute
 

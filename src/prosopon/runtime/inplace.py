@@ -5,7 +5,8 @@ the moment the persona is loaded (:mod:`prosopon.runtime.originals`), and nothin
 written. Before the first write of a switch the backend notes where it comes from and where it
 goes, and before the first write into a site that it has reached this site. So at every moment,
 also in the middle of a switch, writing the originals of both looks back gives the base bit for
-bit, and doing it twice does no harm.
+bit, and doing it twice does no harm. A compensated persona writes every weight of its sites, so
+its originals are copied whole, and it is entered and left by way of the base.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from torch import Tensor, nn
 
 from prosopon.models import Site
 from prosopon.runtime.backends import BACKENDS
+from prosopon.runtime.compensation import Replacement
 from prosopon.runtime.gating import Gating, Mask, combine, compare, gated
 from prosopon.runtime.homes import Home, equal, write
 from prosopon.runtime.looks import BASE, Look
 from prosopon.runtime.originals import Originals
 from prosopon.runtime.patches import PatchCache, Step
 from prosopon.runtime.positions import Positions
+from prosopon.subnetwork import Compensation
 
 _CACHE = 1 << 30
 
@@ -55,6 +58,8 @@ class InplaceBackend:
         self._homes = [Home(site) for site in sites]
         self._originals = [Originals.none(home.total, home.weight) for home in self._homes]
         self._personas: dict[str, dict[str, Mask]] = {}
+        self._replacements: dict[str, Replacement] = {}
+        self._replaced: Replacement | None = None  # what may stand in the weights
         self._heavy: set[str] = set()
         own = sum(home.weight.nbytes for home in self._homes)
         self._cache = PatchCache(min(own, _CACHE) if cache_bytes is None else cache_bytes)
@@ -65,10 +70,18 @@ class InplaceBackend:
         self._bind()
 
     def load(
-        self, name: str, keep: Mapping[str, Tensor], levels: Mapping[str, Tensor] | None = None
+        self,
+        name: str,
+        keep: Mapping[str, Tensor],
+        levels: Mapping[str, Tensor] | None = None,
+        compensation: Compensation | None = None,
     ) -> None:
         """Note the pruned positions and keep their originals; see :class:`Backend`."""
         self._ready()
+        if compensation is not None:
+            self._replacements[name] = Replacement(self._sites, keep, compensation)
+            self._personas[name] = {}
+            return
         masks = {}
         for number, home in enumerate(self._homes):
             site = self._sites[number].name
@@ -88,6 +101,7 @@ class InplaceBackend:
         """Forget a persona, and originals that no other one needs; see :class:`Backend`."""
         self._ready()
         masks = self._personas.pop(name)
+        self._replacements.pop(name, None)
         self._heavy.discard(name)
         self._cache.drop(name)
         for site in masks:
@@ -100,7 +114,15 @@ class InplaceBackend:
         self._ready()
         if look == self._look:
             return
-        if self._direct(look):
+        if self._replaced is not None:
+            self.restore()
+        replacement = self._replacements.get(look[0].name) if look else None
+        if replacement is not None:
+            self._travel(BASE, checkpoint, frozenset())
+            self._replaced = replacement  # before its first write
+            replacement.put(checkpoint)
+            self._arrive(look)
+        elif self._direct(look):
             self._travel(look, checkpoint, frozenset())
         else:
             gated_before = self._travel(BASE, checkpoint, frozenset())
@@ -108,6 +130,10 @@ class InplaceBackend:
 
     def restore(self) -> None:
         """Write originals back; see :class:`Backend`."""
+        if self._replaced is not None:
+            self._replaced.restore()
+            self._replaced = None
+            self._arrive(BASE)
         if self._settled and self._bound():
             if self._look:
                 self._travel(BASE, lambda: None, frozenset())

@@ -12,10 +12,11 @@ has a gate between 0 and 1, a dial is a shorter prefix, and a blend has several 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args
 
-from prosopon.errors import OptionError, PersonaError
+from prosopon.errors import OptionError, PersonaError, UnknownNameError
+from prosopon.subnetwork import Subnetwork, SubnetworkConfig
 
 STEPS = 256
 """Steps of the dial: a ranking has this many levels."""
@@ -47,7 +48,7 @@ Look = tuple[Part, ...]
 BASE: Look = ()
 
 
-class Worn(NamedTuple):
+class Outfit(NamedTuple):
     """What is worn, as it was asked for.
 
     Attributes:
@@ -77,60 +78,119 @@ class Worn(NamedTuple):
         return " + ".join(f"{name} {weight:g}" for name, weight in self.blend.items())
 
 
-def single(name: str | None, gamma: float, strength: float, ranked: Callable[[str], bool]) -> Worn:
-    """Return what one persona is to be worn as.
+class Wardrobe:
+    """The loaded personas of a model, and what a request for some of them means.
 
-    Args:
-        name: A loaded persona; None for the base model.
-        gamma: Gate of its pruned weights, in [0, 1].
-        strength: Share of its ranking that is pruned, in [0, 1].
-        ranked: Tells whether a persona has a ranking.
-
-    Raises:
-        OptionError: A number is outside [0, 1].
-        PersonaError: A strength below 1 of a persona without a ranking.
+    Attributes:
+        configs: Their provenance by name.
+        compensated: Names of those that have new values for their kept weights.
     """
-    _check_share("gamma", gamma)
-    _check_share("strength", strength)
-    if name is None:
-        return Worn()
-    if strength < 1.0 and not ranked(name):
-        raise _no_ranking(name, strength)
-    look = _look([Part(name, steps(strength), float(gamma))])
-    return Worn(name, float(gamma), float(strength), None, look)
 
+    def __init__(self) -> None:
+        self.configs: dict[str, SubnetworkConfig] = {}
+        self.compensated: set[str] = set()
 
-def blended(weights: Mapping[str, float], mode: BlendMode, ranked: Callable[[str], bool]) -> Worn:
-    """Return what a blend is to be worn as.
+    def add(self, name: str, subnetwork: Subnetwork) -> None:
+        """Take in a persona."""
+        self.configs[name] = subnetwork.config
+        if subnetwork.compensation is not None:
+            self.compensated.add(name)
 
-    Args:
-        weights: Weight in [0, 1] of every loaded persona of the blend.
-        mode: ``strength``: a persona of weight w prunes the share w of its ranking. ``gate``:
-            its pruned weights are multiplied by 1 - w. ``auto``: the first where it has a
-            ranking, otherwise the second.
-        ranked: Tells whether a persona has a ranking.
+    def remove(self, name: str) -> None:
+        """Forget a persona."""
+        del self.configs[name]
+        self.compensated.discard(name)
 
-    Raises:
-        OptionError: No persona, a weight outside [0, 1], or an unknown mode.
-        PersonaError: Mode ``strength`` and a weight below 1 of a persona without a ranking.
-    """
-    if mode not in get_args(BlendMode):
-        choices = ", ".join(get_args(BlendMode))
-        raise OptionError(f"unknown mode of blending {mode!r}. Choices: {choices}")
-    if not weights:
-        raise OptionError("a blend needs at least one persona: give weights by name")
-    parts = []
-    for name, weight in weights.items():
-        _check_share(f"the blend's weight of {name!r}:", weight)
-        if mode == "strength" and 0.0 < weight < 1.0 and not ranked(name):
-            raise _no_ranking(name, weight)
-        by_prefix = mode == "strength" or weight in (0.0, 1.0) or (mode == "auto" and ranked(name))
-        if by_prefix:
-            parts.append(Part(name, steps(weight), 0.0))
+    def check(self, name: str) -> None:
+        """Raise an UnknownNameError unless a persona is loaded."""
+        if name not in self.configs:
+            raise UnknownNameError("persona", name, self.configs)
+
+    def compensates(self, outfit: Outfit) -> bool:
+        """Tell whether an outfit gives kept weights new values."""
+        return any(part.name in self.compensated for part in outfit.look)
+
+    def single(self, name: str | None, gamma: float, strength: float) -> Outfit:
+        """Return one persona as an outfit.
+
+        Args:
+            name: A loaded persona; None for the base model.
+            gamma: Gate of its pruned weights, in [0, 1].
+            strength: Share of its ranking that is pruned, in [0, 1].
+
+        Raises:
+            UnknownNameError: It is not loaded.
+            OptionError: A number is outside [0, 1].
+            PersonaError: A strength below 1 of a persona without a ranking, or a strength or
+                gamma between 0 and 1 of a compensated one.
+        """
+        if name is not None:
+            self.check(name)
+        _check_share("gamma", gamma)
+        _check_share("strength", strength)
+        if name is None:
+            return Outfit()
+        if name in self.compensated and not {gamma, strength} <= {0.0, 1.0}:
+            raise _whole_only(name)
+        if strength < 1.0 and not self._is_ranked(name):
+            raise _no_ranking(name, strength)
+        look = _look([Part(name, steps(strength), float(gamma))])
+        return Outfit(name, float(gamma), float(strength), None, look)
+
+    def blend(self, weights: Mapping[str, float], mode: BlendMode = "auto") -> Outfit:
+        """Return a blend as an outfit.
+
+        Args:
+            weights: Weight in [0, 1] of every loaded persona of the blend.
+            mode: ``strength``: a persona of weight w prunes the share w of its ranking.
+                ``gate``: its pruned weights are multiplied by 1 - w. ``auto``: the first where
+                it has a ranking, otherwise the second.
+
+        Raises:
+            UnknownNameError: A persona is not loaded.
+            OptionError: No persona, a weight outside [0, 1], or an unknown mode.
+            PersonaError: Mode ``strength`` and a weight below 1 of a persona without a ranking;
+                or a compensated persona beside others or with a weight between 0 and 1.
+        """
+        for name in weights:
+            self.check(name)
+        if mode not in get_args(BlendMode):
+            choices = ", ".join(get_args(BlendMode))
+            raise OptionError(f"unknown mode of blending {mode!r}. Choices: {choices}")
+        if not weights:
+            raise OptionError("a blend needs at least one persona: give weights by name")
+        parts = []
+        for name, weight in weights.items():
+            _check_share(f"the blend's weight of {name!r}:", weight)
+            if name in self.compensated and weight > 0.0 and (weight < 1.0 or len(weights) > 1):
+                raise _whole_only(name)
+            ranked = self._is_ranked(name)
+            if mode == "strength" and 0.0 < weight < 1.0 and not ranked:
+                raise _no_ranking(name, weight)
+            if mode == "strength" or weight in (0.0, 1.0) or (mode == "auto" and ranked):
+                parts.append(Part(name, steps(weight), 0.0))
+            else:
+                parts.append(Part(name, STEPS, 1.0 - weight))
+        weights = {name: float(weight) for name, weight in weights.items()}
+        return Outfit(None, 1.0, 1.0, weights, _look(parts))
+
+    def row(self, wearable: Wearable) -> Outfit:
+        """Return what one row of a mixed batch wears.
+
+        Raises:
+            UnknownNameError: A persona is not loaded.
+            PersonaError: It is compensated: a mixed batch takes off what masks prune.
+        """
+        if wearable is None or isinstance(wearable, str):
+            outfit = self.single(wearable, 0.0, 1.0)
         else:
-            parts.append(Part(name, STEPS, 1.0 - weight))
-    blend = {name: float(weight) for name, weight in weights.items()}
-    return Worn(None, 1.0, 1.0, blend, _look(parts))
+            outfit = self.blend(wearable)
+        if self.compensates(outfit):
+            raise _whole_only(next(iter(outfit.names)))
+        return outfit
+
+    def _is_ranked(self, name: str) -> bool:
+        return self.configs[name].ranked
 
 
 def steps(strength: float) -> int:
@@ -153,4 +213,12 @@ def _no_ranking(name: str, strength: float) -> PersonaError:
         f"persona {name!r} has no ranking of its pruned weights, so strength {strength:g} says "
         f"nothing; use a soft gate instead (gamma={1 - strength:g}; mode='gate' in a blend), or "
         "extract it again with a ranking"
+    )
+
+
+def _whole_only(name: str) -> PersonaError:
+    return PersonaError(
+        f"persona {name!r} has new values for its kept weights (a compensation), made for the "
+        "whole mask: it is worn whole and alone, not in part, in a blend or in a mixed batch; "
+        "set its subnetwork's compensation to None to wear the mask without them"
     )

@@ -12,17 +12,17 @@ from typing import Any, Self, cast
 
 from torch import nn
 
-from prosopon.errors import OptionError, PersonaError, ProsoponError, UnknownNameError
+from prosopon.errors import OptionError, PersonaError, ProsoponError
 from prosopon.models import Site, check_finite, find_sites
 from prosopon.runtime.attachment import claim, release
 from prosopon.runtime.backends import BACKENDS, Backend
 from prosopon.runtime.interrupts import DeferredInterrupts
-from prosopon.runtime.looks import BlendMode, Wearable, Worn, blended, single
+from prosopon.runtime.looks import BlendMode, Outfit, Wardrobe, Wearable
 from prosopon.runtime.matching import check_belongs
 from prosopon.runtime.mixed import Blocks, MixedBatch
 from prosopon.subnetwork import Subnetwork, SubnetworkConfig
 
-_BASE = Worn()
+_BASE = Outfit()
 
 
 class PersonaModel:
@@ -81,11 +81,10 @@ class PersonaModel:
         except BaseException:
             release(self.sites)
             raise
-        self._configs: dict[str, SubnetworkConfig] = {}
-        self._ranked: set[str] = set()
+        self._wardrobe = Wardrobe()
         self._mixed: MixedBatch | None = None
         self._blocks = Blocks(self._backend.gating)
-        self._worn = _BASE
+        self._outfit = _BASE
         self._closed = False
         self._lock = threading.Lock()
         # Dropped without close(): give the weights back all the same.
@@ -95,27 +94,27 @@ class PersonaModel:
     @property
     def personas(self) -> list[str]:
         """Names of the loaded personas, sorted."""
-        return sorted(self._configs)
+        return sorted(self._wardrobe.configs)
 
     @property
     def active(self) -> str | None:
         """What is worn: a persona's name, a blend in words; None for the base model."""
-        return self._worn.title
+        return self._outfit.title
 
     @property
     def gamma(self) -> float:
         """Gate of the worn persona's weights: 0 for the hard mask, 1 for the base model."""
-        return self._worn.gamma
+        return self._outfit.gamma
 
     @property
     def strength(self) -> float:
         """Share of the worn persona's ranking that is pruned; 1 is the whole mask."""
-        return self._worn.strength
+        return self._outfit.strength
 
     @property
     def blend(self) -> dict[str, float] | None:
         """Weights of the worn blend by persona; None if none is worn."""
-        return None if self._worn.blend is None else dict(self._worn.blend)
+        return None if self._outfit.blend is None else dict(self._outfit.blend)
 
     def config(self, name: str) -> SubnetworkConfig:
         """Return the provenance of a loaded persona.
@@ -123,11 +122,14 @@ class PersonaModel:
         Raises:
             UnknownNameError: It is not loaded.
         """
-        self._check_loaded(name)
-        return self._configs[name]
+        self._wardrobe.check(name)
+        return self._wardrobe.configs[name]
 
     def load_persona(self, source: str | Path | Subnetwork, name: str | None = None) -> str:
         """Load a persona without wearing it.
+
+        A compensation in the subnetwork comes along: the persona then is worn whole and alone
+        (strength and gamma 0 or 1, no blend, no mixed batch).
 
         Args:
             source: A folder that ``save_pretrained`` wrote, or a subnetwork.
@@ -143,16 +145,22 @@ class PersonaModel:
         if not isinstance(source, Subnetwork):
             source = Subnetwork.from_pretrained(source)
         name = source.config.persona if name is None else name
-        check_belongs(source, self.sites)
-        with self._exclusively():
-            if name in self._configs:
+        with self._exclusively() as interrupts:
+            if name in self._wardrobe.configs:
                 raise PersonaError(
                     f"persona {name!r} is loaded already; unload it first, or give another name"
                 )
-            self._backend.load(name, source.keep, source.levels)
-            self._configs[name] = source.config
-            if source.levels is not None:
-                self._ranked.add(name)
+            # Masks leave the signs that the fingerprint reads; new values of weights do not.
+            outfit = self._outfit if self._wardrobe.compensates(self._outfit) else None
+            if outfit is not None:
+                self._switch(_BASE, interrupts)
+            try:
+                check_belongs(source, self.sites)
+                self._backend.load(name, source.keep, source.levels, source.compensation)
+                self._wardrobe.add(name, source)
+            finally:
+                if outfit is not None:
+                    self._switch(outfit, interrupts)
         return name
 
     def unload_persona(self, name: str) -> None:
@@ -163,13 +171,12 @@ class PersonaModel:
             PersonaError: A switch is under way, or the model is closed.
         """
         with self._exclusively() as interrupts:
-            self._check_loaded(name)
-            if name in self._worn.names:
+            self._wardrobe.check(name)
+            if name in self._outfit.names:
                 self._switch(_BASE, interrupts)
             self._backend.unload(name)
             self._blocks.drop(name)
-            del self._configs[name]
-            self._ranked.discard(name)
+            self._wardrobe.remove(name)
 
     def set_persona(self, name: str | None, *, gamma: float = 0.0, strength: float = 1.0) -> None:
         """Wear a persona, instead of whatever is worn.
@@ -189,7 +196,7 @@ class PersonaModel:
                 batch is under way; or the model is closed.
         """
         with self._exclusively() as interrupts:
-            self._switch(self._single(name, gamma, strength), interrupts)
+            self._switch(self._wardrobe.single(name, gamma, strength), interrupts)
 
     def set_blend(self, weights: Mapping[str, float], *, mode: BlendMode = "auto") -> None:
         """Wear several personas at once, instead of whatever is worn.
@@ -213,7 +220,7 @@ class PersonaModel:
                 ranking; a switch or a mixed batch is under way; or the model is closed.
         """
         with self._exclusively() as interrupts:
-            self._switch(self._blended(weights, mode), interrupts)
+            self._switch(self._wardrobe.blend(weights, mode), interrupts)
 
     @contextmanager
     def persona(
@@ -232,7 +239,7 @@ class PersonaModel:
         Raises:
             ProsoponError: See :meth:`set_persona`.
         """
-        before, refused = self._worn, False
+        before, refused = self._outfit, False
         try:
             try:
                 self.set_persona(name, gamma=gamma, strength=strength)
@@ -268,10 +275,10 @@ class PersonaModel:
         """
         if not rows or copies < 1:
             raise OptionError("a mixed batch needs at least one row, and copies of at least 1")
-        before, entered = self._worn, False
+        before, entered = self._outfit, False
         try:
             with self._exclusively() as interrupts:
-                looks = [self._wearing(each).look for each in rows]
+                looks = [self._wardrobe.row(row).look for row in rows]
                 self._check_unmixed()
                 entered = True
                 self._switch(_BASE, interrupts)
@@ -327,12 +334,12 @@ class PersonaModel:
         if self._closed:
             return
         with self._exclusively():
-            self._worn = _BASE
+            self._outfit = _BASE
             self._unmix()
             self._backend.close()
             release(self.sites)
             self._finalizer.detach()
-            self._configs.clear()
+            self._wardrobe = Wardrobe()
             self._closed = True
 
     def __enter__(self) -> Self:
@@ -350,35 +357,13 @@ class PersonaModel:
         worn = "base" if self.active is None else f"{self.active!r}, gamma={self.gamma:g}"
         if self.strength < 1.0:
             worn += f", strength={self.strength:g}"
-        return f"PersonaModel({type(self.model).__name__}, {worn}, {len(self._configs)} loaded)"
+        return f"PersonaModel({type(self.model).__name__}, {worn}, {len(self.personas)} loaded)"
 
-    def _check_loaded(self, name: str) -> None:
-        if name not in self._configs:
-            raise UnknownNameError("persona", name, self._configs)
-
-    def _single(self, name: str | None, gamma: float, strength: float) -> Worn:
-        """Check what is asked for and say what it means."""
-        if name is not None:
-            self._check_loaded(name)
-        return single(name, gamma, strength, self._ranked.__contains__)
-
-    def _blended(self, weights: Mapping[str, float], mode: BlendMode = "auto") -> Worn:
-        """Check what is asked for and say what it means."""
-        for name in weights:
-            self._check_loaded(name)
-        return blended(weights, mode, self._ranked.__contains__)
-
-    def _wearing(self, row: Wearable) -> Worn:
-        """Say what one row of a mixed batch means."""
-        if row is None or isinstance(row, str):
-            return self._single(row, 0.0, 1.0)
-        return self._blended(row)
-
-    def _wear_again(self, before: Worn) -> None:
+    def _wear_again(self, before: Outfit) -> None:
         """Return to what was worn before a block, as far as it is still there."""
         if not self._closed:
             with self._exclusively() as interrupts:
-                again = before.names <= self._configs.keys()
+                again = before.names <= self._wardrobe.configs.keys()
                 self._switch(before if again else _BASE, interrupts)
 
     def _check_unmixed(self) -> None:
@@ -407,7 +392,7 @@ class PersonaModel:
             finally:
                 self._lock.release()
 
-    def _switch(self, target: Worn, interrupts: DeferredInterrupts) -> None:
+    def _switch(self, target: Outfit, interrupts: DeferredInterrupts) -> None:
         """Change what is worn, or return to the base and raise."""
         self._check_unmixed()
         try:
@@ -415,10 +400,10 @@ class PersonaModel:
                 self._backend.wear(target.look, interrupts.deliver)
             else:
                 self._backend.restore()
-            self._worn = target
+            self._outfit = target
             interrupts.deliver()
         except BaseException:
-            self._worn = _BASE
+            self._outfit = _BASE
             self._backend.restore()
             raise
 

@@ -50,15 +50,25 @@ class Compensation:
         """
         return cls({name: weights[name].cpu()[mask.cpu()] for name, mask in keep.items()})
 
-    def matrix(self, name: str, keep: Tensor) -> Tensor:
-        """Return a site's weights, ``[out, in]``, zero where pruned.
+    def check_masks(self, keep: Mapping[str, Tensor]) -> None:
+        """Check that there is one value for every weight that the masks keep.
 
         Raises:
-            SubnetworkError: The mask keeps another number of weights.
+            SubnetworkError: Names a site where that is not so.
+        """
+        for name in keep.keys() | self.values.keys():
+            values, mask = self.values.get(name), keep.get(name)
+            if values is None or mask is None or int(mask.count_nonzero()) != len(values):
+                raise SubnetworkError(f"the compensation of site {name!r} belongs to another mask")
+
+    def matrix(self, name: str, keep: Tensor) -> Tensor:
+        """Return a site's weights, ``[out, in]``, zero where pruned, on the CPU.
+
+        Args:
+            name: The site.
+            keep: Its mask, bool ``[out, in]``; see :meth:`check_masks`.
         """
         values = self.values[name]
-        if int(keep.count_nonzero()) != len(values):
-            raise SubnetworkError(f"the compensation of site {name!r} belongs to another mask")
         whole = torch.zeros(keep.shape, dtype=values.dtype)
         whole[keep.cpu()] = values
         return whole

@@ -40,8 +40,8 @@ class Subnetwork:
         config: The provenance.
         levels: The ranking, on the CPU; None if there is none.
         compensation: New values of the kept weights, where the criterion computed any; None
-            otherwise. It is written beside the masks; a
-            :class:`~prosopon.runtime.PersonaModel` wears the masks alone.
+            otherwise. It is written beside the masks, worn with them and exported with them; None
+            leaves the kept weights as they are.
 
     Raises:
         SubnetworkError: There is no site, a mask is not a bool matrix, ``config.sites``
@@ -107,12 +107,17 @@ class Subnetwork:
 
         Strength 0 prunes nothing and 1 everything; of two strengths, the lower prunes a subset.
         ``a.at_strength(s).at_strength(t)`` is ``a.at_strength(min(s, t))``. The provenance
-        notes the strength among the options; a compensation is left out, as it belongs to the
-        whole mask.
+        notes the strength among the options.
 
         Raises:
-            SubnetworkError: The pruned weights are not ranked, or ``strength`` is outside [0, 1].
+            SubnetworkError: The pruned weights are not ranked, ``strength`` is outside [0, 1], or
+                the subnetwork has a compensation, which belongs to the whole mask.
         """
+        if self.compensation is not None:
+            raise SubnetworkError(
+                f"subnetwork {self.config.persona!r} has one strength only: the new values of its "
+                "kept weights belong to the whole mask (set compensation to None to leave them out)"
+            )
         if self.levels is None:
             raise SubnetworkError(
                 f"subnetwork {self.config.persona!r} has one strength only: its pruned weights "

@@ -5,12 +5,12 @@ import torch
 
 from prosopon.data import Example, Message, Persona, load_persona
 from prosopon.errors import OptionError
-from prosopon.evaluation import worn
 from prosopon.extraction import Extractor
 from prosopon.extraction.light.free import FreeText
 from prosopon.judges import ClassifierJudge, degeneration
 from prosopon.lm import generate_answers
 from prosopon.models import load_model
+from prosopon.runtime import worn
 from tests.tiny import tiny_model
 
 ASKED = [
