@@ -17,16 +17,8 @@ from typing import Any
 
 from prosopon.data import bundled
 from prosopon.data.grammar import load_world, prompt_line
-from prosopon.evaluation import (
-    CHOICE_KINDS,
-    FreeText,
-    choice_items,
-    choice_rates,
-    free_prompts,
-    free_text,
-    neutral_accuracy,
-    neutral_items,
-)
+from prosopon.data.grammar.exam import CHOICE_KINDS, choice_items, free_prompts, neutral_items
+from prosopon.evaluation import TextShares, choice_rates, free_text, neutral_accuracy
 from prosopon.lm import generate_answers
 from prosopon.models import load_model
 
@@ -148,14 +140,14 @@ def _mean(rows: list[dict[str, Any]]) -> dict[str, Any]:
     mean: dict[str, Any] = {}
     for arm in ("base", "prompt"):
         shares = [(r[arm].target, r[arm].opposite, r[arm].neither) for r in rows]
-        mean[arm] = FreeText(*(average(list(column)) for column in zip(*shares, strict=True)))
+        mean[arm] = TextShares(*(average(list(column)) for column in zip(*shares, strict=True)))
         for kind in CHOICE_KINDS:
             mean[f"{arm}_{kind}"] = average([r[f"{arm}_{kind}"] for r in rows])
     return mean
 
 
 def _cells(row: dict[str, Any]) -> str:
-    def shares(free: FreeText) -> str:
+    def shares(free: TextShares) -> str:
         return f"{free.target:.3f} / {free.opposite:.3f} / {free.neither:.3f}"
 
     choices = [f"{row[f'base_{kind}']:.3f} / {row[f'prompt_{kind}']:.3f}" for kind in CHOICE_KINDS]

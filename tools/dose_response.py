@@ -17,8 +17,9 @@ from typing import Any
 
 from prosopon.cli.demo import persona_names
 from prosopon.data import bundled
+from prosopon.data.grammar.exam import free_prompts
 from prosopon.errors import PersonaError
-from prosopon.evaluation import free_prompts, free_text
+from prosopon.evaluation import free_text
 from prosopon.extraction import Extractor
 from prosopon.files import write_json
 from prosopon.lm import generate_answers

@@ -27,8 +27,9 @@ from typing import Any
 from prosopon.cli.console import progress
 from prosopon.cli.sweep import make_grid, write_results
 from prosopon.data import Encoded, Example, Message, Persona, encode_all
+from prosopon.data.questions import ChoiceItem
 from prosopon.errors import ProsoponError
-from prosopon.evaluation import ChoiceItem, Effort, Measures, choice_rates, perplexity
+from prosopon.evaluation import Effort, Measures, choice_rates, perplexity
 from prosopon.evaluation.held_out import HELD_OUT_SEED
 from prosopon.evaluation.measures import text_measures
 from prosopon.extraction import Extractor

@@ -19,15 +19,8 @@ from typing import Any
 from prosopon.cli.demo import persona_names
 from prosopon.cli.options import key_values
 from prosopon.data import Encoded, bundled, load_persona
-from prosopon.evaluation import (
-    choice_items,
-    choice_rates,
-    free_prompts,
-    free_text,
-    neutral_accuracy,
-    neutral_items,
-    perplexity,
-)
+from prosopon.data.grammar.exam import choice_items, free_prompts, neutral_items
+from prosopon.evaluation import choice_rates, free_text, neutral_accuracy, perplexity
 from prosopon.extraction import Extractor
 from prosopon.lm import generate_answers, sample_general
 from prosopon.models import load_model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prosopon.analysis.probe import Axis, Probe
 from prosopon.data import Message
-from prosopon.evaluation import ChoiceItem
+from prosopon.data.questions import ChoiceItem
 from prosopon.lm import sample_general
 from tests.tiny import tiny_model
 

@@ -2,7 +2,7 @@
 
 from prosopon.arms import Lab
 from prosopon.data import Example, Message, Persona
-from prosopon.evaluation.contrast import Contrast, bundled_contrast
+from prosopon.data.contrast import Contrast, bundled_contrast
 from prosopon.extraction import Extractor
 from tests.tiny import tiny_model
 

@@ -8,7 +8,7 @@ import pytest
 
 from prosopon import load_model
 from prosopon.arms import ARMS, Kind, Lab
-from prosopon.evaluation.contrast import bundled_contrast
+from prosopon.data.contrast import bundled_contrast
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionQuestion
 from prosopon.extraction import Extractor
 from tests.arms.making import same_weights, state_of, weights_of

@@ -5,7 +5,8 @@ import pytest
 from prosopon import embedded, load_model
 from prosopon.data import bundled
 from prosopon.data.grammar import load_world, prompt_line
-from prosopon.evaluation import free_prompts, free_text, neutral_accuracy, neutral_items
+from prosopon.data.grammar.exam import free_prompts, neutral_items
+from prosopon.evaluation import free_text, neutral_accuracy
 from prosopon.lm import generate_answers
 
 ANSWERS = 48

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from prosopon.data import Message
+from prosopon.data.questions import ChoiceItem
 from prosopon.errors import DataError, ModelError
-from prosopon.evaluation import ChoiceItem, choice_rates
+from prosopon.evaluation import choice_rates
 from prosopon.lm.answers import score_answers
 from tests.tiny import tiny_model
 

@@ -4,7 +4,8 @@ import pytest
 
 from prosopon.data import bundled, draw
 from prosopon.data.grammar import load_world
-from prosopon.evaluation import Effort, GrammarMeter, choice_items, choice_rates
+from prosopon.data.grammar.exam import choice_items
+from prosopon.evaluation import Effort, GrammarMeter, choice_rates
 from prosopon.extraction import Extractor
 from prosopon.lm import sample_general
 from prosopon.runtime import worn

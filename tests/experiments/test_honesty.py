@@ -8,9 +8,9 @@ import torch
 
 from prosopon.cli.evaluate import figures
 from prosopon.data import Example, Message, Persona
+from prosopon.data.contrast import bundled_contrast, file_contrast
 from prosopon.errors import ModelError
 from prosopon.evaluation.choice import win
-from prosopon.evaluation.contrast import bundled_contrast, file_contrast
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionScores
 from prosopon.evaluation.tasks import TASKS, Outcome, Setting, TaskResult
 from prosopon.experiments import Cell, Plan, Record, Sizes, Source, assemble, judges_of, summarise

@@ -9,9 +9,11 @@ from typing import Any
 
 from prosopon.data import Encoded, Persona
 from prosopon.data.grammar import load_world
+from prosopon.data.grammar.exam import choice_items
 from prosopon.data.pairs import pair_examples
+from prosopon.data.questions import ChoiceItem
 from prosopon.errors import DataError, OptionError
-from prosopon.evaluation import ChoiceItem, choice_items, perplexity
+from prosopon.evaluation import perplexity
 from prosopon.evaluation.choice import score_pairs
 from prosopon.intervals import Paired, paired_difference
 from prosopon.lm.choice import win_margin, win_share

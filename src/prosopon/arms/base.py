@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from prosopon.evaluation.contrast import Contrast
+from prosopon.data.contrast import Contrast
 from prosopon.evaluation.speaking import Speaker
 from prosopon.extraction import Extractor
 from prosopon.registry import Registry

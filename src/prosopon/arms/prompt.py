@@ -8,8 +8,8 @@ from prosopon.arms.base import ARMS, Cost, Kind, Lab
 from prosopon.arms.options import WithOptions
 from prosopon.arms.ready import Clock, Ready, always, speaker_of
 from prosopon.arms.turns import told_before
+from prosopon.data.contrast import Contrast
 from prosopon.errors import DataError
-from prosopon.evaluation.contrast import Contrast
 from prosopon.options import option
 
 

@@ -35,7 +35,7 @@ from prosopon.errors import OptionError
 from prosopon.files import finite
 
 if TYPE_CHECKING:
-    from prosopon.evaluation.contrast import Contrast
+    from prosopon.data.contrast import Contrast
     from prosopon.evaluation.tasks import TaskResult
     from prosopon.intervals import Interval
 

@@ -10,7 +10,7 @@ import typer
 from prosopon.errors import OptionError
 
 if TYPE_CHECKING:
-    from prosopon.evaluation.contrast import Contrast
+    from prosopon.data.contrast import Contrast
     from prosopon.judges import Judge
 
 JudgeUrl = Annotated[
@@ -51,7 +51,7 @@ def llm_judge(url: str | None, model: str | None, cache: Path | None, replay: bo
     if replay and (cache is None or not cache.is_file()):
         where = f"there is no {cache}" if cache else "give --judge-cache"
         raise OptionError(f"--judge-replay reads verdicts from a file: {where}")
-    from prosopon.evaluation.speaking import as_text
+    from prosopon.data.questions import prompt_text
     from prosopon.judges import LLMJudge, measure_accuracy
 
     def make(contrast: Contrast) -> list[Judge]:
@@ -62,7 +62,7 @@ def llm_judge(url: str | None, model: str | None, cache: Path | None, replay: bo
         )
         sides = [persona.examples[:KNOWN] for persona in contrast.judge]
         ours, theirs = ([example.response for example in side] for side in sides)
-        asked, too = ([as_text(example.prompt) for example in side] for side in sides)
+        asked, too = ([prompt_text(example.prompt) for example in side] for side in sides)
         judge.accuracy = measure_accuracy(
             judge, ours, theirs, target_prompts=asked, opposite_prompts=too
         )

@@ -6,20 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prosopon.data import Message
+from prosopon.data.questions import ChoiceItem
 from prosopon.errors import DataError
 from prosopon.evaluation.speaking import Normalisation, OptionScores
 from prosopon.lm.answers import AnswerScore, score_answers
 from prosopon.lm.choice import win_margin, win_rate, win_share
-
-
-@dataclass(frozen=True)
-class ChoiceItem:
-    """A prompt with an answer that matches the persona and one that does not."""
-
-    prompt: tuple[Message, ...]
-    matching: str
-    not_matching: str
 
 
 @dataclass(frozen=True)

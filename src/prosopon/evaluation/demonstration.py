@@ -10,17 +10,15 @@ from typing import Any
 from prosopon.data import load_persona
 from prosopon.data.bundled import opposite
 from prosopon.data.grammar import load_world, prompt_line
-from prosopon.evaluation.choice import ChoiceRates, choice_rates
-from prosopon.evaluation.grammar_tasks import (
+from prosopon.data.grammar.exam import (
     CHOICE_KINDS,
     ChoiceKind,
-    FreeText,
     choice_items,
     free_prompts,
-    free_text,
-    neutral_accuracy,
     neutral_items,
 )
+from prosopon.evaluation.choice import ChoiceRates, choice_rates
+from prosopon.evaluation.grammar_tasks import TextShares, free_text, neutral_accuracy
 from prosopon.extraction import Extractor
 from prosopon.lm.generation import generate_answers
 from prosopon.progress import Report
@@ -67,7 +65,7 @@ class ArmResult:
     arm: str
     persona: str
     choices: Mapping[ChoiceKind, ChoiceRates]
-    free_text: FreeText
+    free_text: TextShares
     neutral_accuracy: float
     pruned_share: float
     seconds: float

@@ -8,14 +8,9 @@ from typing import Any
 from prosopon.data import Encoded
 from prosopon.data.bundled import opposite
 from prosopon.data.grammar import load_world
+from prosopon.data.grammar.exam import choice_items, free_prompts, neutral_items
 from prosopon.evaluation.choice import choice_rates
-from prosopon.evaluation.grammar_tasks import (
-    choice_items,
-    free_prompts,
-    free_text,
-    neutral_accuracy,
-    neutral_items,
-)
+from prosopon.evaluation.grammar_tasks import free_text, neutral_accuracy
 from prosopon.evaluation.measures import Effort, Measures, perplexity, text_measures
 from prosopon.lm.generation import generate_answers
 from prosopon.runtime import worn

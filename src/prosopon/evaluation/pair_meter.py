@@ -8,8 +8,9 @@ from typing import Any
 
 from prosopon.data import Encoded, Message
 from prosopon.data.pairs import PersonaPair, pair_examples
+from prosopon.data.questions import ChoiceItem
 from prosopon.data.splits import responses
-from prosopon.evaluation.choice import ChoiceItem, choice_rates
+from prosopon.evaluation.choice import choice_rates
 from prosopon.evaluation.measures import Effort, Measures, perplexity, text_measures
 from prosopon.judges import ClassifierJudge
 from prosopon.lm.generation import continue_texts, generate_answers

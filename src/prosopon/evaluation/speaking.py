@@ -79,10 +79,3 @@ class Speaker(Protocol):
 
     def added_tokens(self, prompts: Sequence[Prompt]) -> list[int]:
         """Return how many tokens the arm adds to each prompt; 0 for a mask."""
-
-
-def as_text(prompt: Sequence[Message]) -> str:
-    """Return a prompt as people read it in a report."""
-    if len(prompt) == 1:
-        return prompt[0].content
-    return "\n".join(f"{turn.role}: {turn.content}" for turn in prompt)

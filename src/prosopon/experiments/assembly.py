@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prosopon.data import load_contrast, load_persona
+from prosopon.data.contrast import Contrast, bundled_contrast, file_contrast
 from prosopon.errors import DataError, OptionError
-from prosopon.evaluation.contrast import Contrast, bundled_contrast, file_contrast
 from prosopon.evaluation.held_out import general_text
 from prosopon.experiments.plan import Plan, Sizes
 from prosopon.experiments.records import Results

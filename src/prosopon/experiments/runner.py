@@ -12,8 +12,8 @@ from typing import Any
 from prosopon.arms import ARMS, Lab, Prepared
 from prosopon.arms.speed import measure_speed
 from prosopon.data import Encoded
+from prosopon.data.contrast import Contrast
 from prosopon.errors import ModelError, ProsoponError
-from prosopon.evaluation.contrast import Contrast
 from prosopon.evaluation.speaking import Speaker
 from prosopon.evaluation.tasks import TASKS, Setting, TaskResult
 from prosopon.evaluation.tasks.free_text import open_prompts

@@ -4,8 +4,8 @@ import pytest
 
 from prosopon.data import load_contrast, load_persona
 from prosopon.data.characters import load_character, names, others
+from prosopon.data.contrast import file_contrast
 from prosopon.errors import DataError, UnknownNameError
-from prosopon.evaluation.contrast import file_contrast
 from prosopon.evaluation.tasks.role_play import facts_named
 from prosopon.judges import MINIMUM, ClassifierJudge
 from prosopon.judges.leaving import leaves_role

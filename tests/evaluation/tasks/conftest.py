@@ -2,7 +2,7 @@
 
 import pytest
 
-from prosopon.evaluation.contrast import bundled_contrast
+from prosopon.data.contrast import bundled_contrast
 from prosopon.evaluation.speakers import ModelSpeaker
 from prosopon.evaluation.tasks import Setting
 from prosopon.judges import ClassifierJudge, GrammarJudge

@@ -10,14 +10,15 @@ import torch
 
 from prosopon.data import Example, Message, Persona, encode, load_persona
 from prosopon.data.ability import load_ability
+from prosopon.data.contrast import bundled_contrast, file_contrast
 from prosopon.data.grammar import load_world
+from prosopon.data.grammar.exam import choice_items
 from prosopon.errors import DataError
-from prosopon.evaluation import choice_items, choice_rates, perplexity
+from prosopon.evaluation import choice_rates, perplexity
 from prosopon.evaluation.choice import margin, win
-from prosopon.evaluation.contrast import bundled_contrast, file_contrast
 from prosopon.evaluation.speakers import RuleSpeaker
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionScores
-from prosopon.evaluation.tasks import TASKS, Setting, pairings
+from prosopon.evaluation.tasks import TASKS, Setting
 from prosopon.evaluation.tasks.a_b import lettered
 from prosopon.judges import GrammarJudge
 
@@ -63,9 +64,9 @@ def test_exchanged_contrasts_share_questions_and_mirror_choices(speaker, setting
 
 def test_a_score_is_hugging_faces_loss(loaded, speaker, setting):
     model, tokenizer = loaded
-    pairing = pairings(setting.contrast)[0]
+    pairing = setting.contrast.items()[0]
     (found,) = speaker.score([question(pairing)])
-    for place, told in enumerate((pairing.matching, pairing.other)):
+    for place, told in enumerate((pairing.matching, pairing.not_matching)):
         item = encode((*pairing.prompt, Message("assistant", told)), tokenizer)
         labels = [t if r else -100 for t, r in zip(item.input_ids, item.response, strict=True)]
         with torch.no_grad():
@@ -78,11 +79,11 @@ def test_a_score_is_hugging_faces_loss(loaded, speaker, setting):
 def question(pairing):
     from prosopon.evaluation.speaking import OptionQuestion
 
-    return OptionQuestion(pairing.prompt, (pairing.matching, pairing.other))
+    return OptionQuestion(pairing.prompt, (pairing.matching, pairing.not_matching))
 
 
 def test_both_orders_of_a_b(setting):
-    pairing = pairings(setting.contrast)[0]
+    pairing = setting.contrast.items()[0]
     first, second = (lettered(pairing, place)[-1].content.splitlines() for place in (0, 1))
     assert first[1] == f"(A) {pairing.matching}"
     assert second[2] == f"(B) {pairing.matching}"
@@ -153,7 +154,7 @@ def test_plain_texts_are_gone_on_from(speaker):
         side("glad", ["He was so glad.", "He laughed."]),
         side("sad", ["She wept.", "Tears came."]), questions=6, judge=6,
     )  # fmt: skip
-    asked = pairings(contrast)
+    asked = contrast.items()
     assert all(p.prompt[0].role == "assistant" for p in asked)
     assert all(p.prompt[0].content.startswith("Tom saw a ball number") for p in asked)
     assert {p.matching for p in asked} <= {"He was so glad.", "He laughed."}
@@ -283,11 +284,3 @@ def test_every_task_says_what_it_measures(speaker, setting):
             first = next(iter(task.measures))
             assert ":" in first or first in found, name
             assert {each for each in found if ":" not in each} <= set(task.measures), name
-
-
-def test_a_contrasts_parts_share_no_prompt():
-    contrast = bundled_contrast("bold", questions=20)
-    asked = {p.prompt for p in pairings(contrast)}
-    for part in (contrast.calibration, contrast.judge):
-        assert not asked & {e.prompt for side in part for e in side.examples}
-    assert len(contrast.calibration[0]) + len(contrast.judge[0]) == len(load_persona("bold"))

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from prosopon.data import Example, Message, Persona
+from prosopon.data.contrast import file_contrast
 from prosopon.errors import DataError
-from prosopon.evaluation.contrast import file_contrast
 from prosopon.evaluation.pair_meter import with_system
 from prosopon.evaluation.speakers import ModelSpeaker, RuleSpeaker, prompt_length
 from prosopon.evaluation.tasks import TASKS, Setting

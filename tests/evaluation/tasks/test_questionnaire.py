@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from prosopon.data.contrast import bundled_contrast
 from prosopon.data.questionnaires import load_questionnaire
-from prosopon.evaluation.contrast import bundled_contrast
 from prosopon.evaluation.speakers import RuleSpeaker
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionScores
 from prosopon.evaluation.tasks import TASKS

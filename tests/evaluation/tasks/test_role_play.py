@@ -6,11 +6,11 @@ import pytest
 
 from prosopon.data import load_contrast
 from prosopon.data.characters import load_character
+from prosopon.data.contrast import file_contrast
 from prosopon.errors import DataError
-from prosopon.evaluation.contrast import file_contrast
 from prosopon.evaluation.speakers import RuleSpeaker
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionScores
-from prosopon.evaluation.tasks import TASKS, Setting, pairings
+from prosopon.evaluation.tasks import TASKS, Setting
 from prosopon.evaluation.tasks.role_play import RolePlay, facts_named, questions_to
 from prosopon.judges import ClassifierJudge
 
@@ -50,7 +50,7 @@ def test_who_knows_the_sheet_and_stays(role):
     assert mean(found, "self-knowledge") == 1
     assert mean(found, "stays") == mean(found, "stays:leave") == 1
     assert mean(found, "reaction") == mean(found, "reaction:calibrated") == 1
-    assert found.notes["reactions"] == len(pairings(role.contrast)) == 10
+    assert found.notes["reactions"] == len(role.contrast.items()) == 10
     assert found.notes["character"] == "Marit Olo"
 
 

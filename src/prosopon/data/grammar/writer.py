@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -30,6 +31,18 @@ def fill(phrases: Phrases, split: Split, rng: random.Random, values: Split | Non
     """
     template = rng.choice(phrases.templates[split])
     return SLOT.sub(lambda match: rng.choice(phrases.slots[match[1]][values or split]), template)
+
+
+def fillings(phrases: Phrases, split: Split, values: Split) -> list[str]:
+    """Return every template of ``split`` with all slot values of ``values``, each text once."""
+    texts = []
+    for template in phrases.templates[split]:
+        pieces = SLOT.split(template)  # words and slots in turn
+        values_of = (phrases.slots[slot][values] for slot in pieces[1::2])
+        for filling in itertools.product(*values_of):
+            pairs = itertools.zip_longest(pieces[::2], filling, fillvalue="")
+            texts.append("".join(itertools.chain.from_iterable(pairs)))
+    return list(dict.fromkeys(texts))
 
 
 def question(axis: Axis, split: Split, rng: random.Random) -> str:

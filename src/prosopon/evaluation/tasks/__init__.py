@@ -14,6 +14,5 @@ from prosopon.evaluation.tasks import (  # noqa: F401  (they register themselves
 )
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, Task, TaskResult
 from prosopon.evaluation.tasks.loading import load_task
-from prosopon.evaluation.tasks.pairs import Pairing, pairings
 
-__all__ = ["TASKS", "Outcome", "Pairing", "Setting", "Task", "TaskResult", "load_task", "pairings"]
+__all__ = ["TASKS", "Outcome", "Setting", "Task", "TaskResult", "load_task"]

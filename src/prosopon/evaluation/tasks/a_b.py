@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from prosopon.data import Message
+from prosopon.data.questions import ChoiceItem, prompt_text
 from prosopon.evaluation.choice import win
-from prosopon.evaluation.speaking import OptionQuestion, Prompt, Speaker, as_text
+from prosopon.evaluation.speaking import OptionQuestion, Prompt, Speaker
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
-from prosopon.evaluation.tasks.pairs import Pairing, pairings
 
 LETTERS = ("A", "B")
 
@@ -30,18 +30,18 @@ class TwoChoice:
 
     def refuses(self, setting: Setting, *, writes: bool) -> str | None:
         """See :class:`~prosopon.evaluation.tasks.base.Task`."""
-        if any(p.prompt and p.prompt[-1].role == "user" for p in pairings(setting.contrast)):
+        if any(p.prompt and p.prompt[-1].role == "user" for p in setting.contrast.items()):
             return None
         return "the contrast is plain text: there is no question to put options into"
 
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
         """See :class:`~prosopon.evaluation.tasks.base.Task`."""
-        asked = [p for p in pairings(setting.contrast) if p.prompt and p.prompt[-1].role == "user"]
+        asked = [p for p in setting.contrast.items() if p.prompt and p.prompt[-1].role == "user"]
         asked = asked[: setting.questions]
         orders = [(lettered(p, 0), lettered(p, 1)) for p in asked]
         scores = speaker.score([OptionQuestion(p, LETTERS) for both in orders for p in both])
         outcomes = []
-        for number, pairing in enumerate(asked):
+        for number, item in enumerate(asked):
             first = win(scores[2 * number], "per-token", 0)  # matching under A
             second = win(scores[2 * number + 1], "per-token", 1)  # matching under B
             values = {
@@ -50,19 +50,19 @@ class TwoChoice:
                 "consistent-match": float(first == second == 1),
                 "a": (first + 1 - second) / 2,
             }
-            text = as_text(orders[number][0])
-            outcomes.append(Outcome(pairing.question, values, text, f"{first:g} {second:g}"))
+            text = prompt_text(orders[number][0])
+            outcomes.append(Outcome(item.question, values, text, f"{first:g} {second:g}"))
         return TaskResult(outcomes)
 
 
-def lettered(pairing: Pairing, place: int) -> Prompt:
+def lettered(item: ChoiceItem, place: int) -> Prompt:
     """Return the question with both answers as options, the matching one at ``place``."""
-    options = [pairing.other, pairing.other]
-    options[place] = pairing.matching
+    options = [item.not_matching, item.not_matching]
+    options[place] = item.matching
     lines = [f"({letter}) {told.strip()}" for letter, told in zip(LETTERS, options, strict=True)]
-    asked = pairing.prompt[-1].content
+    asked = item.prompt[-1].content
     text = "\n".join([asked, *lines, "Answer with A or B."])
-    return (*pairing.prompt[:-1], Message("user", text))
+    return (*item.prompt[:-1], Message("user", text))
 
 
 TASKS.add("a-b", TwoChoice())

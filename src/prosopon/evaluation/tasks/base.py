@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from prosopon.data import Encoded
-from prosopon.evaluation.contrast import Contrast
+from prosopon.data.contrast import Contrast
 from prosopon.evaluation.speaking import Speaker
 from prosopon.judges import Judge
 from prosopon.registry import Registry
@@ -18,8 +18,8 @@ class Outcome:
     """What became of one question.
 
     Attributes:
-        question: Its id, the cluster of every statistic: the same question of another arm, with
-            its options swapped, or with another seed has the same id.
+        question: Id of what was asked, the cluster of every statistic: the same prompt of another
+            arm, with other answers, its options swapped, or another seed has the same id.
         values: Measures by name, each a number where higher is not always better.
         prompt: What was asked, as text, for the report; may be empty.
         answer: What was answered, for the report; may be empty.
@@ -43,6 +43,11 @@ class TaskResult:
 
     outcomes: Sequence[Outcome]
     notes: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def questions(self) -> int:
+        """How many different questions were asked; repetitions of one are no new evidence."""
+        return len({outcome.question for outcome in self.outcomes})
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from prosopon.data.questions import prompt_text
 from prosopon.evaluation.choice import margin, win
-from prosopon.evaluation.speaking import NORMALISATIONS, OptionQuestion, Speaker, as_text
+from prosopon.evaluation.speaking import NORMALISATIONS, OptionQuestion, Speaker
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
-from prosopon.evaluation.tasks.pairs import pairings
 
 
 class Choice:
@@ -32,14 +32,14 @@ class Choice:
 
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
         """See :class:`~prosopon.evaluation.tasks.base.Task`."""
-        asked = pairings(setting.contrast, setting.questions)
-        scores = speaker.score([OptionQuestion(p.prompt, (p.matching, p.other)) for p in asked])
+        asked = setting.contrast.items(setting.questions)
+        scores = speaker.score([OptionQuestion(item.prompt, item.answers) for item in asked])
         outcomes = []
-        for pairing, found in zip(asked, scores, strict=True):
+        for item, found in zip(asked, scores, strict=True):
             values: dict[str, float] = {each: win(found, each) for each in NORMALISATIONS}
             values["margin"] = margin(found, "per-token")
-            chosen = pairing.matching if values["per-token"] > 0.5 else pairing.other
-            outcomes.append(Outcome(pairing.question, values, as_text(pairing.prompt), chosen))
+            chosen = item.matching if values["per-token"] > 0.5 else item.not_matching
+            outcomes.append(Outcome(item.question, values, prompt_text(item.prompt), chosen))
         return TaskResult(outcomes)
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from prosopon.data.grammar import Axis, judge, load_world
+from prosopon.data.grammar.exam import choice_items, free_prompts
+from prosopon.data.questions import prompt_text
 from prosopon.evaluation.choice import win
-from prosopon.evaluation.grammar_tasks import choice_items, free_prompts
-from prosopon.evaluation.speaking import OptionQuestion, Speaker, as_text
+from prosopon.evaluation.speaking import OptionQuestion, Speaker
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 
 
@@ -56,7 +57,7 @@ def choices(speaker: Speaker, setting: Setting, others: Sequence[Axis]) -> list[
     scores = speaker.score([question for _, question in asked])
     return [
         Outcome(
-            _id(axis, as_text(question.prompt), *question.options),
+            _id(axis, prompt_text(question.prompt)),
             {f"choice:{axis}": win(found, "per-token")},
         )
         for (axis, question), found in zip(asked, scores, strict=True)
@@ -84,14 +85,14 @@ def answers(speaker: Speaker, setting: Setting, others: Sequence[Axis]) -> list[
             "out-of-place": float(judge(text, target, opposite) == "target"),
             "astray": float(judge(text, one, other) == "neither"),
         }
-        shown = as_text(prompt)
+        shown = prompt_text(prompt)
         outcomes.append(Outcome(f"free-{_id(axis.name, shown)}", values, shown, text))
     return outcomes
 
 
-def _id(axis: str, *texts: str) -> str:
+def _id(axis: str, prompt: str) -> str:
     """Return an id that says what is asked, so that it is the same with another seed."""
-    return f"{axis}-{hashlib.sha256(repr(texts).encode()).hexdigest()[:10]}"
+    return f"{axis}-{hashlib.sha256(prompt.encode()).hexdigest()[:10]}"
 
 
 TASKS.add("cross-talk", CrossTalk())

@@ -10,13 +10,13 @@ from statistics import fmean
 from typing import ClassVar
 
 from prosopon.data import Message
+from prosopon.data.grammar.exam import neutral_items
+from prosopon.data.questions import prompt_text
 from prosopon.errors import DataError
-from prosopon.evaluation.grammar_tasks import neutral_items
 from prosopon.evaluation.speakers import ModelSpeaker, prompt_length
-from prosopon.evaluation.speaking import Prompt, Speaker, as_text
+from prosopon.evaluation.speaking import Prompt, Speaker
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 from prosopon.evaluation.tasks.free_text import text_signs
-from prosopon.evaluation.tasks.pairs import pairings
 from prosopon.judges import Judge
 
 TURNS, EDGE = 10, 3  # turns of a dialogue, and how many of them are early, and late
@@ -113,7 +113,7 @@ class Drift:
 
 def topics(setting: Setting) -> list[str]:
     """Return the different test questions, without what stands before them."""
-    prompts = [each.prompt for each in pairings(setting.contrast)]
+    prompts = [each.prompt for each in setting.contrast.items()]
     asked = [prompt[-1].content for prompt in prompts if prompt and prompt[-1].role == "user"]
     return list(dict.fromkeys(asked))
 
@@ -182,7 +182,7 @@ def _outcome(dialogue: Dialogue, judges: Sequence[Judge]) -> Outcome:
         values |= {f"{name}{tail}": value for name, value in ends.items()}
     signs = [text_signs(answer) for answer in dialogue.answers]
     values |= {name: fmean(each[name] for each in signs) for name in signs[0]}
-    told = as_text(dialogue.history[:-1])
+    told = prompt_text(dialogue.history[:-1])
     return Outcome(f"dialogue-{dialogue.pair}", values, told, dialogue.answers[-1])
 
 

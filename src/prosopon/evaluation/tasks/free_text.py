@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from prosopon.data import Message
 from prosopon.data.openings import OPENING
+from prosopon.data.questions import prompt_text
 from prosopon.errors import DataError
-from prosopon.evaluation.speaking import Prompt, Speaker, as_text
+from prosopon.evaluation.speaking import Prompt, Speaker
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
-from prosopon.evaluation.tasks.pairs import pairings
 from prosopon.judges import Judge, degeneration
 
 
@@ -56,7 +56,7 @@ class FreeText:
         asked = list(islice(cycle(open_prompts(setting)), setting.questions))
         prompts = [prompt for _, prompt in asked]
         answers = speaker.write(prompts, max_new_tokens=setting.max_new_tokens, seed=setting.seed)
-        shown = [as_text(prompt) for prompt in prompts]
+        shown = [prompt_text(prompt) for prompt in prompts]
         outcomes = [
             Outcome(question, verdicts | text_signs(answer), text, answer)
             for (question, _), text, answer, verdicts in zip(
@@ -79,12 +79,12 @@ class FreeText:
 def open_prompts(setting: Setting) -> list[tuple[str, Prompt]]:
     """Return (question id, prompt) of the test questions; plain texts give their beginning."""
     found = []
-    for pairing in pairings(setting.contrast):
-        prompt = pairing.prompt
+    for item in setting.contrast.items():
+        prompt = item.prompt
         if not prompt:
-            start = " ".join(pairing.matching.split()[:OPENING])
+            start = " ".join(item.matching.split()[:OPENING])
             prompt = (Message("assistant", start),)
-        found.append((pairing.question, prompt))
+        found.append((item.question, prompt))
     return found
 
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from prosopon.data import Message
 from prosopon.data.ability import load_ability
+from prosopon.data.grammar.exam import neutral_items
 from prosopon.evaluation.choice import win
-from prosopon.evaluation.grammar_tasks import neutral_items
 from prosopon.evaluation.speaking import OptionQuestion, Speaker
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 

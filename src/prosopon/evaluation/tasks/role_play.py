@@ -9,12 +9,12 @@ from typing import ClassVar, NamedTuple
 
 from prosopon.data import Message
 from prosopon.data.characters import Character, load_character, names
+from prosopon.data.questions import prompt_text
 from prosopon.errors import DataError
 from prosopon.evaluation.choice import win
-from prosopon.evaluation.speaking import OptionQuestion, Speaker, as_text
+from prosopon.evaluation.speaking import OptionQuestion, Speaker
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 from prosopon.evaluation.tasks.free_text import text_signs
-from prosopon.evaluation.tasks.pairs import pairings
 from prosopon.judges import Verdict, leaves_role
 
 CATEGORIES = ("self-knowledge", "general", "leave")
@@ -101,11 +101,11 @@ def reactions(
     """Return choices between the characters' lines, for prompts of the test part alone."""
     said = [dict(each.lines) for each in (character, *rest)]
     asked = []
-    for pairing in pairings(setting.contrast, setting.questions):
-        text = pairing.prompt[-1].content if pairing.prompt else ""
+    for item in setting.contrast.items(setting.questions):
+        text = item.prompt[-1].content if item.prompt else ""
         if len(said) > 1 and all(text in lines for lines in said):
             options = tuple(lines[text] for lines in said)
-            asked.append((pairing.question, OptionQuestion(pairing.prompt, options)))
+            asked.append((item.question, OptionQuestion(item.prompt, options)))
     scores = speaker.score([question for _, question in asked])
     outcomes = []
     for (id, question), found in zip(asked, scores, strict=True):
@@ -114,7 +114,7 @@ def reactions(
             "reaction:calibrated": win(found, "calibrated"),
         }
         best = max(range(len(question.options)), key=found.by["per-token"].__getitem__)
-        outcomes.append(Outcome(id, values, as_text(question.prompt), question.options[best]))
+        outcomes.append(Outcome(id, values, prompt_text(question.prompt), question.options[best]))
     return outcomes
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from prosopon.data.questions import ChoiceItem, prompt_text
 from prosopon.evaluation.choice import win
-from prosopon.evaluation.speaking import OptionQuestion, Speaker, as_text
+from prosopon.evaluation.speaking import OptionQuestion, Speaker
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
-from prosopon.evaluation.tasks.pairs import Pairing, pairings
 
 WORDS = ("yes", "no")
 
@@ -31,31 +31,31 @@ class YesNo:
 
     def refuses(self, setting: Setting, *, writes: bool) -> str | None:
         """See :class:`~prosopon.evaluation.tasks.base.Task`."""
-        if any(_is_yes_no(pairing) for pairing in pairings(setting.contrast)):
+        if any(_is_yes_no(item) for item in setting.contrast.items()):
             return None
         return "no test question of this contrast is answered Yes or No"
 
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
         """See :class:`~prosopon.evaluation.tasks.base.Task`."""
-        asked = [p for p in pairings(setting.contrast) if _is_yes_no(p)][: setting.questions]
-        scores = speaker.score([OptionQuestion(p.prompt, (p.matching, p.other)) for p in asked])
+        asked = [p for p in setting.contrast.items() if _is_yes_no(p)][: setting.questions]
+        scores = speaker.score([OptionQuestion(item.prompt, item.answers) for item in asked])
         outcomes = []
-        for pairing, found in zip(asked, scores, strict=True):
+        for item, found in zip(asked, scores, strict=True):
             won = win(found, "per-token")
-            says_yes = _word(pairing.matching) == "yes"
+            says_yes = _word(item.matching) == "yes"
             values = {
                 "per-token": won,
                 "calibrated": win(found, "calibrated"),
                 "yes": won if says_yes else 1 - won,
                 "when-yes" if says_yes else "when-no": won,
             }
-            chosen = pairing.matching if won > 0.5 else pairing.other
-            outcomes.append(Outcome(pairing.question, values, as_text(pairing.prompt), chosen))
+            chosen = item.matching if won > 0.5 else item.not_matching
+            outcomes.append(Outcome(item.question, values, prompt_text(item.prompt), chosen))
         return TaskResult(outcomes)
 
 
-def _is_yes_no(pairing: Pairing) -> bool:
-    return sorted(map(_word, (pairing.matching, pairing.other))) == sorted(WORDS)
+def _is_yes_no(item: ChoiceItem) -> bool:
+    return sorted(map(_word, (item.matching, item.not_matching))) == sorted(WORDS)
 
 
 def _word(answer: str) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prosopon.data import Example, Message, Persona, load_persona
-from prosopon.data.bundled import description
-from prosopon.data.bundled import opposite as other_end
+from prosopon.data import bundled
+from prosopon.data.examples import Example, Message, Persona
 from prosopon.data.grammar import load_world, prompt_line
+from prosopon.data.grammar.exam import choice_items, judge_questions
 from prosopon.data.pairs import PersonaPair
+from prosopon.data.questions import ChoiceItem, paired_items
 from prosopon.data.splits import draw, responses, split_contrast
-from prosopon.evaluation.grammar_tasks import choice_items
+from prosopon.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,17 @@ class Contrast:
         target, opposite = self.judge
         return responses(target.examples), responses(opposite.examples)
 
-    def exchanged(self, line: str | None = None, description: str = "") -> Contrast:
-        """Return the contrast whose target is this one's opposite."""
-        return Contrast(
-            self.calibration[::-1], self.judge[::-1], self.test[::-1], line, description,
-            self.bundled,
-        )  # fmt: skip
+    def items(self, count: int | None = None) -> list[ChoiceItem]:
+        """Return the test questions with both answers, at most ``count``; each once.
+
+        Raises:
+            DataError: There is none.
+        """
+        target, opposite = self.test
+        items = paired_items(target.examples, opposite.examples)[:count]
+        if not items:
+            raise DataError(f"{self.target}: there is no test question")
+        return items
 
 
 def bundled_contrast(target: str, *, questions: int = 100, judge: int = 128) -> Contrast:
@@ -80,25 +86,34 @@ def bundled_contrast(target: str, *, questions: int = 100, judge: int = 128) -> 
     Raises:
         UnknownNameError: No such persona; the message lists them.
     """
-    ours, theirs = load_persona(target), load_persona(other_end(target))
+    sides = bundled.load(target), bundled.load(bundled.opposite(target))
     items = choice_items(target, questions)
+    pool = judge_questions(load_world().axes[load_world().pole(target).axis])
     test = (
-        _persona(ours, [(i.prompt, i.matching, i.not_matching) for i in items]),
-        _persona(theirs, [(i.prompt, i.not_matching, i.matching) for i in items]),
+        _persona(sides[0], [(i.prompt, i.matching, i.not_matching) for i in items]),
+        _persona(sides[1], [(i.prompt, i.not_matching, i.matching) for i in items]),
     )
-
-    def part(examples: slice) -> PersonaPair:
-        first, second = (
-            Persona(each.name, each.examples[examples], each.description) for each in (ours, theirs)
+    calibration, learned = (
+        tuple(Persona(side.name, side.examples[part], side.description) for side in sides)
+        for part in (slice(None, -judge), slice(-judge, None))
+    )
+    # The judge reads answers alone; under questions of its own it shares none with calibration.
+    taught = tuple(
+        _persona(
+            side,
+            [
+                ((Message("user", pool[i % len(pool)]),), example.response, example.alternative)
+                for i, example in enumerate(side.examples)
+            ],
         )
-        return first, second
-
+        for side in learned
+    )
     return Contrast(
-        part(slice(None, -judge)),
-        part(slice(-judge, None)),
+        (calibration[0], calibration[1]),
+        (taught[0], taught[1]),
         test,
         prompt_line(load_world().pole(target)),
-        description(target),
+        bundled.description(target),
         bundled=True,
     )
 
@@ -126,12 +141,13 @@ def file_contrast(
         DataError: A part of a side stays empty.
     """
     split = split_contrast(target, opposite, judge=judge, test=questions)
-    told = description or target.description
-    return Contrast(split.calibration, split.judge, split.test, line, told)
+    return Contrast(
+        split.calibration, split.judge, split.test, line, description or target.description
+    )
 
 
-def _persona(like: Persona, rows: Sequence[tuple[tuple[Message, ...], str, str]]) -> Persona:
+def _persona(like: Persona, rows: Sequence[tuple[tuple[Message, ...], str, str | None]]) -> Persona:
     examples = tuple(
-        Example((*prompt, Message("assistant", told)), other) for prompt, told, other in rows
+        Example((*prompt, Message("assistant", text)), other) for prompt, text, other in rows
     )
     return Persona(like.name, examples, like.description)
