@@ -5,6 +5,7 @@ import statistics
 
 import numpy as np
 import pytest
+from scipy.stats import beta
 
 from prosopon.errors import OptionError
 from prosopon.intervals import bootstrap_interval, mean_interval, share_interval
@@ -30,9 +31,52 @@ def test_t_from_a_table():
 
 @pytest.mark.parametrize("interval", [mean_interval, lambda v: bootstrap_interval([v])])
 def test_one_value_tells_nothing_of_the_spread(interval):
-    found = interval([0.4])
-    assert (found.mean, found.low, found.high) == (0.4, -math.inf, math.inf)
+    found = interval([2.5])
+    assert (found.mean, found.low, found.high) == (2.5, -math.inf, math.inf)
     assert found.half_width == math.inf
+    share = interval([0.4])
+    assert (share.mean, share.low, share.high) == (0.4, 0, 1)
+
+
+@pytest.mark.parametrize("count", [5, 60])
+@pytest.mark.parametrize("successes", [0, 1, 3, 5])
+def test_shares_of_single_answers_have_jeffreys_interval(successes, count):
+    groups = [[1.0]] * successes + [[0.0]] * (count - successes)
+    found = bootstrap_interval(groups, draws=40_000)
+    ends = beta(successes + 0.5, count - successes + 0.5).ppf([0.025, 0.975])
+    expected = 0 if successes == 0 else ends[0], 1 if successes == count else ends[1]
+    assert (found.low, found.high) == pytest.approx(expected, abs=0.01)
+    assert found.mean == successes / count
+
+
+def test_groups_that_are_alike_still_leave_doubt():
+    for share in (0.0, 1.0):
+        found = bootstrap_interval([[share] * 3] * 20)
+        assert found.mean == share
+        assert 0.05 < found.high - found.low < 0.2
+        assert 0 <= found.low <= found.high <= 1
+        assert mean_interval([share] * 20) == bootstrap_interval([[share]] * 20)
+    more = bootstrap_interval([[1.0]] * 200)
+    assert more.low > bootstrap_interval([[1.0]] * 20).low
+
+
+def test_shares_stay_within_their_bounds():
+    two_seeds = mean_interval([0.9, 1.0])
+    assert (two_seeds.low, two_seeds.high) == (pytest.approx(0.3147, abs=1e-3), 1)
+    beyond = mean_interval([0.9, 1.3])  # no shares: nothing is cut off
+    assert beyond.low < 0
+    assert beyond.high > 2
+
+
+def test_intervals_of_shares_cover():
+    rng = np.random.default_rng(1)
+    hits = 0
+    for trial in range(300):
+        centres = rng.beta(18, 2, 30)  # the mean is 0.9
+        groups = [list(rng.binomial(1, centre, 4).astype(float)) for centre in centres]
+        found = bootstrap_interval(groups, draws=400, seed=trial)
+        hits += found.low <= 0.9 <= found.high
+    assert 275 <= hits <= 298
 
 
 def test_bootstrap_covers_and_goes_by_groups():

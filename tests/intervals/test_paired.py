@@ -66,7 +66,8 @@ def test_one_cluster_proves_nothing():
 
 def test_all_alike_and_never_zero():
     found = paired_difference([1.0] * 60, [0.0] * 60)
-    assert (found.difference.low, found.difference.high) == (1, 1)
+    assert (found.difference.mean, found.difference.high) == (1, 1)
+    assert 0.9 < found.difference.low < 1
     assert 0 < found.p < 2e-4
 
 
@@ -87,7 +88,7 @@ def test_weights_are_those_of_a_ratio_of_sums():
 def test_a_ratio_of_sums():
     pairs = [(2.0, 1.0), (9.0, 3.0), (4.0, 4.0)]
     assert ratio_interval(pairs).mean == 15 / 8
-    values = list(np.random.default_rng(3).random(50))
+    values = list(3 * np.random.default_rng(3).random(50))
     same = ratio_interval([(v, 1.0) for v in values])
     means = bootstrap_interval([[v] for v in values])
     assert (same.mean, same.low, same.high) == pytest.approx((means.mean, means.low, means.high))
@@ -154,3 +155,12 @@ def test_what_can_be_detected_is_detected_that_often():
 def test_nothing_to_compare(call):
     with pytest.raises(OptionError):
         call()
+
+
+@pytest.mark.parametrize("gap", [-1.0, 0.0, 1.0])
+def test_a_difference_of_shares_that_is_everywhere_the_same_leaves_doubt(gap):
+    ours, theirs = [max(gap, 0.0)] * 25, [max(-gap, 0.0)] * 25
+    found = paired_difference(ours, theirs).difference
+    assert found.mean == gap
+    assert -1 <= found.low <= gap <= found.high <= 1
+    assert 0.05 < found.high - found.low < 0.3

@@ -235,7 +235,8 @@ def test_an_error_keeps_what_came_before_and_an_unfinished_line_is_dropped(serve
     with cache.open("a") as file:
         file.write('{"key": "abc", "verd')
     server.reply = word
-    assert judge(server, cache=cache).verdicts(TEXTS) == VERDICTS
+    with pytest.warns(UserWarning, match="not whole"):
+        assert judge(server, cache=cache).verdicts(TEXTS) == VERDICTS
     assert len([json.loads(line) for line in cache.read_text().splitlines()]) == 5
 
 

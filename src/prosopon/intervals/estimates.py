@@ -53,7 +53,11 @@ def share_interval(successes: int, count: int, *, level: float = LEVEL) -> Inter
 
 
 def mean_interval(values: Sequence[float], *, level: float = LEVEL) -> Interval:
-    """Return a mean with Student's t interval; a single value gives an infinite interval.
+    """Return a mean with Student's t interval.
+
+    A single value gives an infinite interval. Where every value lies in [0, 1] the values are
+    taken for shares: the interval stays within [0, 1], and where all are 0, or all are 1, it is
+    that of :func:`bootstrap_interval`, which has a width.
 
     Raises:
         OptionError: There are no values.
@@ -63,21 +67,34 @@ def mean_interval(values: Sequence[float], *, level: float = LEVEL) -> Interval:
     import numpy as np
     from scipy.stats import t
 
-    count, mean = len(values), float(np.mean(values))
+    count, mean, shares = len(values), float(np.mean(values)), are_shares(values)
+    if shares and mean in (0.0, 1.0):
+        return bootstrap_interval([[value] for value in values], level=level)
     if count == 1:
-        return Interval(mean, -math.inf, math.inf, 1)
+        return _unknown(mean, shares=shares)
     spread = float(np.std(values, ddof=1)) / math.sqrt(count)
     reach = spread * float(t.ppf((1 + level) / 2, count - 1))
-    return Interval(mean, mean - reach, mean + reach, count)
+    low, high = mean - reach, mean + reach
+    return (
+        Interval(mean, max(low, 0.0), min(high, 1.0), count)
+        if shares
+        else Interval(mean, low, high, count)
+    )
 
 
 def bootstrap_interval(
     groups: Sequence[Sequence[float]], *, level: float = LEVEL, draws: int = 2000, seed: int = 0
 ) -> Interval:
-    """Return the mean over groups of their means, with a percentile bootstrap over whole groups.
+    """Return the mean over groups of their means, with a bootstrap interval over whole groups.
 
-    Values of one group (the seeds of one persona, the questions of one dialogue) go together, so
+    Values of one group (the seeds of one persona, the answers to one question) go together, so
     that what they share is not counted as evidence twice.
+
+    Where every value lies in [0, 1] the values are taken for shares, and the bootstrap is the
+    Bayesian one (Rubin 1981) with half a group at 0 and half a group at 1 beside the observed
+    ones. For groups that are 0 or 1 throughout this is Jeffreys' interval of a share (Brown, Cai
+    and DasGupta 2001): it stays within [0, 1] and keeps a width where all groups are alike.
+    Otherwise it is the percentile bootstrap.
 
     Args:
         groups: Values by group; every group has at least one.
@@ -92,12 +109,60 @@ def bootstrap_interval(
         raise OptionError("a bootstrap needs at least one group, and no empty one")
     import numpy as np
 
+    shares = all(are_shares(group) for group in groups)
     means = np.array([float(np.mean(group)) for group in groups])
+    mean = float(means.mean())
     if len(means) == 1:
-        return Interval(float(means[0]), -math.inf, math.inf, 1)
+        return _unknown(mean, shares=shares)
+    if shares:
+        return bounded_interval(means, (0.0, 1.0), level=level, draws=draws, seed=seed)
     picks = np.random.default_rng(seed).integers(len(means), size=(draws, len(means)))
     low, high = np.quantile(means[picks].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(means.mean()), float(low), float(high), len(means))
+    return Interval(mean, float(low), float(high), len(means))
+
+
+def bounded_interval(
+    values: Sequence[float],
+    bounds: tuple[float, float],
+    *,
+    level: float = LEVEL,
+    draws: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Return the mean of values between two bounds, by the Bayesian bootstrap.
+
+    Half a value at each bound stands beside the observed ones, so that the interval keeps a width
+    where all are alike; it never leaves the bounds.
+
+    Args:
+        values: At least one.
+        bounds: The least and the largest that a value can be.
+        level: Confidence level.
+        draws: Draws of the weights.
+        seed: Seeds them.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    weights = rng.dirichlet([*[1.0] * len(values), 0.5, 0.5], size=draws // 2)
+    # Every draw also with the bounds exchanged: mirrored values have the mirrored interval.
+    means = [
+        weights @ np.append(np.asarray(values, dtype=float), ends)
+        for ends in (bounds, bounds[::-1])
+    ]
+    low, high = map(float, np.quantile(means, [(1 - level) / 2, (1 + level) / 2]))
+    mean = float(np.mean(values))
+    return Interval(mean, min(low, mean), max(high, mean), len(values))
+
+
+def are_shares(values: Sequence[float]) -> bool:
+    """Tell whether every value lies in [0, 1]."""
+    return all(0 <= value <= 1 for value in values)
+
+
+def _unknown(mean: float, *, shares: bool) -> Interval:
+    """Return the interval around a single value, which tells nothing of the spread."""
+    return Interval(mean, 0.0, 1.0, 1) if shares else Interval(mean, -math.inf, math.inf, 1)
 
 
 def ratio_interval(

@@ -6,9 +6,16 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from prosopon.errors import OptionError
-from prosopon.intervals.estimates import LEVEL, Interval, ratio_interval
+from prosopon.intervals.estimates import (
+    LEVEL,
+    Interval,
+    are_shares,
+    bounded_interval,
+    ratio_interval,
+)
 
 EXACT = 12
 """Up to this many clusters that differ, every assignment of signs is tried."""
@@ -42,6 +49,9 @@ def paired_difference(
 ) -> Paired:
     """Compare two arms, cluster by cluster.
 
+    The interval of a difference of shares keeps a width where all clusters differ alike, see
+    :func:`~prosopon.intervals.estimates.bounded_interval`.
+
     Args:
         ours: Value of every cluster (the mean of its questions) under the first arm.
         theirs: The same clusters in the same order under the second.
@@ -53,6 +63,7 @@ def paired_difference(
     Raises:
         OptionError: No cluster, lists of different length, or a weight that is not above 0.
     """
+    shares = weights is None and len(ours) > 1 and are_shares([*ours, *theirs])
     weights = [1.0] * len(ours) if weights is None else weights
     if not len(ours) == len(theirs) == len(weights):
         raise OptionError(
@@ -60,9 +71,11 @@ def paired_difference(
             f"{len(weights)} weights"
         )
     gaps = [w * (a - b) for a, b, w in zip(ours, theirs, weights, strict=True)]
-    interval = ratio_interval(
-        list(zip(gaps, weights, strict=True)), level=level, draws=draws, seed=seed
-    )
+    draw: dict[str, Any] = {"level": level, "draws": draws, "seed": seed}
+    if shares:
+        interval = bounded_interval(gaps, (-1.0, 1.0), **draw)
+    else:
+        interval = ratio_interval(list(zip(gaps, weights, strict=True)), **draw)
     return Paired(interval, sign_flip_p(gaps, seed=seed))
 
 

@@ -40,7 +40,7 @@ The answer:
 
 Who gave it? One word: FIRST, SECOND or NEITHER."""
 
-Asked = tuple[str, str]
+Exchange = tuple[str, str]
 """A question and its answer."""
 
 
@@ -100,7 +100,7 @@ class LLMJudge:
         self.target, self.opposite = target.strip(), opposite.strip()
         self.replay, self.concurrency = replay, concurrency
         self.accuracy: Interval | None = None
-        self._kept = VerdictFile(cache)
+        self._file = VerdictFile(cache)
 
     def verdicts(self, texts: Sequence[str], prompts: Sequence[str] = ()) -> list[Verdict]:
         """See :class:`prosopon.judges.Judge`. What is known already is not asked again.
@@ -112,62 +112,63 @@ class LLMJudge:
         """
         if prompts and len(prompts) != len(texts):
             raise DataError(f"{len(texts)} texts to judge, but {len(prompts)} prompts")
-        asked = list(zip(prompts or [""] * len(texts), texts, strict=True))
+        exchanges = list(zip(prompts or [""] * len(texts), texts, strict=True))
+        self._file.refresh()
         missing = [
-            each
-            for each in dict.fromkeys(asked)
-            if each[1].strip() and self._kept.get(self._key(each)) is None
+            exchange
+            for exchange in dict.fromkeys(exchanges)
+            if exchange[1].strip() and self._file.get(self._key(exchange)) is None
         ]
         if missing and self.replay:
             raise JudgeError(
-                f"{self._kept.path}: {len(missing)} of {len(texts)} verdicts are not in it, the "
+                f"{self._file.path}: {len(missing)} of {len(texts)} verdicts are not in it, the "
                 f"first on {_short(missing[0][1])}; without replay they are asked for"
             )
         self._ask_all(missing)
-        return [self._known(each) for each in asked]
+        return [self._verdict(exchange) for exchange in exchanges]
 
-    def _known(self, asked: Asked) -> Verdict:
-        found = self._kept.get(self._key(asked)) if asked[1].strip() else "neither"
-        assert found is not None  # everything missing has just been asked
-        return found
+    def _verdict(self, exchange: Exchange) -> Verdict:
+        verdict = self._file.get(self._key(exchange)) if exchange[1].strip() else "neither"
+        assert verdict is not None  # everything missing has just been asked
+        return verdict
 
-    def _ask_all(self, missing: Sequence[Asked]) -> None:
+    def _ask_all(self, missing: Sequence[Exchange]) -> None:
         with ThreadPoolExecutor(self.concurrency) as pool:
-            running = [pool.submit(self._ask, each) for each in missing]
+            requests = [pool.submit(self._ask, exchange) for exchange in missing]
             try:
-                for each in running:
-                    each.result()
+                for request in requests:
+                    request.result()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _ask(self, asked: Asked) -> None:
-        sides = self._sides(asked)
-        described = {"target": self.target, "opposite": self.opposite}
-        told = QUESTION.format(
-            first=described[sides["first"]],
-            second=described[sides["second"]],
-            question=asked[0].strip() or "(not known)",
-            text=asked[1],
+    def _ask(self, exchange: Exchange) -> None:
+        sides = self._sides(exchange)
+        descriptions = {"target": self.target, "opposite": self.opposite}
+        question = QUESTION.format(
+            first=descriptions[sides["first"]],
+            second=descriptions[sides["second"]],
+            question=exchange[0].strip() or "(not known)",
+            text=exchange[1],
         )
         reply = self.endpoint.ask(
-            [{"role": "system", "content": SYSTEM}, {"role": "user", "content": told}]
+            [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
         )
-        said = re.sub(r"\W+", " ", reply.rpartition("</think>")[2]).strip().casefold()
-        verdict = sides.get(said)
+        word = re.sub(r"\W+", " ", reply.rpartition("</think>")[2]).strip().casefold()
+        verdict = sides.get(word)
         if verdict is None:
             raise JudgeError(
-                f"judge {self.endpoint.model} on {_short(asked[1])}: its reply is not FIRST, "
+                f"judge {self.endpoint.model} on {_short(exchange[1])}: its reply is not FIRST, "
                 f"SECOND or NEITHER but {_short(reply)}"
             )
-        self._kept.keep(self._key(asked), verdict, asked[1])
+        self._file.keep(self._key(exchange), verdict, exchange[1])
 
-    def _key(self, asked: Asked) -> str:
-        return _hash([self.endpoint.model, PROMPT_VERSION, self.target, self.opposite, *asked])
+    def _key(self, exchange: Exchange) -> str:
+        return _hash([self.endpoint.model, PROMPT_VERSION, self.target, self.opposite, *exchange])
 
-    def _sides(self, asked: Asked) -> dict[str, Verdict]:
+    def _sides(self, exchange: Exchange) -> dict[str, Verdict]:
         """Return whom FIRST, SECOND and NEITHER mean for this question."""
-        even = int(_hash(list(asked)), 16) % 2 == 0
+        even = int(_hash(list(exchange)), 16) % 2 == 0
         if even == (self.target < self.opposite):
             return {"first": "target", "second": "opposite", "neither": "neither"}
         return {"first": "opposite", "second": "target", "neither": "neither"}
