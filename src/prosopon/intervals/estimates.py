@@ -115,7 +115,7 @@ def bootstrap_interval(
     if len(means) == 1:
         return _unknown(mean, shares=shares)
     if shares:
-        return bounded_interval(means, (0.0, 1.0), level=level, draws=draws, seed=seed)
+        return bounded_interval(list(means), (0.0, 1.0), level=level, draws=draws, seed=seed)
     picks = np.random.default_rng(seed).integers(len(means), size=(draws, len(means)))
     low, high = np.quantile(means[picks].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
     return Interval(mean, float(low), float(high), len(means))
