@@ -12,8 +12,8 @@ import prosopon
 SOURCE = Path(prosopon.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 ORDER = [
-    "version", "errors", "registry", "files", "options", "progress", "intervals", "groups",
-    "drawing", "data", "embedded", "models", "lm", "statistics", "gradients", "criteria",
+    "version", "errors", "registry", "plugins", "files", "options", "progress", "intervals",
+    "groups", "drawing", "data", "embedded", "models", "lm", "statistics", "gradients", "criteria",
     "selection", "subnetwork", "judges", "extraction", "layerwise", "runtime", "export",
     "evaluation", "arms", "analysis", "experiments", "sweep", "harness", "cli",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 from prosopon.data.contrast import Contrast
 from prosopon.evaluation.speaking import Speaker
 from prosopon.extraction import Extractor
-from prosopon.registry import Registry
+from prosopon.registry import Registry, check_parts
 
 Kind = Literal["base", "prompting", "training", "mask", "control"]
 
@@ -128,7 +128,7 @@ class ArmRegistry(Registry[Arm]):
     """
 
     def __init__(self) -> None:
-        super().__init__("arm")
+        super().__init__("arm", check_parts("arm", "name", "kind", "options", "refuses", "prepare"))
         self._followed: list[tuple[Callable[[], Iterable[str]], Callable[[str], Arm]]] = []
 
     def follow(self, names: Callable[[], Iterable[str]], make: Callable[[str], Arm]) -> None:

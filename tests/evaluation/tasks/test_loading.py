@@ -44,7 +44,7 @@ def test_the_example_of_the_page(write, speaker, setting):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x = 1\n", r"mine.py registers no task"),
+        ("x = 1\n", r"mine.py registers nothing"),
         ("x = 1\nclass :\n", r"mine.py, line 2: invalid syntax"),
         ("x = 1\n\ny = x / 0\n", r"mine.py, line 3: ZeroDivisionError"),
         ("import no_such_package\n", r"mine.py, line 1: ModuleNotFoundError.*no_such_package"),
@@ -63,7 +63,7 @@ def test_what_is_wrong_is_said_and_leaves_nothing_behind(write, text, message):
 
 
 def test_a_mended_file_can_be_loaded(write):
-    with pytest.raises(OptionError, match="registers no task"):
+    with pytest.raises(OptionError, match="registers nothing"):
         load_task(write("pass\n"))
     assert load_task(write(EXAMPLE)) == ["greeting"]
 

@@ -8,9 +8,10 @@ from typing import Protocol
 
 from prosopon.data import Encoded
 from prosopon.data.contrast import Contrast
+from prosopon.errors import OptionError
 from prosopon.evaluation.speaking import Speaker
 from prosopon.judges import Judge
-from prosopon.registry import Registry
+from prosopon.registry import Registry, check_parts
 
 
 @dataclass(frozen=True)
@@ -112,5 +113,11 @@ class Task(Protocol):
         """
 
 
-TASKS: Registry[Task] = Registry("task")
+def _check_task(name: str, task: Task) -> None:
+    check_parts("task", "name", "summary", "measures", "refuses", "run")(name, task)
+    if not task.measures:
+        raise OptionError(f"task {name!r} has no measures")
+
+
+TASKS: Registry[Task] = Registry("task", _check_task)
 """Every task by name."""
