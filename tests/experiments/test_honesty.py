@@ -13,13 +13,13 @@ from prosopon.errors import ModelError
 from prosopon.evaluation.choice import win
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionScores
 from prosopon.evaluation.tasks import TASKS, Outcome, Setting, TaskResult
-from prosopon.experiments import Cell, Plan, Record, Sizes, Source, assemble, judges_of, summarise
+from prosopon.experiments import Cell, Plan, Record, Sizes, Source, assemble, summarise
 from prosopon.experiments.columns import COLUMNS, columns_of, estimate
 from prosopon.experiments.figures import across
 from prosopon.experiments.markdown import markdown
 from prosopon.experiments.records import judges_told, unasked
 from prosopon.experiments.report import report
-from prosopon.judges import LLMJudge
+from prosopon.judges import LLMJudge, judges_of
 from prosopon.models import load_model
 
 NEUTRAL = next(column for column in COLUMNS if column.name == "neutral")

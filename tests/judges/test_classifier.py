@@ -84,3 +84,25 @@ def test_too_few_texts(blank):
 def test_nothing_to_judge(judge):
     with pytest.raises(DataError, match="no texts"):
         judge.share([])
+
+
+def test_known_answers_are_judged_and_broken_text_is_neithers(judge):
+    ours, theirs = (judge.verdicts(answers(pole, 300, 60)) for pole in ("bold", "cautious"))
+    assert ours.count("target") >= 54
+    assert theirs.count("opposite") >= 54
+    assert ours.count("neither") + theirs.count("neither") <= 8
+    text = answers("bold", 300, 1)[0]
+    words = text.split()
+    random.Random(0).shuffle(words)
+    broken = ["", "risk", " ".join(words), f"{text} " * 4, "Je préfère rester chez moi ce soir."]
+    assert judge.verdicts(broken) == ["neither"] * len(broken)
+
+
+def test_a_text_without_a_pole_is_neithers(judge):
+    assert 0 < judge.margin < 0.5
+    texts = answers("thinking", 0, 60)
+    verdicts = judge.verdicts(texts)
+    for probability, verdict in zip(judge.probabilities(texts), verdicts, strict=True):
+        if abs(probability - 0.5) < judge.margin:
+            assert verdict == "neither"
+    assert verdicts.count("neither") >= 40

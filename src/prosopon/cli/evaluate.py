@@ -82,8 +82,9 @@ def evaluate(
     from prosopon.evaluation.held_out import general_text
     from prosopon.evaluation.speakers import ModelSpeaker
     from prosopon.evaluation.tasks import TASKS, Setting
-    from prosopon.experiments import DEFAULT_TASKS, Sizes, Source, ask, judges_of
+    from prosopon.experiments import DEFAULT_TASKS, Sizes, Source, ask
     from prosopon.extraction import Extractor
+    from prosopon.judges import judges_of
     from prosopon.runtime import worn
 
     load_tasks(task_file)

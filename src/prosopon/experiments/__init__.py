@@ -1,6 +1,6 @@
 """Comparison: every arm on the same data, model and questions, in one folder."""
 
-from prosopon.experiments.assembly import Source, assemble, judges_of, settings_of
+from prosopon.experiments.assembly import Source, assemble, settings_of
 from prosopon.experiments.plan import DEFAULT_TASKS, REQUIRED, Cell, Plan, Sizes, arm_names
 from prosopon.experiments.records import Record, Results
 from prosopon.experiments.report import Section
@@ -27,7 +27,6 @@ __all__ = [
     "ask",
     "assemble",
     "conclusions",
-    "judges_of",
     "sentence",
     "settings_of",
     "summarise",

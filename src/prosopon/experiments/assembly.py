@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from prosopon.data import load_contrast, load_persona
 from prosopon.data.contrast import Contrast, bundled_contrast, file_contrast
-from prosopon.errors import DataError, OptionError
+from prosopon.errors import OptionError
 from prosopon.evaluation.held_out import general_text
 from prosopon.experiments.plan import Plan, Sizes
 from prosopon.experiments.records import Results
 from prosopon.experiments.runner import CompareRunner
 from prosopon.extraction import Extractor
-from prosopon.judges import ClassifierJudge, GrammarJudge, Judge
+from prosopon.judges import Judge, judges_of
 from prosopon.models import EMBEDDED
 from prosopon.progress import Report
 
@@ -70,24 +70,6 @@ class Source:
         return {name: bundled_contrast(name, questions=sizes.questions) for name in names}
 
 
-def judges_of(contrast: Contrast, extra: Sequence[Judge] = ()) -> list[Judge]:
-    """Return the judges of a contrast's free text, the main one first.
-
-    The grammar where it can judge, a classifier trained on texts that no arm learns from, and
-    whatever is given besides. A classifier that is not shown to be better than chance (sides that
-    say the same words, Yes and No, or too little) is none; the task of free text refuses where no
-    judge is left.
-    """
-    found: list[Judge] = []
-    if contrast.bundled:
-        found.append(GrammarJudge(contrast.target, contrast.opposite))
-    try:
-        judge = ClassifierJudge.fit(*contrast.judge_texts())
-    except DataError:
-        return [*found, *extra]
-    return [*found, *([judge] if judge.useful else []), *extra]
-
-
 def assemble(
     loaded: LoadedModel,
     source: Source,
@@ -127,7 +109,13 @@ def assemble(
     }
     results = Results(folder, header)  # before a judge keeps verdicts in the folder
     extra = extra_judges or (lambda contrast: ())
-    judges = {name: judges_of(contrast, extra(contrast)) for name, contrast in made.items()}
+    own_texts = loaded.tokenizer.batch_decode(
+        [text.input_ids for text in held_out], skip_special_tokens=True
+    )
+    judges = {
+        name: judges_of(contrast, extra(contrast), own_texts=own_texts)
+        for name, contrast in made.items()
+    }
     return CompareRunner(
         plan, made, judges, held_out, extractor, results,
         retry=retry, report=report,

@@ -8,6 +8,7 @@ from prosopon.judges.embeddings import sentence_embedder
 from prosopon.judges.grammar import GrammarJudge
 from prosopon.judges.leaving import leaves_role
 from prosopon.judges.llm import LLMJudge
+from prosopon.judges.panel import judges_of
 
 __all__ = [
     "MINIMUM",
@@ -19,6 +20,7 @@ __all__ = [
     "Verdict",
     "balanced_accuracy",
     "degeneration",
+    "judges_of",
     "leaves_role",
     "measure_accuracy",
     "sentence_embedder",

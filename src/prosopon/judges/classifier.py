@@ -10,32 +10,42 @@ from prosopon.intervals import Interval
 from prosopon.judges.accuracy import balanced_accuracy
 from prosopon.judges.base import Verdict
 from prosopon.judges.embeddings import Embed
+from prosopon.judges.language import LanguageCheck, Nats
 
 MINIMUM = 8
 """Fewest texts of each side."""
 
 FOLDS = 5
+UNSURE = 0.02  # share of the right verdicts that are given up for not calling everything a side's
 TOKEN = r"(?u)\w+|[^\w\s]"
 
 
 class ClassifierJudge:
-    """Says how likely a text is the target's rather than the opposite's.
+    """Says how likely a text is the target's rather than the opposite's, or that it is nobody's.
 
     TF-IDF of words (1 and 2 in a row, punctuation counts) and of letters (2 to 5 in a row, within
     words), and sentence embeddings where they are asked for; logistic regression with both sides
-    weighted alike. Made by :meth:`fit`. It knows two
-    sides only: broken text falls to one of them too, so :func:`~prosopon.judges.degeneration`
-    and a perplexity belong beside it.
+    weighted alike. Made by :meth:`fit`.
+
+    A verdict is ``neither`` where the text is no language like what the judge learned from
+    (:class:`~prosopon.judges.language.LanguageCheck`), or shows no pole: its probability is nearer
+    to one half than that of all but 2% of the right verdicts in cross-validation.
+    :meth:`probabilities` and :meth:`share` know two sides only, so that broken text falls to one.
 
     Attributes:
         accuracy: Cross-validated accuracy on its own texts, the mean of the two sides' (0.5 is
             chance), with its interval: Wilson's of each side, joined by the square-and-add
             method (Zou and Donner 2008).
+        margin: Distance of a probability from one half below which a text shows no pole.
     """
 
-    def __init__(self, pipeline: Any, accuracy: Interval) -> None:
-        self._pipeline = pipeline
-        self.accuracy = accuracy
+    name = "classifier"
+
+    def __init__(
+        self, pipeline: Any, accuracy: Interval, margin: float, language: LanguageCheck
+    ) -> None:
+        self._pipeline, self._language = pipeline, language
+        self.accuracy, self.margin = accuracy, margin
 
     @classmethod
     def fit(
@@ -45,6 +55,8 @@ class ClassifierJudge:
         seed: int = 0,
         *,
         embed: Embed | None = None,
+        known_texts: Sequence[str] = (),
+        nats: Nats | None = None,
     ) -> ClassifierJudge:
         """Train a judge. The same texts and seed give the same judge.
 
@@ -54,6 +66,10 @@ class ClassifierJudge:
             seed: Seeds the folds of the cross-validation (5, stratified).
             embed: Gives features besides words and letters; see
                 :func:`~prosopon.judges.sentence_embedder`. Off by default.
+            known_texts: Language of neither side, whose words an answer may hold: questions, the
+                base model's own texts.
+            nats: Reads texts with the base model; see
+                :class:`~prosopon.judges.language.LanguageCheck`.
 
         Raises:
             DataError: Fewer than 8 texts of a side, or both sides say exactly the same.
@@ -63,8 +79,9 @@ class ClassifierJudge:
         if sorted(ours) == sorted(theirs):
             raise DataError("target and opposite hold the same texts: no judge can tell them apart")
         texts, labels = [*ours, *theirs], [1] * len(ours) + [0] * len(theirs)
-        accuracy = _cross_validated(texts, labels, seed, embed)
-        return cls(_pipeline(embed).fit(texts, labels), accuracy)
+        accuracy, margin = _cross_validate(texts, labels, seed, embed)
+        language = LanguageCheck(texts, [text for text in known_texts if text.strip()], nats)
+        return cls(_pipeline(embed).fit(texts, labels), accuracy, margin, language)
 
     @property
     def useful(self) -> bool:
@@ -75,20 +92,21 @@ class ClassifierJudge:
         """Return the probability that each text is the target's; a blank text gets 0.5."""
         if not texts:
             return []
-        found = self._pipeline.predict_proba(list(texts))[:, 1]
-        return [float(p) if text.strip() else 0.5 for text, p in zip(texts, found, strict=True)]
-
-    @property
-    def name(self) -> str:
-        """See :class:`prosopon.judges.Judge`."""
-        return "classifier"
+        odds = self._pipeline.predict_proba(list(texts))[:, 1]
+        return [float(p) if text.strip() else 0.5 for text, p in zip(texts, odds, strict=True)]
 
     def verdicts(self, texts: Sequence[str], prompts: Sequence[str] = ()) -> list[Verdict]:
-        """See :class:`prosopon.judges.Judge`; what is asked is not looked at."""
+        """Return whose each text is, in order; what is asked is not looked at."""
+        readable = self._language.passes(texts)
         return [
-            "target" if p > 0.5 else "opposite" if p < 0.5 else "neither"
-            for p in self.probabilities(texts)
+            self._verdict(p) if reads else "neither"
+            for p, reads in zip(self.probabilities(texts), readable, strict=True)
         ]
+
+    def _verdict(self, probability: float) -> Verdict:
+        if probability == 0.5 or abs(probability - 0.5) < self.margin:
+            return "neither"
+        return "target" if probability > 0.5 else "opposite"
 
     def share(self, texts: Sequence[str]) -> float:
         """Return the share of texts that are the target's (probability above one half).
@@ -132,15 +150,20 @@ def _pipeline(embed: Embed | None) -> Any:
     )
 
 
-def _cross_validated(
+def _cross_validate(
     texts: Sequence[str], labels: Sequence[int], seed: int, embed: Embed | None
-) -> Interval:
+) -> tuple[Interval, float]:
+    """Return the accuracy on texts left out, and the margin of nearly all right verdicts."""
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    said = cross_val_predict(_pipeline(embed), list(texts), list(labels), cv=folds)
+    odds = cross_val_predict(
+        _pipeline(embed), list(texts), list(labels), cv=folds, method="predict_proba"
+    )[:, 1]
+    right = [(p > 0.5) == label for p, label in zip(odds, labels, strict=True)]
     ours, theirs = (
-        [s == side for s, label in zip(said, labels, strict=True) if label == side]
-        for side in (1, 0)
+        [hit for hit, label in zip(right, labels, strict=True) if label == side] for side in (1, 0)
     )
-    return balanced_accuracy(ours, theirs)
+    margins = sorted(abs(p - 0.5) for p, hit in zip(odds, right, strict=True) if hit)
+    margin = float(margins[int(UNSURE * len(margins))]) if margins else 0.0
+    return balanced_accuracy(ours, theirs), margin

@@ -37,8 +37,8 @@ def degeneration(texts: Sequence[str]) -> Degeneration:
     a sentence is one word, and the figures mean little. No texts at all count as all empty.
     """
     words = [WORD.findall(text.casefold()) for text in texts]
-    bigrams = [gram for row in words for gram in _grams(row, 2)]
-    long = [_repeated(row) for row in words if len(row) >= 3]
+    bigrams = [gram for row in words for gram in grams(row, 2)]
+    long = [repeated_share(row) for row in words if len(row) >= 3]
     return Degeneration(
         repetition=fmean(long) if long else 0.0,
         distinct_bigrams=len(set(bigrams)) / len(bigrams) if bigrams else 1.0,
@@ -47,10 +47,12 @@ def degeneration(texts: Sequence[str]) -> Degeneration:
     )
 
 
-def _repeated(words: Sequence[str]) -> float:
-    grams = _grams(words, 3)
-    return 1 - len(set(grams)) / len(grams)
+def repeated_share(words: Sequence[str]) -> float:
+    """Return the share of a text's 3-grams that occurred before in it; 0 where it has none."""
+    triples = grams(words, 3)
+    return 1 - len(set(triples)) / len(triples) if triples else 0.0
 
 
-def _grams(words: Sequence[str], size: int) -> list[tuple[str, ...]]:
+def grams(words: Sequence[str], size: int) -> list[tuple[str, ...]]:
+    """Return all runs of ``size`` words."""
     return [tuple(words[i : i + size]) for i in range(len(words) - size + 1)]

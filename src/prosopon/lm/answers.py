@@ -56,6 +56,16 @@ def score_answers(
     ]
 
 
+def nats_per_token(model: Any, tokenizer: Any, texts: Sequence[str]) -> list[float]:
+    """Return the negative log-likelihood per token of plain texts, read with nothing before them.
+
+    Raises:
+        DataError: A text has no tokens.
+    """
+    scores = score_answers(model, tokenizer, [((), text) for text in texts])
+    return [-score.total / score.tokens for score in scores]
+
+
 def _encode(
     tokenizer: Any, items: Sequence[tuple[Sequence[Message], str]], max_length: int | None
 ) -> list[Encoded]:

@@ -133,7 +133,8 @@ def test_free_text_has_every_judges_verdict_beside_signs(speaker, setting):
     for outcome in found.outcomes:
         values = outcome.values
         assert sum(values[kind] for kind in ("target", "opposite", "neither")) == 1
-        assert values["target:classifier"] + values["opposite:classifier"] == 1
+        kinds = ("target", "opposite", "neither")
+        assert sum(values[f"{kind}:classifier"] for kind in kinds) == 1
         assert {"repetition", "words", "empty"} <= values.keys()
         assert outcome.prompt
     answers = [o.answer for o in found.outcomes]
