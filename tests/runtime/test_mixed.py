@@ -51,7 +51,7 @@ def llama():
     base = making.weights(model)
     with attach(model) as attached:
         yield attached
-        assert not any(module._forward_hooks for module in model.modules())
+        assert not any(site.module._forward_hooks for site in attached.sites)
         assert attached.active is None
     making.assert_bits(model, base)
 
@@ -174,7 +174,7 @@ def test_wrong_rows_are_refused(llama):
         ):
             llama(ids)
         llama(ids[:2])
-    with pytest.raises(PersonaError, match="given for 2, 4 rows each"):
+    with pytest.raises(PersonaError, match="the batch has 3 rows, but"):
         llama.generate(ids, personas=["light", None], num_beams=4, **GREEDY)
     with pytest.raises(OptionError, match="at least one row"), llama.mixed([]):
         pass
@@ -233,21 +233,21 @@ def test_blocks_are_kept_until_weights_or_personas_change():
 
     with attach(model) as attached:
         check(attached)
-        kept = dict(attached._blocks._kept)
+        kept = dict(attached._dresser.blocks._kept)
         check(attached)
-        assert all(attached._blocks._kept[key] is kept[key] for key in kept)
+        assert all(attached._dresser.blocks._kept[key] is kept[key] for key in kept)
         for parameter in model.parameters():
             parameter.data.mul_(1.1)
         check(attached)
         model.double()
         check(attached)
         attached.unload_persona("heavy")
-        assert not attached._blocks._kept
-        assert not attached._blocks._nbytes
-        attached._blocks._limit = 1000
+        assert not attached._dresser.blocks._kept
+        assert not attached._dresser.blocks._nbytes
+        attached._dresser.blocks._limit = 1000
         attached.load_persona(making.subnetwork(model, "heavy", seed=7, ranked=True))
         check(attached)
-        assert attached._blocks._nbytes <= 1000
+        assert attached._dresser.blocks._nbytes <= 1000
 
 
 def test_experts_are_refused():
@@ -264,8 +264,8 @@ def test_blocks_are_the_difference_of_the_weights():
     model, _ = tiny_model("gpt2")
     site = find_sites(model)[0]
     with attach(model) as attached:
-        looks = [attached._wardrobe.row(row).look for row in ROWS if row]
-        blocks = [block(site, attached._backend.gating(look, site)) for look in looks]
+        looks = [attached._dresser.wardrobe.row(row).look for row in ROWS if row]
+        blocks = [block(site, attached._dresser.backend.gating(look, site)) for look in looks]
         dense = diagonal(site, blocks).to_dense()
         expected = copy.deepcopy(dense).zero_()
         before = site.matrix().clone()

@@ -54,7 +54,7 @@ class Walk:
         }
         # Room for a few patches only, so that many are worked out again and some never kept.
         self.attached = PersonaModel(model)
-        self.attached._backend._cache.limit = 30_000
+        self.attached._dresser.backend._cache.limit = 30_000
         self.parts, self.names, self.failed = (), (), 0
 
     def step(self):
@@ -216,7 +216,7 @@ def test_light_personas_need_one_patch_each():
             for other in names:
                 attached.set_persona(one)
                 attached.set_persona(other)
-        assert len(attached._backend._cache) == 2 * len(names)  # there and back
+        assert len(attached._dresser.backend._cache) == 2 * len(names)  # there and back
 
 
 def test_originals_are_shared_and_forgotten():
@@ -224,15 +224,15 @@ def test_originals_are_shared_and_forgotten():
     heavy = making.subnetwork(model, "one", share=0.5)
     with PersonaModel(model) as attached:
         attached.load_persona(heavy)
-        kept = sum(len(each) for each in attached._backend._originals)
+        kept = sum(len(each) for each in attached._dresser.backend._originals)
         assert kept == heavy.pruned
         attached.load_persona(heavy, "again")
         attached.load_persona(making.subnetwork(model, "light", seed=1, share=0.01))
         attached.set_persona("light")
         attached.unload_persona("one")
         attached.unload_persona("again")
-        light = attached._backend._personas["light"]
-        kept = sum(len(each) for each in attached._backend._originals)
+        light = attached._dresser.backend._personas["light"]
+        kept = sum(len(each) for each in attached._dresser.backend._originals)
         assert kept == sum(len(mask.positions) for mask in light.values())
         with pytest.raises(PersonaError, match="loaded already"):
             attached.load_persona(heavy, "light")

@@ -136,14 +136,12 @@ def test_a_block_that_is_broken_off_on_entry_returns_to_what_was_worn(model, per
 
 
 def test_a_block_that_is_refused_leaves_the_work_of_another_thread(attached, monkeypatch):
-    switch = attached.set_persona
-
-    def another_thread_was_faster(name, **options):
+    def another_thread_was_faster(choose):
         monkeypatch.undo()
-        switch("c")
+        attached.set_persona("c")
         raise PersonaError("a switch is under way")
 
-    monkeypatch.setattr(attached, "set_persona", another_thread_was_faster)
+    monkeypatch.setattr(attached._dresser, "wear", another_thread_was_faster)
     with pytest.raises(PersonaError, match="under way"):
         attached.persona("b").__enter__()
     assert attached.active == "c"

@@ -121,7 +121,7 @@ class MixedBatch:
         sites: The sites, whose weights are the base's and stay so.
         rows: The look of every row; an empty one for the base.
         copies: How many rows of a batch stand for each of these, beside each other, as the
-            beams of a generation do.
+            beams of a generation do; None for as many as the batch has.
         blocks: Makes what is taken off.
 
     Raises:
@@ -129,7 +129,7 @@ class MixedBatch:
     """
 
     def __init__(
-        self, sites: Sequence[Site], rows: Sequence[Look], copies: int, blocks: Blocks
+        self, sites: Sequence[Site], rows: Sequence[Look], copies: int | None, blocks: Blocks
     ) -> None:
         self.rows, self.copies = len(rows), copies
         self._hooks: list[Any] = []
@@ -183,15 +183,23 @@ class MixedBatch:
 
     def _check(self, given: Tensor) -> None:
         """Refuse a batch whose rows are not the ones that the looks were given for."""
-        expected = self.rows * self.copies
         tokens = given.numel() // given.shape[-1]
-        fits = given.shape[0] == expected if given.ndim > 2 else tokens % expected == 0
+        whole = self.rows * (self.copies or 1)
+        if given.ndim > 2 and self.copies is not None:
+            fits = given.shape[0] == whole
+        else:  # any number of copies, or a batch that was flattened to tokens
+            fits = (given.shape[0] if given.ndim > 2 else tokens) % whole == 0
         if not fits:
-            each = f", {self.copies} rows each" if self.copies > 1 else ""
-            raise PersonaError(
-                f"the batch has {given.shape[0]} rows, but personas were given for {self.rows}"
-                f"{each}; give one persona (or None) a row"
-            )
+            raise wrong_rows(given.shape[0], self.rows, self.copies or 1)
+
+
+def wrong_rows(batch: int, personas: int, copies: int = 1) -> PersonaError:
+    """Say that a batch does not have the rows that personas were given for."""
+    rows = f", {copies} rows each" if copies > 1 else ""
+    return PersonaError(
+        f"the batch has {batch} rows, but personas were given for {personas}{rows}; give one "
+        "persona (or None) a row"
+    )
 
 
 def _plain(groups: Sequence[Group]) -> Tensor | None:

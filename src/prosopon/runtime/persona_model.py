@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import threading
+import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast, overload
 
-from torch import nn
+from torch import Tensor, nn
 
-from prosopon.errors import OptionError, PersonaError, ProsoponError
-from prosopon.models import Site, check_finite, find_sites
-from prosopon.runtime.attachment import claim, release
-from prosopon.runtime.backends import BACKENDS, Backend
-from prosopon.runtime.interrupts import DeferredInterrupts
-from prosopon.runtime.looks import BlendMode, Outfit, Wardrobe, Wearable
-from prosopon.runtime.matching import check_belongs
-from prosopon.runtime.mixed import Blocks, MixedBatch
+from prosopon.data import Message
+from prosopon.errors import OptionError
+from prosopon.models import Site, find_sites
+from prosopon.runtime.backends import BACKENDS
+from prosopon.runtime.conversation import (
+    NO_TEMPLATE,
+    Draw,
+    Messages,
+    as_prompt,
+    has_turns,
+    stream_answer,
+    write_answer,
+)
+from prosopon.runtime.dresser import Dresser, let_go
+from prosopon.runtime.looks import BlendMode, Wearable
+from prosopon.runtime.mixed import wrong_rows
 from prosopon.subnetwork import Subnetwork, SubnetworkConfig
-
-_BASE = Outfit()
 
 
 class PersonaModel:
@@ -36,15 +42,27 @@ class PersonaModel:
 
     Rows of one batch can wear different personas: :meth:`mixed`.
 
-    Only switches are protected against each other: two threads that switch at once get a
-    :class:`~prosopon.errors.PersonaError`, but a forward pass that runs in one thread while
-    another switches sees weights of both personas.
+    An answer is of one persona, whatever other threads do: two threads that switch at once, or a
+    switch while an answer is written, get a :class:`~prosopon.errors.PersonaError`; and so does
+    a forward pass during which another thread switched. ``model.save_pretrained`` is refused
+    while a persona is worn.
+
+    Example::
+
+        from prosopon import PersonaModel, extract, load_model
+
+        loaded = load_model("embedded")
+        mask = extract(loaded.model, loaded.tokenizer, target="extravert", opposite="introvert")
+        model = PersonaModel(loaded.model, loaded.tokenizer)
+        name = model.load_persona(mask)
+        print(model.answer("What do you do on a free evening?", persona=name))
+        print(model.answer("What do you do on a free evening?"))  # the base model
 
     Use it as a context manager, or call :meth:`close`, to have the base model back for sure.
 
     Args:
         model: A causal language model. No other PersonaModel may be attached to it.
-        tokenizer: Kept as :attr:`tokenizer` for the caller's convenience.
+        tokenizer: Its tokenizer, which :meth:`chat` and :meth:`answer` need.
         backend: ``inplace``, or ``functional`` (slow; never writes a weight).
         targets: Patterns of the sites to manage; default all.
         ignore: Patterns of sites to leave alone.
@@ -73,48 +91,38 @@ class PersonaModel:
         factory = BACKENDS.get(backend)
         self.model, self.tokenizer = model, tokenizer
         self.sites: list[Site] = find_sites(model, targets=targets, ignore=ignore)
-        claim(self.sites)
-        try:
-            # After the claim: the weights of an owned model may be masked.
-            check_finite(self.sites)
-            self._backend = factory(self.sites)
-        except BaseException:
-            release(self.sites)
-            raise
-        self._wardrobe = Wardrobe()
-        self._mixed: MixedBatch | None = None
-        self._blocks = Blocks(self._backend.gating)
-        self._outfit = _BASE
-        self._closed = False
-        self._lock = threading.Lock()
+        self._dresser = Dresser(model, self.sites, factory)
+        self._told_of_turns = False
         # Dropped without close(): give the weights back all the same.
-        self._finalizer = weakref.finalize(self, _let_go, self._backend, self.sites)
+        self._finalizer = weakref.finalize(
+            self, let_go, self._dresser.backend, self._dresser.guard, self.sites
+        )
         self._finalizer.atexit = False
 
     @property
     def personas(self) -> list[str]:
         """Names of the loaded personas, sorted."""
-        return sorted(self._wardrobe.configs)
+        return sorted(self._dresser.wardrobe.configs)
 
     @property
     def active(self) -> str | None:
         """What is worn: a persona's name, a blend in words; None for the base model."""
-        return self._outfit.title
+        return self._dresser.outfit.title
 
     @property
     def gamma(self) -> float:
         """Gate of the worn persona's weights: 0 for the hard mask, 1 for the base model."""
-        return self._outfit.gamma
+        return self._dresser.outfit.gamma
 
     @property
     def strength(self) -> float:
         """Share of the worn persona's ranking that is pruned; 1 is the whole mask."""
-        return self._outfit.strength
+        return self._dresser.outfit.strength
 
     @property
     def blend(self) -> dict[str, float] | None:
         """Weights of the worn blend by persona; None if none is worn."""
-        return None if self._outfit.blend is None else dict(self._outfit.blend)
+        return None if self._dresser.outfit.blend is None else dict(self._dresser.outfit.blend)
 
     def config(self, name: str) -> SubnetworkConfig:
         """Return the provenance of a loaded persona.
@@ -122,8 +130,8 @@ class PersonaModel:
         Raises:
             UnknownNameError: It is not loaded.
         """
-        self._wardrobe.check(name)
-        return self._wardrobe.configs[name]
+        self._dresser.wardrobe.check(name)
+        return self._dresser.wardrobe.configs[name]
 
     def load_persona(self, source: str | Path | Subnetwork, name: str | None = None) -> str:
         """Load a persona without wearing it.
@@ -145,22 +153,7 @@ class PersonaModel:
         if not isinstance(source, Subnetwork):
             source = Subnetwork.from_pretrained(source)
         name = source.config.persona if name is None else name
-        with self._exclusively() as interrupts:
-            if name in self._wardrobe.configs:
-                raise PersonaError(
-                    f"persona {name!r} is loaded already; unload it first, or give another name"
-                )
-            # Masks leave the signs that the fingerprint reads; new values of weights do not.
-            outfit = self._outfit if self._wardrobe.compensates(self._outfit) else None
-            if outfit is not None:
-                self._switch(_BASE, interrupts)
-            try:
-                check_belongs(source, self.sites)
-                self._backend.load(name, source.keep, source.levels, source.compensation)
-                self._wardrobe.add(name, source)
-            finally:
-                if outfit is not None:
-                    self._switch(outfit, interrupts)
+        self._dresser.load(name, source)
         return name
 
     def unload_persona(self, name: str) -> None:
@@ -170,13 +163,7 @@ class PersonaModel:
             UnknownNameError: It is not loaded.
             PersonaError: A switch is under way, or the model is closed.
         """
-        with self._exclusively() as interrupts:
-            self._wardrobe.check(name)
-            if name in self._outfit.names:
-                self._switch(_BASE, interrupts)
-            self._backend.unload(name)
-            self._blocks.drop(name)
-            self._wardrobe.remove(name)
+        self._dresser.unload(name)
 
     def set_persona(self, name: str | None, *, gamma: float = 0.0, strength: float = 1.0) -> None:
         """Wear a persona, instead of whatever is worn.
@@ -195,8 +182,7 @@ class PersonaModel:
             PersonaError: A strength below 1 of a persona without a ranking; a switch or a mixed
                 batch is under way; or the model is closed.
         """
-        with self._exclusively() as interrupts:
-            self._switch(self._wardrobe.single(name, gamma, strength), interrupts)
+        self._dresser.wear(lambda wardrobe: wardrobe.single(name, gamma, strength))
 
     def set_blend(self, weights: Mapping[str, float], *, mode: BlendMode = "auto") -> None:
         """Wear several personas at once, instead of whatever is worn.
@@ -219,8 +205,7 @@ class PersonaModel:
             PersonaError: ``mode="strength"`` and a weight below 1 of a persona without a
                 ranking; a switch or a mixed batch is under way; or the model is closed.
         """
-        with self._exclusively() as interrupts:
-            self._switch(self._wardrobe.blend(weights, mode), interrupts)
+        self._dresser.wear(lambda wardrobe: wardrobe.blend(weights, mode))
 
     @contextmanager
     def persona(
@@ -239,20 +224,11 @@ class PersonaModel:
         Raises:
             ProsoponError: See :meth:`set_persona`.
         """
-        before, refused = self._outfit, False
-        try:
-            try:
-                self.set_persona(name, gamma=gamma, strength=strength)
-            except ProsoponError:
-                refused = True  # nothing has changed, so there is nothing to undo
-                raise
+        with self._dresser.wearing(lambda wardrobe: wardrobe.single(name, gamma, strength)):
             yield self
-        finally:
-            if not refused:
-                self._wear_again(before)
 
     @contextmanager
-    def mixed(self, rows: Sequence[Wearable], *, copies: int = 1) -> Iterator[Self]:
+    def mixed(self, rows: Sequence[Wearable], *, copies: int | None = 1) -> Iterator[Self]:
         """Let every row of a batch wear a persona of its own inside a with block.
 
         The weights are those of the base meanwhile: a forward pass computes all rows at once
@@ -264,7 +240,7 @@ class PersonaModel:
             rows: For every row of the batch a persona's name, a blend as weights by name (see
                 :meth:`set_blend`), or None for the base model.
             copies: How many rows of the batch stand for each of these, beside each other, as
-                the beams of a generation do.
+                the beams of a generation do; None for as many as the batch has.
 
         Raises:
             UnknownNameError: A persona is not loaded.
@@ -273,21 +249,8 @@ class PersonaModel:
                 way; the model is closed; or, from the forward pass, the batch has another
                 number of rows.
         """
-        if not rows or copies < 1:
-            raise OptionError("a mixed batch needs at least one row, and copies of at least 1")
-        before, entered = self._outfit, False
-        try:
-            with self._exclusively() as interrupts:
-                looks = [self._wardrobe.row(row).look for row in rows]
-                self._check_unmixed()
-                entered = True
-                self._switch(_BASE, interrupts)
-                self._mixed = MixedBatch(self.sites, looks, copies, self._blocks)
+        with self._dresser.mixing(rows, copies):
             yield self
-        finally:
-            if entered:
-                self._unmix()
-                self._wear_again(before)
 
     def disable(self) -> None:
         """Return to the base model.
@@ -316,8 +279,108 @@ class PersonaModel:
         model = cast(Any, self.model)
         if personas is None:
             return model.generate(*args, **kwargs)
-        with self.mixed(personas, copies=_copies(model, kwargs)):
+        _check_rows(personas, args, kwargs)
+        # The model's own settings and those given here decide on the beams between them.
+        with self.mixed(personas, copies=None):
             return model.generate(*args, **kwargs)
+
+    @overload
+    def chat(
+        self,
+        messages: Messages,
+        persona: str | None = None,
+        strength: float | None = None,
+        *,
+        stream: Literal[False] = False,
+        max_new_tokens: int = 128,
+        temperature: float = 1.0,
+        seed: int = 0,
+    ) -> str: ...
+
+    @overload
+    def chat(
+        self,
+        messages: Messages,
+        persona: str | None = None,
+        strength: float | None = None,
+        *,
+        stream: Literal[True],
+        max_new_tokens: int = 128,
+        temperature: float = 1.0,
+        seed: int = 0,
+    ) -> Iterator[str]: ...
+
+    def chat(
+        self,
+        messages: Messages,
+        persona: str | None = None,
+        strength: float | None = None,
+        *,
+        stream: bool = False,
+        max_new_tokens: int = 128,
+        temperature: float = 1.0,
+        seed: int = 0,
+    ) -> str | Iterator[str]:
+        """Answer a conversation, as the persona that is worn or as one for this answer.
+
+        Without a chat template the model goes on from the plain text of the messages, and a
+        warning says so.
+
+        Example::
+
+            for piece in model.chat(
+                [{"role": "user", "content": "Hello"}], persona="extravert", stream=True
+            ):
+                print(piece, end="", flush=True)
+
+        Args:
+            messages: The turns, such as ``{"role": "user", "content": "Hello"}``; the last one is
+                the user's.
+            persona: A loaded persona for this answer; None for what is worn.
+            strength: Share of that persona's ranking; default all of it.
+            stream: Return the answer in pieces as it is written. The persona is worn from the
+                first piece to the last, and switches are refused meanwhile; close the iterator
+                to end it early.
+            max_new_tokens: Most tokens of the answer.
+            temperature: Sampling temperature over the whole distribution; 0 is greedy.
+            seed: Seeds the draws: the same seed gives the same answer.
+
+        Returns:
+            The answer, white space trimmed; or an iterator of pieces that make it up.
+
+        Raises:
+            OptionError: There is no tokenizer, no message, or a strength without a persona.
+            DataError: The messages are no conversation that the model's template takes.
+            ProsoponError: See :meth:`set_persona`.
+        """
+        if strength is not None and persona is None:
+            raise OptionError("strength belongs to a persona: name one, or set_persona(...) before")
+        prompt = as_prompt(messages, self.tokenizer)
+        if not has_turns(self.tokenizer) and not self._told_of_turns:
+            warnings.warn(NO_TEMPLATE, stacklevel=2)
+            self._told_of_turns = True
+        draw = Draw(max_new_tokens, temperature, seed)
+        share = 1.0 if strength is None else strength
+        if stream:
+            return self._stream(prompt, persona, share, draw)
+        with nullcontext() if persona is None else self.persona(persona, strength=share):
+            return write_answer(self.model, self.tokenizer, prompt, draw)
+
+    def answer(self, text: str, *, system: str | None = None, **options: Any) -> str:
+        """Answer one text; see :meth:`chat`.
+
+        Args:
+            text: What the user says.
+            system: A system line before it.
+            options: ``persona``, ``strength``, ``max_new_tokens``, ``temperature`` and ``seed``
+                of :meth:`chat`.
+
+        Raises:
+            ProsoponError: See :meth:`chat`.
+        """
+        turns = [Message("system", system)] if system else []
+        reply: str = self.chat([*turns, Message("user", text)], **options)
+        return reply
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the model as the persona that is worn."""
@@ -331,16 +394,8 @@ class PersonaModel:
         Raises:
             PersonaError: A switch is under way.
         """
-        if self._closed:
-            return
-        with self._exclusively():
-            self._outfit = _BASE
-            self._unmix()
-            self._backend.close()
-            release(self.sites)
-            self._finalizer.detach()
-            self._wardrobe = Wardrobe()
-            self._closed = True
+        self._dresser.close()
+        self._finalizer.detach()
 
     def __enter__(self) -> Self:
         return self
@@ -353,73 +408,31 @@ class PersonaModel:
     ) -> None:
         self.close()
 
+    def _stream(
+        self, prompt: list[Message], persona: str | None, strength: float, draw: Draw
+    ) -> Iterator[str]:
+        """Wear, write and undo, all while the pieces are taken."""
+        with (
+            nullcontext() if persona is None else self.persona(persona, strength=strength),
+            self._dresser.guard.answering() as check,
+        ):
+            for piece in stream_answer(self.model, self.tokenizer, prompt, draw):
+                check()
+                yield piece
+                check()
+
     def __repr__(self) -> str:
         worn = "base" if self.active is None else f"{self.active!r}, gamma={self.gamma:g}"
         if self.strength < 1.0:
             worn += f", strength={self.strength:g}"
         return f"PersonaModel({type(self.model).__name__}, {worn}, {len(self.personas)} loaded)"
 
-    def _wear_again(self, before: Outfit) -> None:
-        """Return to what was worn before a block, as far as it is still there."""
-        if not self._closed:
-            with self._exclusively() as interrupts:
-                again = before.names <= self._wardrobe.configs.keys()
-                self._switch(before if again else _BASE, interrupts)
 
-    def _check_unmixed(self) -> None:
-        if self._mixed is not None:
-            raise PersonaError("a mixed batch is under way; leave its with block first")
-
-    def _unmix(self) -> None:
-        """End a mixed batch, if there is one."""
-        if self._mixed is not None:
-            self._mixed.remove()
-            self._mixed = None
-
-    @contextmanager
-    def _exclusively(self) -> Iterator[DeferredInterrupts]:
-        """Keep out other threads, re-entrant calls from signal handlers, and Ctrl-C.
-
-        Interrupts are deferred first and let in last: the lock is never left taken.
-        """
-        with DeferredInterrupts() as interrupts:
-            if not self._lock.acquire(blocking=False):
-                raise PersonaError("a switch of personas is under way; try again when it is done")
-            try:
-                if self._closed:
-                    raise PersonaError("this PersonaModel is closed; attach a new one")
-                yield interrupts
-            finally:
-                self._lock.release()
-
-    def _switch(self, target: Outfit, interrupts: DeferredInterrupts) -> None:
-        """Change what is worn, or return to the base and raise."""
-        self._check_unmixed()
-        try:
-            if target.look:
-                self._backend.wear(target.look, interrupts.deliver)
-            else:
-                self._backend.restore()
-            self._outfit = target
-            interrupts.deliver()
-        except BaseException:
-            self._outfit = _BASE
-            self._backend.restore()
-            raise
-
-
-def _copies(model: Any, options: Mapping[str, Any]) -> int:
-    """Return how many rows ``generate`` makes of each row of its batch."""
-    config = options.get("generation_config") or model.generation_config
-    chosen = (
-        options.get(name, getattr(config, name, None))
-        for name in ("num_beams", "num_return_sequences")
-    )
-    return max(each or 1 for each in chosen)
-
-
-def _let_go(backend: Backend, sites: Sequence[Site]) -> None:
-    """Return a model to its base when its PersonaModel is gone."""
-    with DeferredInterrupts():
-        backend.close()
-        release(sites)
+def _check_rows(
+    personas: Sequence[Wearable], args: Sequence[Any], options: Mapping[str, Any]
+) -> None:
+    """Refuse a batch that has another number of rows than personas were given for."""
+    named = (options.get(name) for name in ("inputs", "input_ids", "inputs_embeds"))
+    batch = next((each for each in (*args[:1], *named) if isinstance(each, Tensor)), None)
+    if batch is not None and len(batch) != len(personas):
+        raise wrong_rows(len(batch), len(personas))

@@ -1,0 +1,250 @@
+"""What one model wears, and every change of it: one at a time, whole or not at all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch import nn
+
+from prosopon.errors import OptionError, PersonaError, ProsoponError
+from prosopon.models import Site, check_finite
+from prosopon.runtime.attachment import claim, release
+from prosopon.runtime.backends import Backend, BackendFactory
+from prosopon.runtime.guard import Guard
+from prosopon.runtime.interrupts import DeferredInterrupts
+from prosopon.runtime.looks import Outfit, Wardrobe, Wearable
+from prosopon.runtime.matching import check_belongs
+from prosopon.runtime.mixed import Blocks, MixedBatch
+from prosopon.subnetwork import Subnetwork
+
+BASE_OUTFIT = Outfit()
+"""Nothing worn."""
+
+Choice = Callable[[Wardrobe], Outfit]
+"""Says what to wear, of what is loaded."""
+
+
+class Dresser:
+    """Owns the sites of a model, and what they compute with.
+
+    Args:
+        model: The model.
+        sites: Its sites, without an owner.
+        factory: Makes the backend.
+
+    Attributes:
+        sites: The sites.
+        backend: The backend.
+        guard: Keeps switches apart from forward passes and answers.
+        wardrobe: The loaded personas.
+        blocks: What mixed batches take off.
+        outfit: What is worn.
+        closed: Whether the model was let go.
+
+    Raises:
+        PersonaError: A site has an owner.
+        ModelError: A weight is NaN or infinite.
+    """
+
+    def __init__(self, model: nn.Module, sites: Sequence[Site], factory: BackendFactory) -> None:
+        self.sites = sites
+        claim(sites)
+        try:
+            # After the claim: the weights of an owned model may be masked.
+            check_finite(sites)
+            self.backend: Backend = factory(sites)
+        except BaseException:
+            release(sites)
+            raise
+        self.guard = Guard(model)
+        self.wardrobe = Wardrobe()
+        self.blocks = Blocks(self.backend.gating)
+        self.outfit, self.closed = BASE_OUTFIT, False
+        self._mixed: MixedBatch | None = None
+        self._lock = threading.Lock()
+
+    def load(self, name: str, subnetwork: Subnetwork) -> None:
+        """Take in a persona without wearing it.
+
+        Raises:
+            SubnetworkError: The subnetwork belongs to another model.
+            PersonaError: The name is taken, or the model is closed.
+        """
+        with self._exclusively() as interrupts:
+            if name in self.wardrobe.configs:
+                raise PersonaError(
+                    f"persona {name!r} is loaded already; unload it first, or give another name"
+                )
+            # Masks leave the signs that the fingerprint reads; new values of weights do not.
+            outfit = self.outfit if self.wardrobe.compensates(self.outfit) else None
+            if outfit is not None:
+                self.guard.check_switch()
+                self._switch(BASE_OUTFIT, interrupts)
+            try:
+                check_belongs(subnetwork, self.sites)
+                self.backend.load(name, subnetwork.keep, subnetwork.levels, subnetwork.compensation)
+                self.wardrobe.add(name, subnetwork)
+            finally:
+                if outfit is not None:
+                    self._switch(outfit, interrupts)
+
+    def unload(self, name: str) -> None:
+        """Forget a persona; if it is worn, also in a blend, the base model comes back first.
+
+        Raises:
+            UnknownNameError: It is not loaded.
+            PersonaError: A switch or an answer is under way, or the model is closed.
+        """
+        with self._exclusively() as interrupts:
+            self.wardrobe.check(name)
+            if name in self.outfit.names:
+                self.guard.check_switch()
+                self._switch(BASE_OUTFIT, interrupts)
+            self.backend.unload(name)
+            self.blocks.drop(name)
+            self.wardrobe.remove(name)
+
+    def wear(self, choose: Choice) -> None:
+        """Wear what is chosen, instead of whatever is worn.
+
+        Raises:
+            ProsoponError: From the choice.
+            PersonaError: A switch, an answer or a mixed batch is under way, or the model is
+                closed.
+        """
+        with self._exclusively() as interrupts:
+            outfit = choose(self.wardrobe)
+            self._check_unmixed()
+            if outfit.look != self.outfit.look:
+                self.guard.check_switch()
+            self._switch(outfit, interrupts)
+
+    @contextmanager
+    def wearing(self, choose: Choice) -> Iterator[None]:
+        """Wear what is chosen inside a with block, and afterwards what was worn before.
+
+        Raises:
+            ProsoponError: See :meth:`wear`.
+        """
+        before, refused = self.outfit, False
+        try:
+            try:
+                self.wear(choose)
+            except ProsoponError:
+                refused = True  # nothing has changed, so there is nothing to undo
+                raise
+            yield
+        finally:
+            if not refused:
+                self._wear_again(before)
+
+    @contextmanager
+    def mixing(self, rows: Sequence[Wearable], copies: int | None) -> Iterator[None]:
+        """Let every row of a batch wear a persona of its own inside a with block.
+
+        Compiled graphs would leave out the hooks that do it, so that all code runs as written
+        meanwhile.
+
+        Raises:
+            ProsoponError: See :meth:`prosopon.runtime.PersonaModel.mixed`.
+        """
+        if not rows or (copies is not None and copies < 1):
+            raise OptionError("a mixed batch needs at least one row, and copies of at least 1")
+        before, entered = self.outfit, False
+        try:
+            with self._exclusively() as interrupts:
+                looks = [self.wardrobe.row(row).look for row in rows]
+                self._check_unmixed()
+                self.guard.check_switch()
+                entered = True
+                self._switch(BASE_OUTFIT, interrupts)
+                with self.guard.switching():
+                    self._mixed = MixedBatch(self.sites, looks, copies, self.blocks)
+            with torch.compiler.set_stance("force_eager"):
+                yield
+        finally:
+            if entered:
+                with self.guard.switching():
+                    self._unmix()
+                self._wear_again(before)
+
+    def close(self) -> None:
+        """Return to the base model, forget all personas and let the model go; again is nothing.
+
+        Raises:
+            PersonaError: A switch is under way.
+        """
+        if self.closed:
+            return
+        with self._exclusively():
+            self._take(BASE_OUTFIT)
+            self._unmix()
+            let_go(self.backend, self.guard, self.sites)
+            self.wardrobe = Wardrobe()
+            self.closed = True
+
+    def _wear_again(self, before: Outfit) -> None:
+        """Return to what was worn before a block, as far as it is still there."""
+        if not self.closed:
+            with self._exclusively() as interrupts:
+                again = before.names <= self.wardrobe.configs.keys()
+                self._switch(before if again else BASE_OUTFIT, interrupts)
+
+    def _check_unmixed(self) -> None:
+        if self._mixed is not None:
+            raise PersonaError("a mixed batch is under way; leave its with block first")
+
+    def _unmix(self) -> None:
+        """End a mixed batch, if there is one."""
+        if self._mixed is not None:
+            self._mixed.remove()
+            self._mixed = None
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[DeferredInterrupts]:
+        """Keep out other threads, re-entrant calls from signal handlers, and Ctrl-C.
+
+        Interrupts are deferred first and let in last: the lock is never left taken.
+        """
+        with DeferredInterrupts() as interrupts:
+            if not self._lock.acquire(blocking=False):
+                raise PersonaError("a switch of personas is under way; try again when it is done")
+            try:
+                if self.closed:
+                    raise PersonaError("this PersonaModel is closed; attach a new one")
+                yield interrupts
+            finally:
+                self._lock.release()
+
+    def _switch(self, outfit: Outfit, interrupts: DeferredInterrupts) -> None:
+        """Change what is worn, or return to the base and raise."""
+        self._check_unmixed()
+        changes = outfit.look != self.outfit.look
+        with self.guard.switching() if changes else nullcontext():
+            try:
+                if outfit.look:
+                    self.backend.wear(outfit.look, interrupts.deliver)
+                else:
+                    self.backend.restore()
+                self._take(outfit)
+                interrupts.deliver()
+            except BaseException:
+                self._take(BASE_OUTFIT)
+                self.backend.restore()
+                raise
+
+    def _take(self, outfit: Outfit) -> None:
+        self.outfit = outfit
+        self.guard.title = outfit.title if outfit.look else None
+
+
+def let_go(backend: Backend, guard: Guard, sites: Sequence[Site]) -> None:
+    """Return a model to its base and leave it without an owner."""
+    with DeferredInterrupts():
+        with guard.switching():
+            backend.close()
+        guard.remove()
+        release(sites)
