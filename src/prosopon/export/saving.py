@@ -37,7 +37,9 @@ def save_checkpoint(
     """
     try:
         with _same_config(model), _without_bars():
-            model.save_pretrained(
+            # The class's own: the model's is refused while a persona is worn.
+            type(model).save_pretrained(
+                model,
                 folder,
                 state_dict=None if state is None else dict(state),
                 max_shard_size=max_shard_size,

@@ -148,7 +148,7 @@ class _Method:
         self._around: Callable[..., Any] | None = around
         self._method = getattr(model, name)
         self._before = vars(model).get(name)
-        functools.update_wrapper(self, self._method)
+        functools.update_wrapper(self, self._method, updated=())
         setattr(model, name, self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
