@@ -11,9 +11,14 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # One thread a process: tests run side by side, and threads that wait for each other's cores are
 # several times slower than none. Commands that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Consoles read these when they are made; tests read whole lines without colour.
+os.environ.update(COLUMNS="160", NO_COLOR="1")
+os.environ.pop("FORCE_COLOR", None)
 
 import pytest
 import torch
+
+from tests.commands import run_command
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
@@ -26,3 +31,15 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"shared inputs are absent: {folder} (set PROSOPON_SHARED)")
     return folder
+
+
+@pytest.fixture
+def prosopon(tmp_path):
+    """Return ``run(*arguments, input=None, code=0)``: the command, in an empty folder."""
+
+    def run(*arguments, input=None, code=0):
+        done = run_command(*arguments, cwd=tmp_path, input=input)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    return run
