@@ -10,12 +10,12 @@ import contextlib
 import io
 import os
 import random
+import subprocess
 import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 
@@ -33,7 +33,7 @@ def run_command(*arguments: object, cwd: Path, input: str | None = None) -> Comp
     out, err = _Stream(), _Stream()
     source = io.TextIOWrapper(io.BytesIO((input or "").encode()), encoding="utf-8")
     before = sys.argv, sys.stdin, dict(os.environ), torch.get_num_threads()
-    draws = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
+    draws = random.getstate(), torch.random.get_rng_state()
     sys.argv, sys.stdin = ["prosopon", *map(str, arguments)], source
     try:
         with (
@@ -48,9 +48,17 @@ def run_command(*arguments: object, cwd: Path, input: str | None = None) -> Comp
         os.environ.update(before[2])
         torch.set_num_threads(before[3])
         random.setstate(draws[0])
-        np.random.set_state(draws[1])
-        torch.random.set_rng_state(draws[2])
+        torch.random.set_rng_state(draws[1])
     return Completed(code, out.text(), err.text())
+
+
+def start_command(*arguments: object, cwd: Path, module: str = "prosopon") -> Completed:
+    """Run a module's command in a process of its own: where starting it is the point."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=cwd, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    return Completed(done.returncode, done.stdout, done.stderr)
 
 
 class _Stream(io.TextIOWrapper):
@@ -72,7 +80,7 @@ def _status() -> int:
         main()
     except SystemExit as stop:
         if isinstance(stop.code, str):
-            print(stop.code, file=sys.stderr)
+            sys.stderr.write(stop.code)
             return 1
         return stop.code or 0
     except Exception:

@@ -1,14 +1,15 @@
 """What the README shows runs, and says what it shows."""
 
+import contextlib
+import io
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from prosopon.data.grammar import poles_of
+from tests.commands import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -20,19 +21,19 @@ COMMANDS = [
     if line.startswith("prosopon ")
 ]
 
-
-def run(*arguments, cwd, **more):
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=300, **more
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+# The README's lines run as they stand, but for how much they ask: a report takes minutes.
+SIZES = {
+    "compare": ["--questions", "4", "--examples", "8", "--max-new-tokens", "12"],
+    "evaluate": ["--questions", "8"],
+}
 
 
 def test_the_example(tmp_path):
     assert PYTHON
-    shown = run("-c", PYTHON[1], cwd=tmp_path)
-    base, introvert = shown.splitlines()
+    shown = io.StringIO()
+    with contextlib.chdir(tmp_path), contextlib.redirect_stdout(shown):
+        exec(compile(PYTHON[1], "README.md", "exec"), {})
+    base, introvert = shown.getvalue().splitlines()
     assert base.startswith("base: ")
     assert poles_of(introvert.removeprefix("introvert: ")) == {"introvert"}
 
@@ -42,17 +43,17 @@ def test_the_commands_in_order(tmp_path):
     assert len(local) >= 3
     for line in local:
         words = shlex.split(line, comments=True)[1:]
-        run("-m", "prosopon", *words, cwd=tmp_path, input="Hello\n/quit\n")
+        size = SIZES.get(words[0], [])
+        done = run_command(*words, *size, cwd=tmp_path, input="Hello\n/quit\n")
+        assert done.returncode == 0, done.stderr
 
 
-def test_the_command_with_a_model_of_the_hub_parses():
+def test_the_command_with_a_model_of_the_hub_parses(tmp_path):
     lines = [line for line in COMMANDS if "--model" in line]
     assert lines
     for line in lines:
         words = shlex.split(line, comments=True)[1:]
-        done = subprocess.run(
-            [sys.executable, "-m", "prosopon", *words], capture_output=True, text=True, timeout=300
-        )
+        done = run_command(*words, cwd=tmp_path)
         assert done.returncode == 2  # its files are not here; the options are right
         assert "ours.jsonl" in done.stderr
 

@@ -5,23 +5,13 @@ import json
 import pytest
 
 from prosopon.evaluation import DEMO_ARMS
+from tests.commands import run_command
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    import os
-    import subprocess
-    import sys
-
     folder = tmp_path_factory.mktemp("demo")
-    done = subprocess.run(
-        [sys.executable, "-m", "prosopon", "demo", "--json", "out.json"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, "COLUMNS": "160", "NO_COLOR": "1"},
-    )
+    done = run_command("demo", "--json", "out.json", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout, json.loads((folder / "out.json").read_text())
 

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from prosopon import Subnetwork
+from tests.commands import start_command
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -22,12 +23,24 @@ def cached(tmp_path, tiny_folder, monkeypatch):
     return "someone/tiny"
 
 
+@pytest.fixture
+def process(tmp_path, cached):
+    """The command in a process of its own: the Hub's library reads its folder when it starts."""
+
+    def run(*arguments):
+        done = start_command(*arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
 @pytest.mark.slow
-def test_sequential_is_the_same_as_normal(prosopon, tmp_path, cached):
+def test_sequential_is_the_same_as_normal(process, tmp_path, cached):
     common = ("-t", "bold", "-m", cached, "--revision", "v2", "-c", "wanda", "-n", 4, "--json")
-    normal = json.loads(prosopon("extract", *common, "-o", "normal").stdout)
+    normal = json.loads(process("extract", *common, "-o", "normal"))
     ours = json.loads(
-        prosopon("extract", *common, "-o", "ours", "--sequential", "--work-dir", "work").stdout
+        process("extract", *common, "-o", "ours", "--sequential", "--work-dir", "work")
     )
     for result in (normal, ours):
         del result["seconds"], result["folder"]
