@@ -1,19 +1,18 @@
 """Measures of worn masks: against slow definitions, and the base untouched."""
 
 import dataclasses
-import math
 
 import pytest
 import torch
 
-from prosopon.data import Encoded, Message, Persona, bundled, draw, split_contrast
+from prosopon.data import Message, Persona, bundled, draw, split_contrast
 from prosopon.errors import DataError, OptionError
 from prosopon.evaluation import MEASURES, Effort, PairMeter, perplexity
 from prosopon.evaluation.pair_meter import with_system
 from prosopon.extraction import Extractor
 from prosopon.lm import sample_general
 from prosopon.runtime import worn
-from tests.tiny import FAMILIES, tiny_model
+from tests.tiny import tiny_model
 
 EFFORT = Effort(choices=6, answers=7, max_new_tokens=6, judge=20)
 
@@ -28,27 +27,6 @@ def meter(family="llama", chat=True):
     general = texts(model, tokenizer)
     made = PairMeter.with_judge(model, tokenizer, split.test, split.judge, general, EFFORT)
     return made, Extractor(model, tokenizer), split
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_perplexity_is_the_library_s_loss(family):
-    model, tokenizer = tiny_model(family)
-    general = texts(model, tokenizer)
-    total = count = 0.0
-    for text in general:
-        ids = torch.tensor([text.input_ids])
-        total += float(model(input_ids=ids, labels=ids).loss) * (ids.shape[1] - 1)
-        count += ids.shape[1] - 1
-    assert perplexity(model, general) == pytest.approx(math.exp(total / count), rel=1e-4)
-
-
-def test_perplexity_of_nothing_and_of_a_broken_model():
-    model, tokenizer = tiny_model("llama")
-    with pytest.raises(DataError, match="at least two tokens"):
-        perplexity(model, [Encoded([5], [True], [True])])
-    general = texts(model, tokenizer)
-    model.lm_head.weight.fill_(float("nan"))
-    assert perplexity(model, general) == math.exp(300)
 
 
 def test_a_mask_is_measured_and_taken_off():

@@ -13,9 +13,9 @@ from prosopon.data.grammar.exam import choice_items
 from prosopon.data.pairs import pair_examples
 from prosopon.data.questions import ChoiceItem
 from prosopon.errors import DataError, OptionError
-from prosopon.evaluation import perplexity
 from prosopon.evaluation.choice import score_pairs
 from prosopon.intervals import Paired, paired_difference
+from prosopon.lm import perplexity
 from prosopon.lm.choice import win_margin, win_share
 from prosopon.runtime import worn
 from prosopon.subnetwork import Subnetwork

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from prosopon.data import Encoded, Persona, encode_all, load_persona
 from prosopon.errors import DataError
-from prosopon.lm import sample_general
+from prosopon.lm import context_length, sample_general
 
 if TYPE_CHECKING:
     from prosopon.models import LoadedModel
@@ -32,6 +32,7 @@ def general_text(
     if not cut:
         raise DataError(f"{general}: one text cannot be split into known and held out")
     known = Persona(given.name, given.examples[:cut])
-    limit = getattr(model.config, "max_position_embeddings", None)
-    texts = encode_all(given.examples[cut:][:count], tokenizer, scope="all", max_length=limit)
+    texts = encode_all(
+        given.examples[cut:][:count], tokenizer, scope="all", max_length=context_length(model)
+    )
     return known, texts, given.content_hash()

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from prosopon.data import Encoded
-from prosopon.errors import DataError, OptionError
+from prosopon.errors import OptionError
 from prosopon.judges import degeneration
-from prosopon.lm import text_losses
+from prosopon.lm import perplexity
 from prosopon.subnetwork import Subnetwork
 
-WORST = 300.0  # nats a token; squares of exp(300) still fit a float
+__all__ = ["MEASURES", "Effort", "Measures", "Meter", "perplexity", "text_measures"]
 
 
 @dataclass(frozen=True)
@@ -113,22 +111,6 @@ class Meter(Protocol):
             system: A system line before every question.
             seed: Seeds the questions and the draws.
         """
-
-
-def perplexity(model: Any, texts: Sequence[Encoded]) -> float:
-    """Return exp of minus the mean log-likelihood of every token but each text's first.
-
-    All tokens of all texts weigh alike. Stops at exp(300): a model that is beyond that, or says
-    NaN, is broken, and an infinite figure would drop out of every table.
-
-    Raises:
-        DataError: There is no token to predict.
-    """
-    total, count = text_losses(model, texts, every=True)
-    if not count:
-        raise DataError("no general text with at least two tokens to measure a perplexity on")
-    mean = total / count
-    return math.exp(mean if mean < WORST else WORST)  # NaN is not less than anything
 
 
 def text_measures(answers: Sequence[str]) -> dict[str, float]:

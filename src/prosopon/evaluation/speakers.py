@@ -9,7 +9,7 @@ from prosopon.data import Encoded, Message, render_prompt
 from prosopon.data.openings import is_plain, plain_text
 from prosopon.errors import OptionError
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionQuestion, OptionScores, Prompt
-from prosopon.lm import row_log_likelihoods
+from prosopon.lm import context_length, row_log_likelihoods
 from prosopon.lm.answers import AnswerScore, score_answers
 from prosopon.lm.generation import generate_answers
 
@@ -52,7 +52,7 @@ class ModelSpeaker:
     ) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.max_tokens = max_tokens
-        self.max_length = max_length or getattr(model.config, "max_position_embeddings", None)
+        self.max_length = max_length or context_length(model)
         self._rewrite = rewrite
 
     def rewritten(self, prompt: Prompt) -> Prompt:

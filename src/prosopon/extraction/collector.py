@@ -14,6 +14,7 @@ from prosopon.data import SCOPES, Encoded, Persona, Scope, encode_all, load_pers
 from prosopon.errors import OptionError
 from prosopon.extraction.light import gather
 from prosopon.gradients import fisher_diagonal
+from prosopon.lm.context import context_length
 from prosopon.lm.general_text import sample_general
 from prosopon.models import check_finite, find_sites, fingerprint, restrict_sites
 from prosopon.progress import Report
@@ -82,7 +83,7 @@ class Collector:
         self.sites = restrict_sites(found, layers=layers, only=only)
         check_finite(self.sites)
         self.fingerprint = fingerprint(self.sites)
-        self.max_length = max_length or getattr(config, "max_position_embeddings", None)
+        self.max_length = max_length or context_length(model)
         self.general_source, self.general_count = general, general_count
         self.max_tokens, self.report = max_tokens, report
         self._statistics: dict[tuple[str, str], Statistics] = {}

@@ -16,6 +16,7 @@ from prosopon.extraction.provenance import Calibration, describe
 from prosopon.extraction.seeding import site_generator
 from prosopon.layerwise.collect import collect_sequential
 from prosopon.layerwise.skeleton import Skeleton, open_skeleton
+from prosopon.lm import context_length
 from prosopon.models import (
     Fingerprint,
     Sample,
@@ -244,8 +245,7 @@ def _statistics(
     """Collect what the criterion needs, in one way through the layers."""
     if not personas:
         return {}
-    context = getattr(skeleton.model.config, "max_position_embeddings", None)
-    length = using.max_length or context
+    length = using.max_length or context_length(skeleton.model)
     encoded: dict[str, list[Encoded]] = {
         name: encode_all(persona.examples, tokenizer, scope=plan.scope, max_length=length)
         for name, persona in personas.items()

@@ -1,5 +1,6 @@
 """Running a causal LM: forward passes, likelihoods, generation, general text; no persona."""
 
+from prosopon.lm.context import context_length
 from prosopon.lm.general_text import sample_general
 from prosopon.lm.generation import (
     continue_texts,
@@ -12,6 +13,7 @@ from prosopon.lm.generation import (
 from prosopon.lm.likelihood import (
     answer_log_likelihoods,
     mean_per_row,
+    perplexity,
     response_mask,
     row_log_likelihoods,
     text_losses,
@@ -20,6 +22,7 @@ from prosopon.lm.likelihood import (
 
 __all__ = [
     "answer_log_likelihoods",
+    "context_length",
     "continue_texts",
     "decode",
     "fit_tokens",
@@ -27,6 +30,7 @@ __all__ = [
     "generate_tokens",
     "mean_per_row",
     "opening_tokens",
+    "perplexity",
     "response_mask",
     "row_log_likelihoods",
     "sample_general",

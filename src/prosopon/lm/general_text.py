@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from prosopon.data import Encoded
 from prosopon.errors import ModelError
+from prosopon.lm.context import context_length
+from prosopon.lm.generation import generate_exactly
 
 SHORTEST = 8  # tokens
 BATCH = 64  # texts sampled at once
@@ -35,12 +35,12 @@ def sample_general(
     """
     start = _start_token(model, tokenizer)
     stop = None if getattr(tokenizer, "chat_template", None) else tokenizer.eos_token_id
-    context = getattr(model.config, "max_position_embeddings", None) or length
+    longest = min(length, context_length(model) or length)
     texts: list[Encoded] = []
     with torch.random.fork_rng(devices=_cuda_devices(model)):
         torch.manual_seed(seed)
         for _ in range(2 * count // BATCH + 8):  # texts that end at once are drawn again
-            rows = _sample(model, start, stop, min(length, context) - 1)
+            rows = _sample(model, start, stop, longest - 1)
             drawn = [_encoded(row, stop) for row in rows]
             texts += [text for text in drawn if len(text.input_ids) >= SHORTEST]
             if len(texts) >= count:
@@ -56,38 +56,17 @@ def sample_general(
 def _sample(model: Any, start: int, stop: int | None, tokens: int) -> list[list[int]]:
     from transformers import GenerationConfig
 
-    # The library fills an end token of None in from the model's own settings, and the text would
-    # end with its first turn: an id that no token has never ends it.
-    never = int(model.get_output_embeddings().weight.shape[0])
     config = GenerationConfig(
         do_sample=True,
         temperature=1.0,
         top_k=0,
         top_p=1.0,
         max_new_tokens=tokens,
-        eos_token_id=never if stop is None else stop,
+        eos_token_id=stop,
         pad_token_id=start if stop is None else stop,
     )
     ids = torch.full((BATCH, 1), start, device=model.device)
-    with torch.no_grad(), _ending_with(model, stop):
-        output = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=config)
-    return [list(row) for row in output.tolist()]
-
-
-@contextmanager
-def _ending_with(model: Any, stop: int | None) -> Iterator[None]:
-    """Take the model's own end tokens away while it samples.
-
-    ``generate`` fills in whatever a configuration leaves at None from the model's own, so that
-    asking for no end token would mean the model's: every text would end with its first turn.
-    """
-    own = model.generation_config
-    before = own.eos_token_id
-    own.eos_token_id = stop
-    try:
-        yield
-    finally:
-        own.eos_token_id = before
+    return generate_exactly(model, ids, torch.ones_like(ids), config).tolist()
 
 
 def _encoded(row: list[int], stop: int | None) -> Encoded:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from prosopon.data import Message, render_prompt
 from prosopon.data.openings import is_plain, plain_text
-from prosopon.errors import OptionError
+from prosopon.errors import OptionError, UnknownNameError
+from prosopon.lm.context import context_length
 
 Progress = Callable[[int], None]
+
+_ONE_ROW = "every prompt has one answer, a row of tokens"
+_REFUSED = {
+    "max_new_tokens": "give max_new_tokens itself",
+    "temperature": "give temperature itself",
+    "do_sample": "a temperature of 0 is greedy, any other samples",
+    "num_return_sequences": _ONE_ROW,
+    "return_dict_in_generate": _ONE_ROW,
+}
 
 
 def generate_answers(
@@ -24,6 +36,7 @@ def generate_answers(
     seed: int = 0,
     batch_size: int = 64,
     max_length: int | None = None,
+    settings: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> list[str]:
     """Return the model's answer to each prompt, in order, white space trimmed.
@@ -38,16 +51,21 @@ def generate_answers(
         seed: Seeds the draws; the global generators are left as they were.
         batch_size: Prompts at once. With a temperature above 0 the draws depend on it.
         max_length: Most tokens of a prompt and its answer together; a longer prompt loses its
-            beginning, but for a token that begins the text. Default all.
+            beginning, but for a token that begins the text. Default the model's context.
+        settings: More settings of ``transformers.GenerationConfig``, such as
+            ``{"repetition_penalty": 1.2}``. Nothing of the model's own settings but its end
+            tokens is used: what is asked here is the whole of what is done.
         progress: Called with the number of answers written since the last call.
 
     Raises:
-        OptionError: ``max_length`` leaves no room for a prompt.
+        OptionError: ``max_length`` leaves no room for a prompt, or a setting is refused.
+        UnknownNameError: There is no such setting.
     """
     rows = [opening_tokens(prompt, tokenizer) for prompt in prompts]
     return _texts(
         model, tokenizer, rows, max_length, temperature=temperature,
-        max_new_tokens=max_new_tokens, seed=seed, batch_size=batch_size, progress=progress,
+        max_new_tokens=max_new_tokens, seed=seed, batch_size=batch_size,
+        settings=settings, progress=progress,
     )  # fmt: skip
 
 
@@ -61,6 +79,7 @@ def continue_texts(
     seed: int = 0,
     batch_size: int = 64,
     max_length: int | None = None,
+    settings: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> list[str]:
     """Return how the model goes on after each plain text, in order, without the text itself.
@@ -71,7 +90,8 @@ def continue_texts(
     rows = [text_tokens(text, tokenizer) for text in texts]
     return _texts(
         model, tokenizer, rows, max_length, temperature=temperature,
-        max_new_tokens=max_new_tokens, seed=seed, batch_size=batch_size, progress=progress,
+        max_new_tokens=max_new_tokens, seed=seed, batch_size=batch_size,
+        settings=settings, progress=progress,
     )  # fmt: skip
 
 
@@ -84,6 +104,7 @@ def generate_tokens(
     max_new_tokens: int = 48,
     seed: int = 0,
     batch_size: int = 64,
+    settings: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> list[list[int]]:
     """Return the tokens that the model writes after each row of tokens, in order.
@@ -91,7 +112,7 @@ def generate_tokens(
     An end token that was drawn is the last of them. For the arguments see
     :func:`generate_answers`.
     """
-    config = _config(model, tokenizer, temperature, max_new_tokens)
+    config = _config(model, tokenizer, temperature, max_new_tokens, settings or {})
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     written: list[list[int]] = [[]] * len(rows)
     device = next(model.parameters()).device
@@ -99,12 +120,35 @@ def generate_tokens(
         torch.manual_seed(seed)
         for start in range(0, len(order), batch_size):
             indices = order[start : start + batch_size]
-            found = _generate(model, [rows[i] for i in indices], config, device)
-            for index, tokens in zip(indices, found, strict=True):
+            batch = _generate(model, [rows[i] for i in indices], config, device)
+            for index, tokens in zip(indices, batch, strict=True):
                 written[index] = tokens
             if progress is not None:
                 progress(len(indices))
     return written
+
+
+def generate_exactly(model: Any, ids: Tensor, mask: Tensor, config: Any) -> Tensor:
+    """Return what ``model.generate`` writes under ``config`` and nothing else.
+
+    ``generate`` fills whatever a configuration leaves open in from the model's own, which can
+    hold penalties, stop strings or beams: a shallow copy of the model carries ``config`` as its
+    own instead, so that the model itself stays as it is, for other threads too.
+
+    Args:
+        model: A causal LM with ``generate``.
+        ids: int64 [rows, length], padded at the left.
+        mask: int64 [rows, length]; 0 for padding.
+        config: A ``transformers.GenerationConfig``.
+
+    Returns:
+        int64 [rows, length + written tokens].
+    """
+    alike = copy.copy(getattr(model, "_orig_mod", model))  # generate runs uncompiled anyway
+    alike.generation_config = config
+    with torch.no_grad():
+        output: Tensor = alike.generate(ids, attention_mask=mask, generation_config=config)
+    return output
 
 
 def prompt_tokens(prompt: Sequence[Message], tokenizer: Any) -> list[int]:
@@ -174,27 +218,36 @@ def _texts(
     max_new_tokens: int,
     **settings: Any,
 ) -> list[str]:
-    rows = fit_tokens(rows, tokenizer, max_length, max_new_tokens)
+    room = max_length or context_length(model)
+    rows = fit_tokens(rows, tokenizer, room, max_new_tokens)
     written = generate_tokens(model, tokenizer, rows, max_new_tokens=max_new_tokens, **settings)
     return decode(written, tokenizer)
 
 
-def _config(model: Any, tokenizer: Any, temperature: float, max_new_tokens: int) -> Any:
+def _config(
+    model: Any, tokenizer: Any, temperature: float, max_new_tokens: int, settings: Mapping[str, Any]
+) -> Any:
     from transformers import GenerationConfig
 
     stop = getattr(model.generation_config, "eos_token_id", None)
     stop = tokenizer.eos_token_id if stop is None else stop
     first = stop[0] if isinstance(stop, list) else stop
     pad = tokenizer.pad_token_id
-    settings: dict[str, Any] = {"do_sample": temperature > 0}
+    ours: dict[str, Any] = {
+        "do_sample": temperature > 0,
+        "max_new_tokens": max_new_tokens,
+        "eos_token_id": stop,
+        "pad_token_id": pad if pad is not None else (first or 0),
+    }
     if temperature > 0:
-        settings |= {"temperature": temperature, "top_k": 0, "top_p": 1.0}
-    return GenerationConfig(
-        max_new_tokens=max_new_tokens,
-        eos_token_id=stop,
-        pad_token_id=pad if pad is not None else (first or 0),
-        **settings,
-    )
+        ours |= {"temperature": temperature, "top_k": 0, "top_p": 1.0}
+    names = set(GenerationConfig().to_dict())
+    for name in settings:
+        if name not in names:
+            raise UnknownNameError("setting of generation", name, names)
+        if name in _REFUSED:
+            raise OptionError(f"generation is not set by {name!r}: {_REFUSED[name]}")
+    return GenerationConfig(**ours | dict(settings))
 
 
 def _generate(
@@ -206,10 +259,7 @@ def _generate(
     for i, row in enumerate(rows):  # generation continues at the right, so padding is left
         ids[i, width - len(row) :] = torch.tensor(row, dtype=torch.long)
         mask[i, width - len(row) :] = 1
-    with torch.no_grad():
-        output = model.generate(
-            ids.to(device), attention_mask=mask.to(device), generation_config=config
-        )
+    output = generate_exactly(model, ids.to(device), mask.to(device), config)
     stop = config.eos_token_id
     ends = set(stop if isinstance(stop, list) else [stop])
     return [_ended(row, ends) for row in output[:, width:].tolist()]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from prosopon.data import Batch, Encoded, PaddingSide, length_buckets
+from prosopon.errors import DataError
 from prosopon.lm.forward import inputs
+
+WORST = 300.0  # nats a token; squares of exp(300) still fit a float
 
 
 def token_log_likelihoods(model: nn.Module, batch: Batch) -> Tensor:
@@ -63,7 +67,7 @@ def row_log_likelihoods(
         max_tokens: Most tokens, padding included, in one forward pass.
         padding_side: Where shorter rows are filled up; it changes nothing but rounding.
     """
-    found = [(0.0, 0)] * len(texts)
+    rows = [(0.0, 0)] * len(texts)
     with torch.no_grad():
         for batch in length_buckets(texts, max_tokens=max_tokens, padding_side=padding_side):
             mask = response_mask(batch, every=every)
@@ -71,8 +75,8 @@ def row_log_likelihoods(
             # Picked, not multiplied by 0: a NaN of padding must not get in.
             sums = values.where(mask, values.new_zeros(())).sum(1).tolist()
             for index, total, count in zip(batch.index, sums, mask.sum(1).tolist(), strict=True):
-                found[index] = (total, count)
-    return found
+                rows[index] = (total, count)
+    return rows
 
 
 def text_losses(
@@ -84,3 +88,19 @@ def text_losses(
     """
     rows = row_log_likelihoods(model, texts, every=every, max_tokens=max_tokens)
     return -sum(total for total, _ in rows), sum(count for _, count in rows)
+
+
+def perplexity(model: nn.Module, texts: Sequence[Encoded]) -> float:
+    """Return exp of minus the mean log-likelihood of every token but each text's first.
+
+    All tokens of all texts weigh alike. Stops at exp(300): a model that is beyond that, or says
+    NaN, is broken, and an infinite figure would drop out of every table.
+
+    Raises:
+        DataError: There is no token to predict.
+    """
+    total, count = text_losses(model, texts, every=True)
+    if not count:
+        raise DataError("no general text with at least two tokens to measure a perplexity on")
+    mean = total / count
+    return math.exp(mean if mean < WORST else WORST)  # NaN is not less than anything

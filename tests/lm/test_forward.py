@@ -1,0 +1,42 @@
+"""One forward pass: its arguments, the part below the head, and what sites read."""
+
+import pytest
+import torch
+
+from prosopon.data import Encoded, collate
+from prosopon.errors import StatisticsError
+from prosopon.lm.forward import by_row, inputs, trunk
+from prosopon.models import find_sites
+from tests.tiny import FAMILIES, tiny_model
+
+ROWS = [Encoded([1, 9, 20, 33], [True] * 4, [True] * 4), Encoded([1, 50], [True] * 2, [True] * 2)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_left_padding_does_not_shift_positions(family):
+    model, _ = tiny_model(family)
+    batch = collate(ROWS, padding_side="left")
+    short = model(**inputs(model, batch)).logits[1, 2:]
+    alone = model(**inputs(model, collate(ROWS[1:]))).logits[0]
+    assert torch.allclose(short, alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_trunk_has_no_head(family):
+    model, _ = tiny_model(family)
+    batch = collate(ROWS)
+    below = trunk(model)
+    hidden = below(**inputs(below, batch)).last_hidden_state
+    logits = model.get_output_embeddings()(hidden)
+    assert torch.allclose(logits, model(**inputs(model, batch)).logits, atol=1e-5)
+    linear = torch.nn.Linear(2, 2)
+    assert trunk(linear) is linear
+
+
+def test_tokens_are_told_apart_by_row():
+    site = find_sites(tiny_model("opt")[0])[0]
+    flat = torch.arange(24.0).reshape(6, 4)
+    assert torch.equal(by_row(site, flat, (2, 3)), flat.reshape(2, 3, 4))
+    assert by_row(site, whole := flat.reshape(2, 3, 4), (2, 3)) is whole
+    with pytest.raises(StatisticsError, match=r"\(6, 4\).*2 x 2 tokens"):
+        by_row(site, flat, (2, 2))
