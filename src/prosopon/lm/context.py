@@ -13,7 +13,7 @@ def context_length(model: Any) -> int | None:
     Args:
         model: Anything with a ``config``; a model for text and images is asked for its text part.
     """
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if hasattr(config, "get_text_config"):
         config = config.get_text_config()
     for name in _NAMES:
