@@ -46,6 +46,21 @@ def test_a_package_imports_only_those_to_its_left():
     assert not wrong
 
 
+def test_a_command_imports_no_other_command():
+    shared = {"app", "console", "judging", "loading", "masks", "options", "summary"}
+    commands = {path.stem for path in (SOURCE / "cli").glob("[a-z]*.py")} - shared
+    wrong = [
+        f"cli/{path.name} imports {module}"
+        for path in (SOURCE / "cli").glob("*.py")
+        for module in imports(path)
+        if path.stem != "app"
+        and module.startswith("prosopon.cli.")
+        and module.removeprefix("prosopon.cli.") in commands
+    ]
+    assert len(commands) > 10
+    assert not wrong
+
+
 def test_files_are_short_and_begin_with_what_they_are():
     texts = {path: path.read_text("utf-8") for path in FILES}
     assert not [path for path, text in texts.items() if len(text.splitlines()) >= 450]

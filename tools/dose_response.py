@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prosopon.cli.demo import persona_names
+from prosopon.cli.options import split_personas
 from prosopon.data import bundled
 from prosopon.data.grammar.exam import free_prompts
 from prosopon.errors import PersonaError
@@ -104,7 +104,7 @@ def main() -> None:
     model, tokenizer = load_model("embedded", device="cpu")[:2]
     extractor = Extractor(model, tokenizer, name="embedded", seed=args.seed)
     results = []
-    for pole in persona_names(args.personas):
+    for pole in split_personas(args.personas):
         sides = bundled.load(pole), bundled.load(bundled.opposite(pole))
         subnetwork = ranked(extractor.extract(*sides))
         with PersonaModel(model, tokenizer) as wearer:

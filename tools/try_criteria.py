@@ -16,8 +16,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from prosopon.cli.demo import persona_names
-from prosopon.cli.options import key_values
+from prosopon.cli.options import key_values, split_personas
 from prosopon.data import Encoded, bundled, load_persona
 from prosopon.data.grammar.exam import choice_items, free_prompts, neutral_items
 from prosopon.evaluation import choice_rates, free_text, neutral_accuracy, perplexity
@@ -68,7 +67,7 @@ def main() -> None:
         options = key_values(rest)
         share, pattern = options.pop("sparsity", None), options.pop("pattern", None)
         rows = []
-        for name in persona_names(args.personas):
+        for name in split_personas(args.personas):
             if criterion == "base":
                 rows.append([*measure(model, tokenizer, name, args.answers, held_out), 0.0, 0.0])
                 continue

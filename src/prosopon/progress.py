@@ -1,8 +1,107 @@
-"""Progress: how long work says how far it is."""
+"""Progress: how far long work is and how long it will take, drawn as lines where no bar can be."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 Report = Callable[[str, int, int], None]
 """Called with (stage, steps done, steps in all) while something long runs."""
+
+EVERY = 30.0
+"""Most seconds between two lines."""
+
+
+@dataclass
+class _Stage:
+    """A stage under way: when it was first heard of, how far it was then, how far it is."""
+
+    began: float
+    first: int
+    done: int
+    total: int
+
+
+class ProgressLines:
+    """A :data:`Report` that writes lines: the first at once, then one every 30 seconds.
+
+    Args:
+        write: Takes a line.
+        clock: Seconds that never go back.
+        every: Most seconds between two lines.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        every: float = EVERY,
+    ) -> None:
+        self._write, self._clock, self._every = write, clock, every
+        self._stages: dict[str, _Stage] = {}
+        self._due = clock()
+        self._lock = threading.Lock()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Note how far a stage is, and write a line where one is due."""
+        with self._lock:
+            now = self._clock()
+            entry = self._stages.setdefault(stage, _Stage(now, done, done, total))
+            entry.done, entry.total = done, total
+            self._tell(now)
+            if done >= total:
+                del self._stages[stage]
+
+    def tick(self) -> None:
+        """Write a line where one is due although nothing was reported."""
+        with self._lock:
+            self._tell(self._clock())
+
+    @contextmanager
+    def ticking(self) -> Iterator[None]:
+        """Write lines also while no step ends, from a thread of their own."""
+        ended = threading.Event()
+
+        def run() -> None:
+            while not ended.wait(self._every / 6):
+                self.tick()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _tell(self, now: float) -> None:
+        if now < self._due or not self._stages:
+            return
+        self._due = now + self._every
+        self._write("; ".join(_describe(name, stage, now) for name, stage in self._stages.items()))
+
+
+def _describe(name: str, stage: _Stage, now: float) -> str:
+    share = stage.done / stage.total if stage.total else 1.0
+    line = f"{name}: {stage.done}/{stage.total} ({share:.0%})"
+    steps = stage.done - stage.first
+    if steps > 0 and stage.done < stage.total:
+        left = (now - stage.began) / steps * (stage.total - stage.done)
+        line += f", {format_duration(left)} left"
+    return line
+
+
+def format_duration(seconds: float) -> str:
+    """Return a time for people: ``0.02 s``, ``4.2 s``, ``45 s``, ``3 min``, ``2 h 10 min``."""
+    if seconds < 0.01:
+        return "under 0.01 s"
+    if seconds < 10:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -31,7 +31,7 @@ def models(tmp_path_factory):
 def test_masks_of_the_embedded_model_are_worn(prosopon, models, tmp_path):
     (tmp_path / "general.txt").write_text("What is a dog? It is an animal.\n\nYes.\n\nNo, no.\n")
     done = prosopon(
-        "explain", models / "power-seeking", models / "bold", "-o", "out", "-n", "2",
+        "explain", models / "power-seeking", models / "bold", "-o", "out", "--questions", "2",
         "--draws", "1", "--seed", "1", "--general", "general.txt",
     )  # fmt: skip
     for shown in ("What the masks share", "power-seeking / bold", "What each mask does",

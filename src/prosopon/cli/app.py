@@ -8,6 +8,7 @@ import typer
 
 from prosopon.cli.chat import chat
 from prosopon.cli.compare import compare
+from prosopon.cli.console import volume
 from prosopon.cli.demo import demo
 from prosopon.cli.evaluate import evaluate
 from prosopon.cli.explain import explain
@@ -16,6 +17,7 @@ from prosopon.cli.extract import extract
 from prosopon.cli.inspect import inspect
 from prosopon.cli.listing import criteria, personas
 from prosopon.cli.lm_eval import CONTEXT, lm_eval
+from prosopon.cli.options import OLD_NAMES, everywhere
 from prosopon.cli.pack import pack, unpack
 from prosopon.cli.reproduce import reproduce
 from prosopon.cli.sweep import sweep
@@ -25,7 +27,10 @@ app = typer.Typer(
     help="Find the persona subnetworks a language model contains, and wear them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda name: OLD_NAMES.get(name, name),
+    },
 )
 for command in (
     demo,
@@ -43,7 +48,7 @@ for command in (
     personas,
     criteria,
 ):
-    app.command()(command)
+    app.command()(everywhere(command))
 app.command("lm-eval", context_settings=CONTEXT)(lm_eval)
 
 
@@ -60,5 +65,9 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say also where an error came from.")
+    ] = False,
 ) -> None:
-    pass
+    volume.quiet, volume.verbose = quiet, verbose

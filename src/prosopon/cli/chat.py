@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from prosopon.cli.console import err, error, out, print_json
+from prosopon.cli import console
+from prosopon.cli.console import error, print_json
 from prosopon.cli.loading import load
 from prosopon.cli.options import Device, DeviceMap, Dtype, Json, Model, Revision, Seed
 from prosopon.errors import OptionError, ProsoponError
@@ -67,7 +68,7 @@ def chat(
             print_json({"persona": wearer.active, "turns": turns})
         else:
             for turn in turns:
-                out.print(turn["assistant"], markup=False, highlight=False)
+                console.say(turn["assistant"])
         return
     _terminal(talk)
 
@@ -153,7 +154,7 @@ def _share(text: str) -> float:
 
 
 def _terminal(talk: Talk) -> None:
-    err.print(f"[dim]personas: {', '.join(talk.wearer.personas) or 'none loaded'}. {HELP}[/]")
+    console.note(f"personas: {', '.join(talk.wearer.personas) or 'none loaded'}. {HELP}")
     while True:
         try:
             line = input(f"{talk.wearer.active or 'base'}> ").strip()
@@ -162,7 +163,7 @@ def _terminal(talk: Talk) -> None:
         if not line:
             continue
         if not line.startswith("/"):
-            out.print(talk.say(line), markup=False, highlight=False)
+            console.say(talk.say(line))
             continue
         try:
             if not talk.command(line):

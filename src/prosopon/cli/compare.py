@@ -9,12 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.markup import escape
-from rich.table import Table
 
-from prosopon.cli.console import out, print_json, progress
-from prosopon.cli.demo import persona_names
+from prosopon.cli.console import print_json, progress, say
 from prosopon.cli.judging import JudgeCache, JudgeModel, JudgeReplay, JudgeUrl, llm_judge
 from prosopon.cli.loading import load
 from prosopon.cli.options import (
@@ -29,14 +25,17 @@ from prosopon.cli.options import (
     MaxNewTokens,
     Model,
     Opposite,
+    Output,
     Personas,
     PromptLine,
     Retry,
     Revision,
     Seeds,
-    TaskFile,
+    split_list,
+    split_personas,
+    whole_numbers,
 )
-from prosopon.cli.sweep import integers, listed
+from prosopon.cli.summary import show_summary
 from prosopon.files import finite
 
 if TYPE_CHECKING:
@@ -44,15 +43,9 @@ if TYPE_CHECKING:
     from prosopon.experiments import CompareRunner, Record, Section, Summary
     from prosopon.progress import Report
 
-SHOWN = {
-    "choice": "choice", "text: target": "target", "neither": "neither", "neutral": "neutral",
-    "general ppl": "ppl", "cross-talk": "talk",
-}  # fmt: skip
-"""Columns that fit into 80 characters, with shorter headings."""
-
 
 def compare(
-    folder: Annotated[Path, typer.Option("--out", "-o", help="Folder of the comparison.")],
+    folder: Output,
     personas: Personas = None,
     target: Instead = None,
     opposite: Opposite = None,
@@ -66,7 +59,6 @@ def compare(
         str | None,
         typer.Option("--tasks", "--task", help=f"See evaluate --task list. {LIST}"),
     ] = None,
-    task_file: TaskFile = None,
     seeds: Seeds = "0",
     examples: Annotated[
         int, typer.Option("--examples", "-n", min=1, help="Calibration examples of each side.")
@@ -104,9 +96,8 @@ def compare(
     from prosopon.experiments.figures import check_figures
     from prosopon.experiments.tables import check_tables
 
-    load_tasks(task_file)
     sizes = Sizes(examples=examples, questions=questions, max_new_tokens=max_new_tokens)
-    names = tuple(persona_names(personas)) if personas else ()
+    names = tuple(split_personas(personas)) if personas else ()
     source = Source(names, target, opposite, prompt, description, general)
     judges = llm_judge(
         judge_url, judge_model, judge_cache or folder / "verdicts.jsonl", judge_replay
@@ -114,9 +105,9 @@ def compare(
     contrasts = source.contrasts(model, sizes)  # a bad file is said before a model is loaded
     plan = Plan(
         contrasts=tuple(contrasts),
-        arms=tuple(listed(arms, str)),
-        tasks=tuple(listed(tasks, str)) if tasks else DEFAULT_TASKS,
-        seeds=tuple(listed(seeds, integers("--seeds"))),
+        arms=tuple(split_list(arms, str)),
+        tasks=tuple(split_list(tasks, str)) if tasks else DEFAULT_TASKS,
+        seeds=tuple(split_list(seeds, whole_numbers("--seeds"))),
         sizes=sizes,
         options=parse_arm_options(option or ()),
     )
@@ -138,23 +129,10 @@ def compare(
     if as_json:
         print_json(_record(folder, summary, records, written))
         return
-    show(summary, records)
+    show_summary(summary, records)
     for path in written:
         if path.suffix != ".svg":
-            out.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
-
-
-def load_tasks(paths: Sequence[Path] | None) -> None:
-    """Register the tasks of the user's own files.
-
-    Raises:
-        OptionError: A file cannot be used.
-    """
-    if paths:
-        from prosopon.evaluation.tasks.loading import load_task
-
-        for path in paths:
-            load_task(path)
+            say(f"written: {path}")
 
 
 def mask_arm(name: str) -> str | None:
@@ -198,32 +176,6 @@ def explained(runner: CompareRunner, arm: str | None, report: Report) -> list[Se
         for each in found.sections
         if each.svg
     ]
-
-
-def show(summary: Summary, records: Sequence[Record]) -> None:
-    """Print the means of the main columns, and what was not measured; intervals are in the report.
-
-    Raises:
-        CompareError: Nothing has a result.
-    """
-    from prosopon.errors import CompareError
-    from prosopon.experiments.records import unfinished
-
-    left = unfinished(records)
-    if not summary.rows:
-        raise CompareError(f"no arm has a result; the first says: {left[0][2]}")
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("arm", no_wrap=True)
-    names = [name for name in SHOWN if any(row.figures.get(name) for row in summary.rows)]
-    for name in names:
-        table.add_column(SHOWN[name], justify="right", no_wrap=True)
-    for row in summary.rows:
-        found = [row.figures.get(name) for name in names]
-        table.add_row(row.arm, *("-" if each is None else f"{each.mean:.3f}" for each in found))
-    out.print(table)
-    for arm, who, why in left:
-        line = escape(f"{arm} ({who}): {why}")
-        out.print(line, style="yellow", soft_wrap=True, highlight=False)
 
 
 def _record(

@@ -1,10 +1,21 @@
-"""What the commands print with: tables on stdout, progress and errors on stderr."""
+"""What the commands print with: results on stdout, progress, notes and errors on stderr.
+
+Every text goes through one door, :meth:`Plain.render_str`: markup, emoji codes and control codes
+in it are shown and never obeyed.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+import shlex
+import shutil
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -16,43 +27,149 @@ from rich.progress import (
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
+from rich.text import Text
 
-from prosopon.progress import Report
+from prosopon.progress import ProgressLines, Report
 
-out = Console()
-err = Console(stderr=True)
+# Control codes but for tab and newline, and the marks that turn the direction of writing.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def show_controls(text: str) -> str:
+    r"""Return ``text`` with control codes written out, such as ``\x1b``."""
+    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
+
+
+class Plain(Console):
+    """A console that takes a text for what it is."""
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """See :meth:`rich.console.Console.render_str`."""
+        return super().render_str(
+            show_controls(text), **settings | {"markup": False, "emoji": False, "highlight": False}
+        )
+
+
+out = Plain()
+err = Plain(stderr=True)
+
+
+@dataclass
+class Volume:
+    """How much is said on stderr.
+
+    Attributes:
+        quiet: No progress and no notes.
+        verbose: Also where an error came from, and what the libraries have to say.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+
+
+volume = Volume()
+
+
+def open_streams() -> None:
+    """Let stdout and stderr write any text: what their encoding lacks is written out."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print a text on stdout, its lines as long as they are."""
+    out.print(text, style=style, soft_wrap=True)
+
+
+def say_pieces(pieces: Iterable[str]) -> str:
+    """Print a text on stdout while it comes, piece by piece, and return it."""
+    stream = out.file
+    written = []
+    try:
+        for piece in pieces:
+            written.append(piece)
+            stream.write(show_controls(piece))
+            stream.flush()
+    finally:
+        stream.write("\n")
+        stream.flush()
+    return "".join(written)
+
+
+def note(message: str) -> None:
+    """Print a line on stderr that a quiet command leaves out."""
+    if not volume.quiet:
+        err.print(message, style="dim", soft_wrap=True)
 
 
 def error(message: str) -> None:
     """Print one line on stderr, unwrapped, so that scripts can read it."""
-    line = " ".join(message.split())
-    err.print(f"[bold red]error:[/] {escape(line)}", soft_wrap=True, highlight=False)
+    if volume.verbose and sys.exc_info()[0] is not None:
+        err.print(traceback.format_exc(), soft_wrap=True)
+    line = Text("error:", "bold red").append(f" {show_controls(' '.join(message.split()))}", "none")
+    err.print(line, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
-    """Print ``value`` as JSON on stdout."""
-    out.file.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Print ``value`` as JSON on stdout, in ASCII where the output is not UTF-8."""
+    stream = out.file
+    unicode = (getattr(stream, "encoding", None) or "").lower().replace("-", "") == "utf8"
+    text = json.dumps(value, indent=2, ensure_ascii=not unicode, allow_nan=False)
+    stream.write(re.sub("[\x7f-\x9f]", lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
 
 
 @contextmanager
 def progress() -> Iterator[Report]:
-    """Yield a ``report(stage, done, total)`` that draws one bar per stage on stderr."""
+    """Yield a ``report(stage, done, total)``: bars on a terminal, lines elsewhere."""
+    if volume.quiet:
+        yield lambda _stage, _done, _total: None
+    elif err.is_terminal:
+        with _bars() as report:
+            yield report
+    else:
+        lines = ProgressLines(note)
+        with lines.ticking():
+            yield lines
+
+
+@contextmanager
+def status(text: str) -> Iterator[None]:
+    """Show what is being waited for, on a terminal."""
+    visible = err.is_terminal and not volume.quiet
+    with err.status(escape(show_controls(text))) if visible else nullcontext():
+        yield
+
+
+@contextmanager
+def _bars() -> Iterator[Report]:
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
     )
     with Progress(*columns, console=err, transient=True) as bars:
         tasks: dict[str, Any] = {}
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(escape(stage), total=total)
+                tasks[stage] = bars.add_task(show_controls(stage), total=total, completed=done)
             bars.update(tasks[stage], completed=done, total=total)
             if done >= total:
                 bars.remove_task(tasks.pop(stage))
 
         yield report
+
+
+def command_line(*words: str) -> str:
+    """Return a call of prosopon that works in the reader's shell, found on its path or not."""
+    program = Path(sys.argv[0])
+    name = "prosopon" if shutil.which("prosopon") or not program.is_file() else str(program)
+    name = f"{sys.executable} -m prosopon" if name.endswith(".py") else name
+    return f"{name} {shlex.join(words)}"

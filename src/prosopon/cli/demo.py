@@ -11,12 +11,13 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
-from prosopon.cli.console import out, progress
+from prosopon.cli.console import command_line, out, progress, say
 from prosopon.cli.loading import load
-from prosopon.cli.options import Device, Seed
-from prosopon.errors import UnknownNameError
+from prosopon.cli.options import LIST, Device, Output, Seed, split_personas
 from prosopon.files import write_json
+from prosopon.progress import format_duration
 
 if TYPE_CHECKING:
     from prosopon.evaluation import ArmResult, ArmRunner
@@ -27,11 +28,9 @@ SHOWN = "contrastive-taylor"
 def demo(
     personas: Annotated[
         str,
-        typer.Option("--personas", help="Bundled personas, separated by commas, or all."),
+        typer.Option("--personas", "--persona", "-p", help=f"Bundled ones. {LIST} Or all."),
     ] = "extravert,introvert",
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for personas and results.")
-    ] = Path("demo-artifacts"),
+    output: Output = Path("demo-artifacts"),
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the results to this file, - for stdout.")
     ] = None,
@@ -43,7 +42,7 @@ def demo(
     from prosopon.extraction import Extractor
 
     began = time.perf_counter()
-    names = persona_names(personas)
+    names = split_personas(personas)
     loaded = load("embedded", device=device)
     with progress() as report:
         extractor = Extractor(
@@ -69,31 +68,12 @@ def demo(
         write_json(json_file, record)
     _answers(runner, results, names)
     _table(runner, results, names)
-    out.print(
-        f"{len(folders)} subnetworks and results.json are in [bold]{output}[/]; talk to one:\n"
-        f"  prosopon chat --persona {output / f'{names[0]}-{SHOWN}'}\n"
-        f"{time.perf_counter() - began:.0f} seconds in all.",
-        highlight=False,
-        soft_wrap=True,
+    folder = output / f"{names[0]}-{SHOWN}"
+    say(
+        f"{len(folders)} subnetworks and results.json are in {output}; talk to one:\n"
+        f"  {command_line('chat', '--persona', str(folder))}\n"
+        f"{format_duration(time.perf_counter() - began)} in all."
     )
-
-
-def persona_names(given: str) -> list[str]:
-    """Return the personas that ``--personas`` names.
-
-    Raises:
-        UnknownNameError: One of them is not bundled; the message lists those that are.
-    """
-    from prosopon.data import bundled
-
-    known = bundled.names()
-    if given.strip().lower() == "all":
-        return known
-    names = list(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
-    for name in names or [""]:
-        if name not in known:
-            raise UnknownNameError("persona", name, known)
-    return names
 
 
 def _save(runner: ArmRunner, output: Path) -> list[Path]:
@@ -155,14 +135,14 @@ def _table(runner: ArmRunner, results: Sequence[ArmResult], names: Sequence[str]
     )
 
 
-def _cells(arm: str, rows: Sequence[dict[str, Any]]) -> list[str]:
+def _cells(arm: str, rows: Sequence[dict[str, Any]]) -> list[str | Text]:
     def mean(key: str) -> float:
         values = [row["free_text"][key] if key in row["free_text"] else row[key] for row in rows]
         return float(sum(values) / len(values))
 
     shares = [mean(key) for key in ("choice_rate", "target", "opposite", "neither")]
     return [
-        f"[bold]{arm}" if arm == SHOWN else arm,
+        Text(arm, "bold" if arm == SHOWN else ""),
         *(f"{share:.3f}" for share in (*shares, mean("neutral_accuracy"))),
         f"{mean('pruned_share'):.2%}",
         f"{mean('seconds'):.1f}",

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
-from prosopon.cli.compare import load_tasks
-from prosopon.cli.console import out, print_json, progress
+from prosopon.cli.console import out, print_json, progress, say
 from prosopon.cli.judging import JudgeCache, JudgeModel, JudgeReplay, JudgeUrl, llm_judge
 from prosopon.cli.loading import load
 from prosopon.cli.options import (
@@ -28,9 +26,8 @@ from prosopon.cli.options import (
     PromptLine,
     Revision,
     Seed,
-    TaskFile,
+    split_list,
 )
-from prosopon.cli.sweep import listed
 from prosopon.errors import OptionError
 from prosopon.files import finite
 
@@ -51,7 +48,6 @@ def evaluate(
     tasks: Annotated[
         str | None, typer.Option("--task", "--tasks", help="Separated by commas. list lists them.")
     ] = None,
-    task_file: TaskFile = None,
     target: Annotated[
         str | None, typer.Option("--target", "-t", help="Whose questions; default the persona's.")
     ] = None,
@@ -87,11 +83,10 @@ def evaluate(
     from prosopon.judges import judges_of
     from prosopon.runtime import worn
 
-    load_tasks(task_file)
     if tasks == "list":
         _list(as_json)
         return
-    names = [TASKS.get(name).name for name in listed(tasks, str)] if tasks else DEFAULT_TASKS
+    names = [TASKS.get(name).name for name in split_list(tasks, str)] if tasks else DEFAULT_TASKS
     mask = _mask(persona, arm)
     extra = llm_judge(judge_url, judge_model, judge_cache, judge_replay)
     about = target or (mask.config.persona if mask else persona)
@@ -224,7 +219,7 @@ def _report(
     out.print(table)
     _notes(results)
     for name, why in refused.items():
-        out.print(escape(f"{name}: not asked: {why}"), style="yellow", highlight=False)
+        say(f"{name}: not asked: {why}", "yellow")
 
 
 def _ends(interval: Interval) -> str:
@@ -236,7 +231,7 @@ def _ends(interval: Interval) -> str:
 def _notes(results: Mapping[str, TaskResult]) -> None:
     for name, result in results.items():
         for note, value in _short(result.notes):
-            out.print(escape(f"{name}: {note}: {value}"), highlight=False, soft_wrap=True)
+            say(f"{name}: {note}: {value}")
 
 
 def _short(notes: Mapping[str, object]) -> Sequence[tuple[str, object]]:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-from prosopon.cli.console import out, print_json, progress
+from prosopon.cli.console import out, print_json, progress, say
 from prosopon.cli.loading import load
-from prosopon.cli.options import Device, DeviceMap, Dtype, Json, Revision, Seed
+from prosopon.cli.options import Device, DeviceMap, Dtype, Json, Output, Revision, Seed
 from prosopon.errors import OptionError
 from prosopon.progress import Report
 
@@ -34,7 +33,7 @@ def explain(
     personas: Annotated[
         list[str], typer.Argument(help="Folders of subnetworks or ids on the Hub, of one model.")
     ],
-    folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for page and figures.")],
+    folder: Output,
     model: Annotated[
         str | None,
         typer.Option(
@@ -56,7 +55,7 @@ def explain(
         typer.Option("--parts", help="Of overlap,location,cross-talk,faithfulness. Default all."),
     ] = None,
     questions: Annotated[
-        int, typer.Option("--questions", "-n", min=2, help="Paired choices an axis.")
+        int, typer.Option("--questions", min=2, help="Paired choices an axis.")
     ] = 60,
     general: Annotated[
         str | None,
@@ -75,7 +74,7 @@ def explain(
 
     check_drawing()
     if folder.exists() and not folder.is_dir():
-        raise OptionError(f"{folder}: is a file, not a folder; give another --out")
+        raise OptionError(f"{folder}: is a file, not a folder; give another --output")
     if opposite and not target:
         raise OptionError("--opposite needs --target")
     masks = read_masks(personas)
@@ -100,11 +99,10 @@ def explain(
         return
     _show(found, written)
     if name is None and not parts:
-        out.print(
+        say(
             "cross-talk and faithfulness wear the masks, so they are left out: give --model, and "
-            "--target to ask",
-            soft_wrap=True, highlight=False,
-        )  # fmt: skip
+            "--target to ask"
+        )
 
 
 def read_masks(sources: Sequence[str]) -> dict[str, Subnetwork]:
@@ -207,27 +205,21 @@ def _show(found: Analysis, written: Sequence[Path]) -> None:
             _table(section)
     silent = found.numbers.get("faithfulness_not_asked")
     if silent:
-        out.print(
-            f"no questions for {escape(', '.join(silent))}: faithfulness not measured",
-            soft_wrap=True, highlight=False,
-        )  # fmt: skip
+        say(f"no questions for {', '.join(silent)}: faithfulness not measured")
     page, *others = written
-    out.print(
-        f"written: {escape(str(page))}, with {len(others) - 1} figures and analysis.json",
-        soft_wrap=True, highlight=False,
-    )  # fmt: skip
+    say(f"written: {page!s}, with {len(others) - 1} figures and analysis.json")
 
 
 def _table(section: Section) -> None:
-    out.print(f"[bold]{escape(section.title)}[/]", highlight=False)
+    say(section.title, "bold")
     table = Table()
     for place, heading in enumerate(section.headings):
         whole = [*heading.split(), *(row[place] for row in section.rows)]
-        table.add_column(escape(heading), min_width=max(map(len, whole)))
+        table.add_column(heading, min_width=max(map(len, whole)))
     for row in section.rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
     # Headings wrap between words, numbers never: on a narrow terminal the table is wider than it.
     needed = Measurement.get(out, out.options.update(max_width=WIDEST), table)
     table.width = min(needed.maximum, max(needed.minimum, out.width))
     out.print(table, crop=False)
-    out.print(escape(section.text), highlight=False)
+    out.print(section.text)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from prosopon.cli.console import out, print_json
+from prosopon.cli.console import print_json, say
 from prosopon.cli.loading import load
 from prosopon.cli.options import Device, DeviceMap, Dtype, Json, Model, Revision, key_values
 
@@ -78,4 +78,4 @@ def _show(result: dict[str, Any]) -> None:
             f"is {found['base']:.4f} ({found['tokens']} tokens of {found['prompts']} prompts)."
         )
     for line in [*lines, f"written to {result['folder']}"]:
-        out.print(line, soft_wrap=True, highlight=False, markup=False)
+        say(line)

@@ -9,24 +9,26 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from prosopon.cli.console import out, print_json, progress
+from prosopon.cli.console import print_json, progress, say
 from prosopon.cli.loading import load
 from prosopon.cli.options import (
     Device,
     DeviceMap,
     Dtype,
+    Force,
     Ignore,
     Json,
     Layers,
     Model,
     Only,
-    Output,
+    OutputOrDefault,
     Revision,
     Seed,
     Targets,
     key_values,
 )
 from prosopon.errors import OptionError
+from prosopon.progress import format_duration
 
 if TYPE_CHECKING:
     from prosopon.data import Scope
@@ -108,8 +110,8 @@ def extract(
             help="With --sequential: keeps finished layers, so that a killed run goes on.",
         ),
     ] = None,
-    output: Output = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace what --output holds.")] = False,
+    output: OutputOrDefault = None,
+    force: Force = False,
     seed: Seed = 0,
     revision: Revision = None,
     device: Device = "auto",
@@ -266,22 +268,16 @@ def check_output(folder: Path, force: bool) -> None:
 
 
 def _show(result: dict[str, Any]) -> None:
-    out.print(
-        f"[bold]{result['persona']}[/]: {result['criterion']} pruned {result['pruned']:,} of "
+    say(
+        f"{result['persona']}: {result['criterion']} pruned {result['pruned']:,} of "
         f"{result['total']:,} weights ({result['pruned_share']:.3%}) in {result['sites']} sites, "
-        f"{result['seconds']:.1f} s",
-        soft_wrap=True,
-        highlight=False,
+        f"{format_duration(result['seconds'])}"
     )
     if auto := result["auto"]:
-        out.print(_chosen(auto), soft_wrap=True, highlight=False)
-    out.print(f"written to {result['folder']}", soft_wrap=True, highlight=False, markup=False)
+        say(_chosen(auto))
+    say(f"written to {result['folder']}")
     if result["compensated"]:
-        out.print(
-            "with new values of the kept weights in compensation.safetensors, worn with the mask",
-            soft_wrap=True,
-            highlight=False,
-        )
+        say("with new values of the kept weights in compensation.safetensors, worn with the mask")
 
 
 def _chosen(auto: dict[str, Any]) -> str:
@@ -293,5 +289,5 @@ def _chosen(auto: dict[str, Any]) -> str:
         line += f"(base {auto['base_share']:.0%}), "
     line += f"general perplexity x {ratio:.3f}"
     if not auto["within_tolerance"]:
-        line += f" [bold yellow]above the tolerance of {1 + auto['tolerance']:g}[/]"
+        line += f", above the tolerance of {1 + auto['tolerance']:g}"
     return line

@@ -9,9 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from prosopon.cli.console import out, print_json
+from prosopon.cli.console import out, print_json, say
 from prosopon.cli.options import Json
-from prosopon.cli.pack import show_pack
 
 
 def inspect(
@@ -24,7 +23,7 @@ def inspect(
     from prosopon.subnetwork import Subnetwork
 
     if Path(source).is_file():
-        show_pack(Path(source), as_json)
+        _show_pack(Path(source), as_json)
         return
     subnetwork = Subnetwork.from_pretrained(source)
     config = subnetwork.config.model_dump(mode="json")
@@ -66,21 +65,23 @@ def _by_layer(subnetwork: Any) -> list[dict[str, Any]]:
 
 def _show(config: dict[str, Any], summary: dict[str, Any]) -> None:
     facts = Table(show_header=False, box=None)
+    facts.add_column(style="bold")
+    facts.add_column()
     for key in ("persona", "opposite", "base_model", "criterion", "pattern", "sparsity", "seed"):
-        facts.add_row(f"[bold]{key.replace('_', ' ')}", str(config[key]))
-    facts.add_row("[bold]options", ", ".join(f"{k}={v}" for k, v in config["options"].items()))
+        facts.add_row(key.replace("_", " "), str(config[key]))
+    facts.add_row("options", ", ".join(f"{k}={v}" for k, v in config["options"].items()))
     calibration = config["calibration"]
     facts.add_row(
-        "[bold]calibration",
+        "calibration",
         f"{calibration['target_count']} examples, {calibration['opposite_count']} of the opposite, "
         f"{calibration['general_count']} general texts, scope {calibration['scope']}",
     )
     facts.add_row(
-        "[bold]pruned",
+        "pruned",
         f"{summary['pruned']:,} of {summary['total']:,} ({summary['pruned_share']:.3%})",
     )
-    facts.add_row("[bold]strengths", "any from 0 to 1" if config["ranked"] else "one")
-    facts.add_row("[bold]encoding", _size(config, summary))
+    facts.add_row("strengths", "any from 0 to 1" if config["ranked"] else "one")
+    facts.add_row("encoding", _size(config, summary))
     out.print(facts)
     table = Table("layer", "role", "pruned", "share")
     for row in summary["by_layer"]:
@@ -101,3 +102,33 @@ def _size(config: dict[str, Any], summary: dict[str, Any]) -> str:
         return line
     each = f", {size / summary['pruned']:.2f} a pruned weight" if summary["pruned"] else ""
     return f"{line}; {size:,} bytes, {size / summary['total']:.4f} a weight{each}"
+
+
+def _show_pack(path: Path, as_json: bool) -> None:
+    """Print what a pack holds."""
+    from prosopon.subnetwork import Pack
+
+    index = Pack(path).index
+    weights = sum(record.shape[0] * record.shape[1] for record in index.sites.values())
+    if as_json:
+        sites = len(index.sites)
+        summary = {"weights": weights, "sites": sites, "bytes": path.stat().st_size}
+        print_json({"pack": index.model_dump(mode="json", exclude={"sites"}), "summary": summary})
+        return
+    say(
+        f"{path.name}: {len(index.personas)} personas of {index.base_model}, {weights:,} weights "
+        f"in {len(index.sites)} sites; the shared mask takes {index.shared.bytes:,} bytes "
+        f"({index.shared.encoding})"
+    )
+    table = Table("persona", "criterion", "pruned", "changed", "encoding", "bytes", "a weight")
+    for name, persona in index.personas.items():
+        table.add_row(
+            name,
+            persona.criterion,
+            f"{persona.pruned / weights:.3%}",
+            f"{persona.changed / weights:.3%}",
+            persona.record.encoding + (", ranked" if persona.ranked else ""),
+            f"{persona.record.bytes:,}",
+            f"{persona.record.bytes / weights:.4f}",
+        )
+    out.print(table)

@@ -6,8 +6,9 @@ import dataclasses
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
-from prosopon.cli.console import out, print_json
+from prosopon.cli.console import out, print_json, say
 from prosopon.cli.options import Json
 
 
@@ -32,7 +33,10 @@ def personas(as_json: Json = False) -> None:
     table = Table("persona", "opposite", "axis", "description")
     for row in rows:
         table.add_row(
-            f"[bold]{row['name']}", str(row["opposite"]), str(row["axis"]), str(row["description"])
+            Text(str(row["name"]), "bold"),
+            str(row["opposite"]),
+            str(row["axis"]),
+            str(row["description"]),
         )
     out.print(table)
 
@@ -46,10 +50,11 @@ def criteria(as_json: Json = False) -> None:
         print_json(rows)
         return
     for row in rows:
-        out.print(f"[bold]{row['name']:<20}[/] {row['summary']}", soft_wrap=True, highlight=False)
+        head = Text(f"{row['name']:<20}", "bold").append(f" {row['summary']}", "none")
+        out.print(head, soft_wrap=True)
         for option in row["options"]:
             line = f"    --option {option['name']}={option['default']}"
-            out.print(f"[dim]{line:<34} {option['help']}[/]", soft_wrap=True, highlight=False)
+            say(f"{line:<34} {option['help']}", "dim")
 
 
 def _criterion(criterion: Any) -> dict[str, Any]:

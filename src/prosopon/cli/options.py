@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-from prosopon.errors import OptionError
+from prosopon.cli import console
+from prosopon.errors import OptionError, UnknownNameError
+
+T = TypeVar("T")
+
+OLD_NAMES = {"out": "output", "task-file": "plugin"}
+"""Options of earlier versions, which still work, and what they are called now."""
+
+
+def expand_home(text: str) -> Path:
+    """Return a path; ``~`` is the home folder here too where no shell has replaced it."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # no such user: a folder may be called so
+        return Path(text)
+
 
 Model = Annotated[
     str, typer.Option("--model", "-m", help="embedded, a folder, or an id on the Hub.")
@@ -46,7 +63,12 @@ Only = Annotated[
 LIST = "Separated by commas."
 Personas = Annotated[
     str | None,
-    typer.Option("--personas", help=f"Bundled personas on the embedded model. {LIST} Or all."),
+    typer.Option(
+        "--personas",
+        "--persona",
+        "-p",
+        help=f"Of the embedded model. {LIST} Or all.",
+    ),
 ]
 Instead = Annotated[
     str | None, typer.Option("--target", "-t", help="Instead: any persona, on any model.")
@@ -54,10 +76,6 @@ Instead = Annotated[
 Opposite = Annotated[str | None, typer.Option("--opposite", help="Its opposite; as for extract.")]
 PromptLine = Annotated[
     str | None, typer.Option("--prompt", help="System line of the prompt arm for --target.")
-]
-TaskFile = Annotated[
-    list[Path] | None,
-    typer.Option("--task-file", help="Python file with a task of yours. May be repeated."),
 ]
 Seeds = Annotated[str, typer.Option("--seeds", help=LIST)]
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest free answer.")]
@@ -69,21 +87,129 @@ General = Annotated[
     typer.Option("--general", help="General text, a quarter held out; default sampled."),
 ]
 Retry = Annotated[bool, typer.Option("--retry", help="Run cells again that failed before.")]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write.")]
+_OUTPUT = typer.Option(
+    "--output", "-o", help="Where the result goes.", parser=expand_home, metavar="PATH"
+)
+Output = Annotated[Path, _OUTPUT]
+OutputOrDefault = Annotated[Path | None, _OUTPUT]
+Force = Annotated[bool, typer.Option("--force", help="Replace what --output holds.")]
+MASK = "A persona's name, a folder, a pack, pack#name, or hf:org/name."
+Mask = Annotated[str, typer.Argument(help=MASK, metavar="PERSONA")]
+Masks = Annotated[list[str], typer.Argument(help=f"{MASK} Of one model.", metavar="PERSONA...")]
+OwnModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model", "-m", help="embedded, a folder, or an id on the Hub; default the persona's own."
+    ),
+]
+
+_EVERYWHERE = {
+    "plugin": Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plugin", help="Python file with a criterion, arm, task or reader of yours."
+        ),
+    ],
+    "quiet": Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")],
+    "verbose": Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say also where an error came from.")
+    ],
+}
 
 
-def key_values(given: Sequence[str] | None) -> dict[str, str]:
-    """Parse ``--option key=value`` pairs.
+def everywhere(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that all have: ``--plugin``, ``--quiet`` and ``--verbose``."""
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        obey(**{name: values.pop(name) for name in _EVERYWHERE})
+        command(**values)
+
+    signature = inspect.signature(command, eval_str=True)
+    added = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None if name == "plugin" else False,
+            annotation=annotation,
+        )
+        for name, annotation in _EVERYWHERE.items()
+    ]
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in signature.parameters.values()
+    ]
+    both = [*own, *added]
+    run.__dict__["__signature__"] = signature.replace(parameters=both)
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in both}
+    del run.__dict__["__wrapped__"]
+    return run
+
+
+def obey(plugin: Sequence[str] | None, quiet: bool, verbose: bool) -> None:
+    """Do what the options say that all commands have.
 
     Raises:
-        OptionError: A pair without ``=``, or a key given twice.
+        OptionError: A plugin cannot be used.
+    """
+    console.volume.quiet |= quiet
+    console.volume.verbose |= verbose
+    for path in plugin or ():
+        from prosopon.plugins import load_plugin
+
+        load_plugin(expand_home(path))
+
+
+def split_list(text: str, convert: Callable[[str], T]) -> list[T]:
+    """Return the values of a comma-separated list, each once."""
+    return list(dict.fromkeys(convert(part.strip()) for part in text.split(",") if part.strip()))
+
+
+def whole_numbers(name: str) -> Callable[[str], int]:
+    """Return a converter of the whole numbers of a list option."""
+
+    def convert(text: str) -> int:
+        try:
+            return int(text)
+        except ValueError:
+            raise OptionError(f"{name} {text!r}: whole numbers, separated by commas") from None
+
+    return convert
+
+
+def split_personas(text: str) -> list[str]:
+    """Return the bundled personas that ``--personas`` names.
+
+    Raises:
+        UnknownNameError: One of them is not bundled; the message lists those that are.
+    """
+    from prosopon.data import bundled
+
+    choices = bundled.names()
+    if text.strip().lower() == "all":
+        return choices
+    names = split_list(text, str)
+    for name in names or [""]:
+        if name not in choices:
+            raise UnknownNameError("persona", name, choices)
+    return names
+
+
+def key_values(texts: Sequence[str] | None, owner: str | None = None) -> dict[str, str]:
+    """Parse ``--option key=value``; ``owner.key=value`` says the same of the owner.
+
+    Raises:
+        OptionError: A pair without ``=``, a key given twice, or one of something else.
     """
     pairs: dict[str, str] = {}
-    for item in given or ():
+    for item in texts or ():
         key, sign, value = item.partition("=")
-        if not sign or not key:
+        whose, dot, rest = key.rpartition(".")
+        if not sign or not rest or (dot and not whose):
             raise OptionError(f"--option {item!r}: write it as key=value")
-        if key in pairs:
-            raise OptionError(f"--option {key!r} is given twice")
-        pairs[key] = value
+        if whose and whose != owner:
+            raise OptionError(f"--option {item!r}: {whose!r} does not take part here")
+        if rest in pairs:
+            raise OptionError(f"--option {rest!r} is given twice")
+        pairs[rest] = value
     return pairs

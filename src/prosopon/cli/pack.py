@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from prosopon.cli.console import out, print_json
+from prosopon.cli.console import print_json, say
 from prosopon.cli.options import Json
 from prosopon.errors import OptionError, SubnetworkError
 
@@ -42,7 +41,7 @@ def pack(
     if as_json:
         print_json(summary)
         return
-    out.print(f"wrote {path}: {len(named)} personas, {summary['bytes']:,} bytes", highlight=False)
+    say(f"wrote {path}: {len(named)} personas, {summary['bytes']:,} bytes")
 
 
 def unpack(
@@ -71,38 +70,7 @@ def unpack(
         print_json({"folders": written})
         return
     for folder in written:
-        out.print(f"wrote {folder}", highlight=False)
-
-
-def show_pack(path: Path, as_json: bool) -> None:
-    """Print what a pack holds, for ``prosopon inspect``."""
-    from prosopon.subnetwork import Pack
-
-    index = Pack(path).index
-    weights = sum(record.shape[0] * record.shape[1] for record in index.sites.values())
-    if as_json:
-        sites = len(index.sites)
-        summary = {"weights": weights, "sites": sites, "bytes": path.stat().st_size}
-        print_json({"pack": index.model_dump(mode="json", exclude={"sites"}), "summary": summary})
-        return
-    out.print(
-        f"{path.name}: {len(index.personas)} personas of {index.base_model}, {weights:,} weights "
-        f"in {len(index.sites)} sites; the shared mask takes {index.shared.bytes:,} bytes "
-        f"({index.shared.encoding})",
-        highlight=False,
-    )
-    table = Table("persona", "criterion", "pruned", "changed", "encoding", "bytes", "a weight")
-    for name, persona in index.personas.items():
-        table.add_row(
-            name,
-            persona.criterion,
-            f"{persona.pruned / weights:.3%}",
-            f"{persona.changed / weights:.3%}",
-            persona.record.encoding + (", ranked" if persona.ranked else ""),
-            f"{persona.record.bytes:,}",
-            f"{persona.record.bytes / weights:.4f}",
-        )
-    out.print(table)
+        say(f"wrote {folder}")
 
 
 def _source(given: str) -> tuple[str | None, str]:

@@ -9,11 +9,20 @@ from typing import Annotated
 
 import typer
 
-from prosopon.cli.compare import show
-from prosopon.cli.console import out, print_json, progress
+from prosopon.cli.console import print_json, progress, say
 from prosopon.cli.loading import load
-from prosopon.cli.options import Device, DeviceMap, Dtype, Json, Revision, Seeds
-from prosopon.cli.sweep import integers, listed
+from prosopon.cli.options import (
+    Device,
+    DeviceMap,
+    Dtype,
+    Json,
+    Output,
+    Revision,
+    Seeds,
+    split_list,
+    whole_numbers,
+)
+from prosopon.cli.summary import show_summary
 from prosopon.errors import OptionError, UnknownNameError
 
 PAPERS = ("paper",)
@@ -26,9 +35,7 @@ def reproduce(
         Path | None,
         typer.Option("--data", help="Folder of data sets: one file each, two answers a question."),
     ] = None,
-    folder: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder of the results, one for each set.")
-    ] = Path("reproduction"),
+    folder: Output = Path("reproduction"),
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="Instead of the paper's first model.")
     ] = None,
@@ -71,7 +78,7 @@ def reproduce(
             "with its authors' repository"
         )
     files = data_files(data)
-    chosen = tuple(listed(arms, str)) if arms else (*PAPER.controls, *PAPER.arms)
+    chosen = tuple(split_list(arms, str)) if arms else (*PAPER.controls, *PAPER.arms)
     check_tables()
     check_figures()
     loaded = load(
@@ -87,7 +94,8 @@ def reproduce(
         if sizes.examples > room and examples is None:
             sizes = Sizes(examples=room, questions=sizes.questions)
         plan = Plan(
-            tuple(contrasts), chosen, PAPER.tasks, tuple(listed(seeds, integers("--seeds"))), sizes,
+            tuple(contrasts), chosen, PAPER.tasks,
+            tuple(split_list(seeds, whole_numbers("--seeds"))), sizes,
             options(chosen, PAPER.sparsity if sparsity is None else sparsity),
         )  # fmt: skip
         place = folder / file.stem
@@ -99,9 +107,9 @@ def reproduce(
         if as_json:
             print_json({"set": file.stem, "folder": str(place), "cells": len(records)})
             continue
-        out.print(f"[bold]{file.stem}[/], {room} calibration examples of a side")
-        show(summary, records)
-        out.print(f"written: {place / 'report.html'}", highlight=False, markup=False)
+        say(f"{file.stem}, {room} calibration examples of a side", "bold")
+        show_summary(summary, records)
+        say(f"written: {place / 'report.html'}")
 
 
 def _describe() -> None:
@@ -119,4 +127,4 @@ def _describe() -> None:
         "run it: prosopon reproduce paper --run --data FOLDER [--model ID_OR_FOLDER]",
     ]
     for line in lines:
-        out.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(line)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
-from prosopon.cli.console import out, print_json, progress
-from prosopon.cli.demo import persona_names
+from prosopon.cli.console import out, print_json, progress, say
 from prosopon.cli.loading import load
 from prosopon.cli.options import (
     LIST,
@@ -26,12 +24,16 @@ from prosopon.cli.options import (
     MaxNewTokens,
     Model,
     Opposite,
+    Output,
     Personas,
     PromptLine,
     Retry,
     Revision,
     Seeds,
     Targets,
+    split_list,
+    split_personas,
+    whole_numbers,
 )
 from prosopon.errors import OptionError, SweepError
 from prosopon.files import write_text
@@ -39,11 +41,9 @@ from prosopon.files import write_text
 if TYPE_CHECKING:
     from prosopon.sweep import Grid, Record, Summary
 
-T = TypeVar("T")
-
 
 def sweep(
-    folder: Annotated[Path, typer.Option("--out", "-o", help="Folder of the sweep.")],
+    folder: Output,
     criteria: Annotated[
         str, typer.Option("--criteria", "-c", help=f"See prosopon criteria. {LIST} Or all.")
     ] = "contrastive-taylor",
@@ -92,7 +92,7 @@ def sweep(
     from prosopon.sweep.plots import check_plots
     from prosopon.sweep.tables import check_tables
 
-    names = tuple(persona_names(personas)) if personas else ()
+    names = tuple(split_personas(personas)) if personas else ()
     source = Source(names, target, opposite, prompt, general)
     source.check(model)
     grid = make_grid(names or (str(target),), criteria, sparsity, examples, seeds, option, controls)
@@ -122,7 +122,7 @@ def sweep(
         return
     _show(records, summaries)
     for path in written:
-        out.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
+        say(f"written: {path}")
 
 
 def make_grid(
@@ -144,21 +144,17 @@ def make_grid(
     from prosopon.registry import normalise
     from prosopon.sweep import Grid, parse_sparsity
 
-    chosen = CRITERIA.names() if criteria.strip().lower() == "all" else listed(criteria, normalise)
+    everything = criteria.strip().lower() == "all"
+    chosen = CRITERIA.names() if everything else split_list(criteria, normalise)
     return Grid(
         personas=personas,
         criteria=tuple(chosen),
-        sparsities=tuple(listed(sparsity, parse_sparsity)),
-        examples=tuple(listed(examples, integers("--examples"))),
-        seeds=tuple(listed(seeds, integers("--seeds"))),
+        sparsities=tuple(split_list(sparsity, parse_sparsity)),
+        examples=tuple(split_list(examples, whole_numbers("--examples"))),
+        seeds=tuple(split_list(seeds, whole_numbers("--seeds"))),
         options=criterion_options(option),
         controls=controls,
     )
-
-
-def listed(text: str, convert: Callable[[str], T]) -> list[T]:
-    """Return the values of a comma-separated list, each once."""
-    return list(dict.fromkeys(convert(part.strip()) for part in text.split(",") if part.strip()))
 
 
 def criterion_options(given: Sequence[str] | None) -> dict[str, dict[str, str]]:
@@ -216,18 +212,6 @@ def as_record(
     }
 
 
-def integers(name: str) -> Callable[[str], int]:
-    """Return a converter of the whole numbers of a list option."""
-
-    def convert(text: str) -> int:
-        try:
-            return int(text)
-        except ValueError:
-            raise OptionError(f"{name} {text!r}: whole numbers, separated by commas") from None
-
-    return convert
-
-
 def _show(records: Sequence[Record], summaries: Sequence[Summary]) -> None:
     done = [summary for summary in summaries if summary.done]
     if not done:
@@ -253,7 +237,7 @@ def _show(records: Sequence[Record], summaries: Sequence[Summary]) -> None:
     for record in records:
         if record.status != "done":
             line = f"{record.status}: {record.cell.persona}, {record.cell.arm}: {record.message}"
-            out.print(escape(line), style="yellow", soft_wrap=True, highlight=False)
+            say(line, "yellow")
 
 
 def _interval(mean: float, reach: float) -> str:

@@ -55,13 +55,13 @@ class CellFolder:
         self.folder, self.kind, self.version = Path(folder), kind, version
         self._error = error
         if self.folder.exists() and not self.folder.is_dir():
-            raise error(f"{folder}: is a file, not a folder; give another --out")
+            raise error(f"{folder}: is a file, not a folder; give another --output")
         wanted: dict[str, Any] = json.loads(json.dumps({"format_version": version, **header}))
         path = self.folder / f"{kind}.json"
         if path.exists():
             self._check_same(read_object(path, error), wanted, path)
         elif self.folder.is_dir() and any(self.folder.iterdir()):
-            raise error(f"{folder}: is not empty and holds no {kind}; give another --out")
+            raise error(f"{folder}: is not empty and holds no {kind}; give another --output")
         else:
             write_json(path, wanted)
         self.header = wanted
@@ -109,7 +109,7 @@ class CellFolder:
             if found.get(name) != wanted.get(name):
                 raise self._error(
                     f"{path}: this folder's {self.kind} has {name} {_short(found.get(name))}, not "
-                    f"{_short(wanted.get(name))}; give another --out"
+                    f"{_short(wanted.get(name))}; give another --output"
                 )
 
 

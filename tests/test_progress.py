@@ -1,0 +1,111 @@
+"""Progress in lines: when one is written, and what it says."""
+
+import threading
+
+import pytest
+
+from prosopon.progress import ProgressLines, format_duration
+
+
+class Clock:
+    """Seconds that a test moves."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def written():
+    return []
+
+
+@pytest.fixture
+def report(clock, written):
+    return ProgressLines(written.append, clock=clock)
+
+
+def test_the_first_line_comes_at_once_and_the_next_after_half_a_minute(report, clock, written):
+    report("moments", 0, 8)
+    assert written == ["moments: 0/8 (0%)"]
+    for step in (1, 2):
+        clock.now += 14.9
+        report("moments", step, 8)
+    assert len(written) == 1
+    clock.now += 0.2
+    report("moments", 3, 8)
+    assert written[1:] == ["moments: 3/8 (38%), 50 s left"]
+    clock.now += 29.9
+    report("moments", 4, 8)
+    assert len(written) == 2
+
+
+def test_a_step_that_takes_long_is_told_of_meanwhile(report, clock, written):
+    report("loading", 0, 1)
+    clock.now += 29.0
+    report.tick()
+    assert len(written) == 1
+    clock.now += 1.0
+    report.tick()
+    assert written[1:] == ["loading: 0/1 (0%)"]
+
+
+def test_stages_that_are_under_way_stand_in_one_line(report, clock, written):
+    report("cells", 1, 3)
+    clock.now += 600.0
+    report("cells", 2, 3)
+    report("moments", 1, 4)
+    clock.now += 30.0
+    report("moments", 2, 4)
+    # From the first report of each stage: one step in 600 seconds, one in 30.
+    assert written[1:] == [
+        "cells: 2/3 (67%), 10 min left",
+        "cells: 2/3 (67%), 10 min left; moments: 2/4 (50%), 60 s left",
+    ]
+    report("moments", 4, 4)
+    report("cells", 3, 3)
+    clock.now += 100.0
+    report.tick()
+    assert len(written) == 3
+
+
+def test_nothing_in_all_is_whole(report, written):
+    report("texts", 0, 0)
+    assert written == ["texts: 0/0 (100%)"]
+
+
+def test_lines_come_from_a_thread_while_nothing_is_reported():
+    second = threading.Event()
+    lines = []
+
+    def write(line):
+        lines.append(line)
+        if len(lines) == 2:
+            second.set()
+
+    report = ProgressLines(write, every=0.01)
+    with report.ticking():
+        report("loading", 0, 1)
+        assert second.wait(20)
+    count = len(lines)
+    assert set(lines) == {"loading: 0/1 (0%)"}
+    report.tick()
+    assert len(lines) in (count, count + 1)  # the thread has ended; only this call writes
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (1.24e-05, "under 0.01 s"), (0.02, "0.02 s"), (4.24, "4.2 s"), (45.4, "45 s"),
+        (180, "3 min"), (7800, "2 h 10 min"),
+    ],
+)  # fmt: skip
+def test_durations_are_for_people(seconds, text):
+    assert format_duration(seconds) == text
