@@ -175,3 +175,18 @@ def test_the_example_of_a_format_is_recognised(tmp_path, name, suffix, text):
 
 def test_every_format_has_an_example():
     assert {name for name, _ in READERS.items()} == {name for name, _, _ in FORMATS}
+
+
+def test_the_house_has_a_row_for_every_package():
+    source = ROOT / "src" / "prosopon"
+    page = (ROOT / "docs" / "design" / "structure.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`.+?`) \|", page, re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    packages = {path.parent.name for path in source.glob("*/__init__.py")} - {"sweep"}
+    files = {path.stem for path in source.glob("*.py")} - {"__init__", "__main__"}
+    assert set(named) == packages | files
+
+
+def test_the_readme_is_short():
+    words = re.sub(r"```bibtex.*?```", "", (ROOT / "README.md").read_text("utf-8"), flags=re.DOTALL)
+    assert len([word for word in words.split() if re.search(r"\w", word)]) <= 900
