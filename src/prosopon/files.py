@@ -48,6 +48,14 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def printable(path: str | Path) -> str:
+    """Return a path as text that any UTF-8 file can hold.
+
+    A name that is not UTF-8 on disk comes as half surrogates; they are written as escapes.
+    """
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
 def sha256_file(path: str | Path) -> str:
     """Return the hexadecimal SHA-256 of a file's bytes."""
     with Path(path).open("rb") as file:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prosopon.data import Message, merge_system, render, render_prompt
+from prosopon.data import Message, merge_system, render, render_prompt, rendering_date
 from prosopon.errors import DataError
 from tests.data.templates import TEMPLATES, chatty
 from tests.tiny import tiny_tokenizer
@@ -165,6 +165,14 @@ def test_the_text_is_the_same_on_every_day():
         "{% for m in messages %}{{ m['content'] }}{% endfor %}"
     )
     assert render([USER, YES], tokenizer).text == "01 Jan 2025Party?Yes"
+    assert rendering_date(tokenizer) == "2025-01-01"
+    tokenizer.chat_template = (
+        "{% if strftime_now is defined %}{{ strftime_now('%d %B %Y') }}{% endif %}"
+        "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    )
+    assert render([USER, YES], tokenizer).text == "01 January 2025Party?Yes"
+    assert rendering_date(tokenizer) == "2025-01-01"
+    assert rendering_date(tiny_tokenizer(True)) is rendering_date(tiny_tokenizer()) is None
 
 
 def test_plain_text_is_plain_under_any_template(tokenizers):
@@ -187,7 +195,12 @@ def test_a_template_that_refuses_says_why(tokenizers):
 
 @pytest.mark.parametrize(
     "template",
-    ["{% for m in messages %}", "{{ messages.nothing.at_all }}", "{{ 1 + messages[0]['role'] }}"],
+    [
+        "{% for m in messages %}",
+        "{{ messages.nothing.at_all }}",
+        "{{ 1 + messages[0]['role'] }}",
+        "{{ 1 // 0 }}",
+    ],
 )
 def test_a_broken_template(template):
     tokenizer = tiny_tokenizer()

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from prosopon.data import load_contrast, load_persona, parse_source, read_hub
+from prosopon.data import load_contrast, load_persona, parse_address, read_hub
 from prosopon.errors import DataError
 
 
@@ -29,16 +29,25 @@ from prosopon.errors import DataError
         (r"hf:C:\data\set", r"C:\data\set", None, None, "set"),
     ],
 )
-def test_parse_source(source, path, config, split, name):
-    parsed = parse_source(source)
-    assert tuple(parsed) == (path, config, split)
+def test_parse_address(source, path, config, split, name):
+    parsed = parse_address(source)
+    assert tuple(parsed) == (path, config, split, None)
     assert parsed.name == name
+
+
+def test_one_role_of_a_data_set(tmp_path, library):
+    rows = [{"role": role, "question": "Q?", "generated": [role]} for role in ("Ann", "Bob Lee")]
+    address = folder(tmp_path, train=rows)
+    persona = load_persona(f"{address}:train#Bob Lee")
+    assert (persona.name, answers(persona.examples)) == ("Bob Lee", ["Bob Lee"])
+    with pytest.raises(DataError, match="holds several roles; name one of them, as in FILE#Ann"):
+        load_persona(address)
 
 
 @pytest.mark.parametrize("source", ["hf:", "hf:  "])
 def test_parse_nothing(source):
     with pytest.raises(DataError, match="names no data set; write hf:org/name"):
-        parse_source(source)
+        parse_address(source)
 
 
 @pytest.fixture
@@ -74,8 +83,8 @@ def test_local_folder(tmp_path, library):
     assert persona.name == "bold"
     assert answers(persona.examples) == ["a", "b"]
     assert persona.examples[1].source == f"{source}:train:2"
-    assert answers(read_hub(f"{source}:test")) == ["c"]
-    assert answers(read_hub(f"{source}:train[1:]")) == ["b"]
+    assert answers(read_hub(f"{source}:test").examples) == ["c"]
+    assert answers(read_hub(f"{source}:train[1:]").examples) == ["b"]
     target, opposite = load_contrast(source, f"{source}:test")
     assert (len(target), len(opposite)) == (2, 1)
 
@@ -83,13 +92,13 @@ def test_local_folder(tmp_path, library):
 def test_messages_with_a_missing_alternative(tmp_path, library):
     turns = [{"role": "user", "content": "Party?"}, {"role": "assistant", "content": "Yes"}]
     rows = [{"messages": turns}, {"messages": turns, "alternative": "No"}]
-    examples = read_hub(folder(tmp_path, train=rows))
+    examples = read_hub(folder(tmp_path, train=rows)).examples
     assert [example.alternative for example in examples] == [None, "No"]
     assert answers(examples) == ["Yes", "Yes"]
 
 
 def test_the_only_split_needs_no_name(tmp_path, library):
-    assert answers(read_hub(folder(tmp_path, test=[task("c")]))) == ["c"]
+    assert answers(read_hub(folder(tmp_path, test=[task("c")])).examples) == ["c"]
 
 
 def test_several_splits_without_train(tmp_path, library):
@@ -115,8 +124,8 @@ def test_bad_rows(tmp_path, library):
 
 
 def test_rows_of_no_known_format(tmp_path, library):
-    source = folder(tmp_path, train=[{"text": "x"}])
-    with pytest.raises(DataError, match=r"first row with the fields text\. Formats: alpaca"):
+    source = folder(tmp_path, train=[{"body": "x"}])
+    with pytest.raises(DataError, match=r"first row with the fields body\. Formats: alpaca"):
         read_hub(source)
 
 

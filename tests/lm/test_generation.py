@@ -162,3 +162,15 @@ def test_a_prompt_beyond_the_context_loses_its_beginning(family):
     assert answers[0] == answers[1]
     with pytest.raises(OptionError, match="no room for a prompt within 512"):
         continue_texts(model, tokenizer, [text], max_new_tokens=CONTEXT)
+
+
+@pytest.mark.parametrize("prompt", [PROMPTS[0], (Message("assistant", "Hi"),)])
+def test_a_prompt_does_not_end_with_an_end_token(prompt):
+    from tokenizers import processors
+
+    plain, ending = tiny_tokenizer(), tiny_tokenizer()
+    ending.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A $B", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    assert ending("Hi")["input_ids"][-1] == 2
+    assert opening_tokens(prompt, ending) == opening_tokens(prompt, plain)

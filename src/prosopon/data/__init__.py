@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from prosopon.data.batching import Batch, PaddingSide, collate, length_buckets
-from prosopon.data.chat import Rendered, merge_system, render, render_prompt
+from prosopon.data.chat import Rendered, merge_system, render, render_prompt, rendering_date
 from prosopon.data.encoding import (
     SCOPES,
     Conversation,
@@ -28,8 +28,8 @@ from prosopon.data.encoding import (
     encode_continuations,
 )
 from prosopon.data.examples import ROLES, Example, Message, Persona, Role
-from prosopon.data.hub import HubSource, parse_source, read_hub
-from prosopon.data.loading import load_contrast, load_persona
+from prosopon.data.hub import HubAddress, parse_address, read_hub
+from prosopon.data.loading import PersonaSource, load_contrast, load_persona
 from prosopon.data.pairs import EncodedPair, ExamplePair, PersonaPair, pair_examples
 from prosopon.data.readers import READERS, Reader, read_examples
 from prosopon.data.splits import Split, draw, split_contrast
@@ -44,11 +44,12 @@ __all__ = [
     "EncodedPair",
     "Example",
     "ExamplePair",
-    "HubSource",
+    "HubAddress",
     "Message",
     "PaddingSide",
     "Persona",
     "PersonaPair",
+    "PersonaSource",
     "Reader",
     "Rendered",
     "Role",
@@ -64,10 +65,11 @@ __all__ = [
     "load_persona",
     "merge_system",
     "pair_examples",
-    "parse_source",
+    "parse_address",
     "read_examples",
     "read_hub",
     "render",
     "render_prompt",
+    "rendering_date",
     "split_contrast",
 ]

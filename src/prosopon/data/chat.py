@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from prosopon.data.examples import Message, check_conversation
@@ -25,13 +27,15 @@ from prosopon.errors import DataError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+RENDERING_DATE = datetime(2025, 1, 1)
+"""The day that templates are told it is: the same examples give the same text on every day."""
+
 _TEMPLATE_VARIABLES = {
     # Templates that can think aloud first write the empty thought of a direct answer into the
     # generation prompt only when told so; otherwise it would count as part of the answer.
     "enable_thinking": False,
-    # Llama 3's templates write today's date unless told which; the same examples must give the
-    # same text on every day.
-    "date_string": "01 Jan 2025",
+    # Llama 3's templates write today's date unless told which; see `_frozen_clock` for the others.
+    "date_string": RENDERING_DATE.strftime("%d %b %Y"),
 }
 _PLACEHOLDER = "PROSOPONxANSWERxPLACEHOLDER"
 
@@ -108,6 +112,13 @@ def render_prompt(
     return Rendered(text, len(text), len(text), False)
 
 
+def rendering_date(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """Return the day that a tokenizer's template writes as today, or None where it writes none."""
+    template = str(getattr(tokenizer, "chat_template", None))
+    reads = any(name in template for name in ("date_string", "strftime_now"))
+    return f"{RENDERING_DATE:%Y-%m-%d}" if reads else None
+
+
 def merge_system(messages: Sequence[Message]) -> list[Message]:
     """Put the system text in front of the first user message; it becomes one where there is none.
 
@@ -161,22 +172,36 @@ class _Template:
         return isinstance(text, str) and messages[0].content.strip() in text
 
 
+@cache
+def _frozen_clock() -> str:
+    """Return a Jinja macro ``strftime_now`` that says `RENDERING_DATE` instead of now.
+
+    A function cannot be handed over: newer versions of transformers pass templates plain data.
+    """
+    marks = [f"%{letter}" for letter in "aAbBcdDeFGhHIjklmMnpSTuUVwWxXyYZz"]
+    marks += [f"%-{letter}" for letter in "dmyHIMSj"] + ["%f", "%%"]
+    steps = "".join(f" | replace({mark!r}, {RENDERING_DATE.strftime(mark)!r})" for mark in marks)
+    # The empty output keeps a line break at the template's start, which would follow a block.
+    return f"{{% macro strftime_now(format) %}}{{{{ format{steps} }}}}{{% endmacro %}}{{{{ '' }}}}"
+
+
 def _apply(
     tokenizer: Any, messages: Sequence[Message], add_generation_prompt: bool
 ) -> str | Exception:
     """Return the template's text, or what it raised."""
-    import jinja2
-
     turns = [{"role": turn.role, "content": turn.content} for turn in messages]
+    template = {}
+    if "strftime_now" in str(tokenizer.chat_template):
+        template["chat_template"] = _frozen_clock() + tokenizer.get_chat_template()
     try:
         text = tokenizer.apply_chat_template(
             turns,
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
             **_TEMPLATE_VARIABLES,
+            **template,
         )
-    # A template refuses with a TemplateError, or trips over what it did not expect.
-    except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
+    except Exception as error:  # a template is a program: it refuses or fails in any way
         return error
     return str(text)
 

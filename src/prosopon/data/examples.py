@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, cast, get_args
 
 from prosopon.errors import DataError
@@ -97,11 +97,13 @@ class Persona:
         name: What the persona is called.
         examples: What shows it.
         description: One line for people.
+        notes: What reading the examples has to tell: their number and format, rows left out.
     """
 
     name: str
     examples: tuple[Example, ...]
     description: str = ""
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __len__(self) -> int:
         return len(self.examples)

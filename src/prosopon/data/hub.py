@@ -1,7 +1,8 @@
 """Data sets of the Hugging Face Hub, and local folders in the same layout.
 
-A source is written ``hf:path[@config][:split]``: ``hf:org/name``, ``hf:org/name@default:test``,
-``hf:./folder:train[:100]``. The rows are read by the same readers as files. Needs the extra
+An address is written ``hf:path[@config][:split][#role]``: ``hf:org/name``,
+``hf:org/name@default:test``, ``hf:./folder:train[:100]``, ``hf:org/name#Ann``.
+The rows are read by the same readers as files. Needs the extra
 ``prosopon[hub]``.
 """
 
@@ -10,50 +11,52 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from prosopon.data.examples import Example
-from prosopon.data.readers import Row, parse_rows
+from prosopon.data.readers import ReadResult, Row, parse_rows
 from prosopon.errors import DataError
 
 PREFIX = "hf:"
-"""What a source starts with to name a data set rather than a file."""
+"""What an address starts with to name a data set rather than a file."""
 
 # Lazy and anchored: whatever is no config or split at the end belongs to the path, which may
 # hold "@" and, on Windows, ":".
 _ADDRESS = re.compile(
     r"(?P<path>.+?)(?:@(?P<config>[^/\\@:]+))?(?::(?P<split>\w[\w.-]*(?:\[[^\]]*\])?))?"
+    r"(?:#(?P<role>[^#/\\]+))?"
 )
 
 
-class HubSource(NamedTuple):
-    """The parts of an ``hf:`` source; config and split are None where it names none."""
+class HubAddress(NamedTuple):
+    """The parts of an ``hf:`` address; all but the path are None where it names none."""
 
     path: str
     config: str | None
     split: str | None
+    role: str | None = None
 
     @property
     def name(self) -> str:
-        """The last part of the path: what the persona is called."""
-        return re.split(r"[/\\]", self.path.rstrip("/\\"))[-1]
+        """The role, or the last part of the path: what the persona is called."""
+        return self.role or re.split(r"[/\\]", self.path.rstrip("/\\"))[-1]
 
 
-def parse_source(source: str) -> HubSource:
-    """Take an ``hf:`` source apart.
+def parse_address(source: str) -> HubAddress:
+    """Take an ``hf:`` address apart.
 
     Raises:
         DataError: It names no data set.
     """
     match = _ADDRESS.fullmatch(source.removeprefix(PREFIX).strip())
     if match is None:
-        raise DataError(f"{source!r} names no data set; write hf:org/name[@config][:split]")
-    return HubSource(match["path"], match["config"], match["split"])
+        raise DataError(f"{source!r} names no data set; write hf:org/name[@config][:split][#role]")
+    return HubAddress(match["path"], match["config"], match["split"], match["role"])
 
 
-def read_hub(source: str, format: str | None = None) -> list[Example]:
+def read_hub(source: str, format: str | None = None) -> ReadResult:
     """Read the examples of a data set of the Hub or of a local folder.
 
     Args:
-        source: ``"hf:path[@config][:split]"``; without a split, ``train`` or the only one there is.
+        source: ``"hf:path[@config][:split][#role]"``; without a split, ``train`` or the
+            only one there is.
         format: A name in `READERS`; None recognises the format by the first row.
 
     Returns:
@@ -64,17 +67,17 @@ def read_hub(source: str, format: str | None = None) -> list[Example]:
         DataError: The ``datasets`` library is absent, the data set cannot be had, or a row is
             malformed.
     """
-    where = parse_source(source)
+    where = parse_address(source)
     split, data = _load(where)
     label = f"{PREFIX}{where.path}:{split}"
     rows = (Row(number, row) for number, row in enumerate(data, start=1))
-    examples = parse_rows(rows, lambda number: f"{label}:{number}", format)
-    if not examples:
+    result = parse_rows(rows, lambda number: f"{label}:{number}", format, where.role)
+    if not result.examples:
         raise DataError(f"{label}: the data set is empty: it holds no rows")
-    return examples
+    return result
 
 
-def _load(where: HubSource) -> tuple[str, Any]:
+def _load(where: HubAddress) -> tuple[str, Any]:
     """Return (name of the split, its rows)."""
     try:
         import datasets

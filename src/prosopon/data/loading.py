@@ -1,20 +1,27 @@
-"""Personas by name: bundled ones, files, and data sets of the Hub."""
+"""Personas from wherever they are: bundled, in files, on the Hub, or in lists."""
 
 from __future__ import annotations
 
 import difflib
 import random
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from prosopon.data import characters
 from prosopon.data.examples import Example, Persona
-from prosopon.data.hub import PREFIX, parse_source, read_hub
-from prosopon.data.readers import read_examples
+from prosopon.data.hub import PREFIX, parse_address, read_hub
+from prosopon.data.readers import Row, parse_rows, read_file
 from prosopon.errors import DataError, OptionError
+from prosopon.files import printable
+
+PersonaSource: TypeAlias = str | Path | Persona | Iterable[str | Example | Mapping[str, Any]]
+"""A name, file or address; a persona; or texts, examples, or rows of any format in `READERS`."""
 
 
 def load_persona(
-    source: str,
+    source: PersonaSource,
     *,
     format: str | None = None,
     name: str | None = None,
@@ -25,8 +32,10 @@ def load_persona(
 
     Args:
         source: A bundled persona's name, a file (``file#role`` for one role of a file of roles),
-            ``"character:name"`` for a bundled character, or ``"hf:path[@config][:split]"``. A
-            bundled name wins; write ``./name`` for a file that is called the same.
+            ``"character:name"`` for a bundled character, ``"hf:path[@config][:split][#role]"``,
+            or a list of texts, of examples, or of rows such as ``{"prompt", "completion"}``. A
+            bundled name wins; write ``./name`` for a file that is called the same. A ``Persona``
+            is returned whole, whatever the limit.
         format: A name in `READERS`, for files and data sets; None recognises the format.
         name: What to call the persona; None takes it from the source.
         limit: Most examples; None keeps all. A random subset in the source's order. Two sources
@@ -40,14 +49,17 @@ def load_persona(
     """
     if limit is not None and limit < 1:
         raise OptionError(f"limit is {limit}; it must be at least 1")
-    persona = _load(str(source), format)
+    if isinstance(source, Persona):
+        return replace(source, name=name) if name else source
+    at_address = isinstance(source, str | Path)
+    persona = _load(str(source), format) if at_address else _collect(source, format)
     examples = _subset(persona.examples, limit, seed)
-    return Persona(name or persona.name, examples, persona.description)
+    return replace(persona, name=name or persona.name, examples=examples)
 
 
 def load_contrast(
-    target: str,
-    opposite: str | None = None,
+    target: PersonaSource,
+    opposite: PersonaSource | None = None,
     *,
     format: str | None = None,
     limit: int | None = None,
@@ -70,23 +82,26 @@ def load_contrast(
         OptionError: ``limit`` is less than 1.
     """
     wanted = load_persona(target, format=format, limit=limit, seed=seed)
-    if opposite is None and target.startswith(characters.PREFIX):
-        rest = characters.others(target.removeprefix(characters.PREFIX))
-        return wanted, Persona(rest.name, _subset(rest.examples, limit, seed), rest.description)
-    if opposite is None:
+    if opposite is None and isinstance(target, str):
+        if target.startswith(characters.PREFIX):
+            rest = characters.others(target.removeprefix(characters.PREFIX))
+            return wanted, replace(rest, examples=_subset(rest.examples, limit, seed))
         opposite = _bundled_opposite(target)
     if opposite is None:
-        return wanted, _swapped(wanted, target)
+        return wanted, _swapped(wanted)
     other = load_persona(opposite, format=format, limit=limit, seed=seed)
     if wanted.content_hash() == other.content_hash():
-        raise DataError(f"{target!r} and {opposite!r} hold the same examples: there is no contrast")
+        names = " and ".join(repr(persona.name) for persona in (wanted, other))
+        raise DataError(f"{names} hold the same examples: there is no contrast")
     return wanted, other
 
 
 def _load(source: str, format: str | None) -> Persona:
     """Load every example of a source."""
     if source.startswith(PREFIX):
-        return Persona(parse_source(source).name, tuple(read_hub(source, format)))
+        result = read_hub(source, format)
+        name = parse_address(source).name
+        return Persona(name, tuple(result.examples), notes=tuple(result.notes))
     if source.startswith(characters.PREFIX):
         return characters.load_character(source.removeprefix(characters.PREFIX)).persona()
     # Here because the bundled personas are themselves made with this package.
@@ -101,7 +116,25 @@ def _load(source: str, format: str | None) -> Persona:
         path = _existing(file)
     if path is None:
         raise DataError(_not_found(source, names))
-    return Persona(role or path.stem, tuple(read_examples(path, format, role)))
+    result = read_file(path, format, role)
+    name = role or printable(path.stem)
+    return Persona(name, tuple(result.examples), notes=tuple(result.notes))
+
+
+def _collect(source: Any, format: str | None) -> Persona:
+    """Return the persona of a list of texts, examples or rows."""
+    if isinstance(source, Mapping) or not isinstance(source, Iterable):
+        raise DataError(
+            f"a persona cannot be made of a {type(source).__name__}: give a name, a file, a "
+            "Persona, or a list of texts, examples or rows"
+        )
+    items = list(source)
+    if not items:
+        raise DataError("a persona cannot be made of an empty list")
+    if all(isinstance(item, Example) for item in items):
+        return Persona("examples", tuple(items), notes=(f"{len(items)} examples of a list",))
+    result = parse_rows([Row(*row) for row in enumerate(items, 1)], "row {}".format, format)
+    return Persona("examples", tuple(result.examples), notes=tuple(result.notes))
 
 
 def _existing(source: str) -> Path | None:
@@ -120,12 +153,12 @@ def _bundled_opposite(target: str) -> str | None:
     return bundled.opposite(target) if target in bundled.names() else None
 
 
-def _swapped(persona: Persona, source: str) -> Persona:
+def _swapped(persona: Persona) -> Persona:
     """Return a persona's opposite; the error says that another one can be named."""
     try:
         return persona.opposite()
     except DataError as error:
-        raise DataError(f"{error}; name an opposite persona for {source!r}") from None
+        raise DataError(f"{error}; name an opposite persona for {persona.name!r}") from None
 
 
 def _subset(examples: tuple[Example, ...], limit: int | None, seed: int) -> tuple[Example, ...]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from prosopon.data import Encoded, Message, render_prompt
-from prosopon.data.openings import is_plain, plain_text
+from prosopon.data import Encoded, Message
+from prosopon.data.openings import is_plain
 from prosopon.errors import OptionError
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionQuestion, OptionScores, Prompt
-from prosopon.lm import context_length, row_log_likelihoods
+from prosopon.lm import context_length, opening_tokens, row_log_likelihoods
 from prosopon.lm.answers import AnswerScore, score_answers
 from prosopon.lm.generation import generate_answers
 
@@ -131,12 +131,7 @@ class ModelSpeaker:
 
 def prompt_length(prompt: Prompt, tokenizer: Any) -> int:
     """Return how many tokens a model reads before it answers."""
-    text, special = plain_text(prompt), True
-    if not is_plain(prompt):
-        rendered = render_prompt(prompt, tokenizer)
-        text, special = rendered.text, rendered.add_special_tokens
-    # No note about the tokenizer's own limit: the caller is finding out whether it fits.
-    return len(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
+    return len(opening_tokens(prompt, tokenizer))
 
 
 class RuleSpeaker:

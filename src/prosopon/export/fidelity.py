@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prosopon.data import Message, render_prompt
+from prosopon.data import Message
 from prosopon.export.saving import logits
+from prosopon.lm import opening_tokens
 from prosopon.models import Site
 
 PROMPTS = (
@@ -29,12 +30,8 @@ Factors = Mapping[str, tuple[Tensor, Tensor]]
 
 def prompt_tokens(prompts: Sequence[str], tokenizer: Any) -> list[Tensor]:
     """Return the ids of every prompt, int64 [1, length], rendered as the model expects a turn."""
-    rows = []
-    for prompt in prompts:
-        rendered = render_prompt([Message("user", prompt)], tokenizer)
-        ids = tokenizer(rendered.text, add_special_tokens=rendered.add_special_tokens).input_ids
-        rows.append(torch.tensor([ids]))
-    return rows
+    rows = (opening_tokens([Message("user", prompt)], tokenizer) for prompt in prompts)
+    return [torch.tensor([row]) for row in rows]
 
 
 def all_logits(model: Any, rows: Sequence[Tensor]) -> list[Tensor]:

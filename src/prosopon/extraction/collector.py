@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 from torch import Tensor, nn
 
 from prosopon.criteria import CRITERIA
-from prosopon.data import SCOPES, Encoded, Persona, Scope, encode_all, load_persona
+from prosopon.data import SCOPES, Encoded, Persona, PersonaSource, Scope, encode_all, load_persona
 from prosopon.errors import OptionError
 from prosopon.extraction.light import gather
 from prosopon.gradients import fisher_diagonal
@@ -20,7 +19,6 @@ from prosopon.models import check_finite, find_sites, fingerprint, restrict_site
 from prosopon.progress import Report
 from prosopon.statistics import Statistics, collect_statistics
 
-Source = str | Path | Persona
 SMALL = 256 * 2**20  # bytes of a Fisher diagonal that is kept for all personas
 
 
@@ -65,7 +63,7 @@ class Collector:
         layers: str | None = None,
         only: str | None = None,
         scope: Scope | None = None,
-        general: Source | None = None,
+        general: PersonaSource | None = None,
         general_count: int = 128,
         seed: int = 0,
         max_length: int | None = None,
@@ -144,7 +142,7 @@ class Collector:
                 self._say("sampling general text", 1, 1)
             else:
                 source = self.general_source
-                persona = source if isinstance(source, Persona) else load_persona(str(source))
+                persona = load_persona(source)
                 texts = self.encode(persona, "all")
                 split = len(texts) - len(texts) // 4
                 self._general, self._held_out = texts[:split], texts[split:]

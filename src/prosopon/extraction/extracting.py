@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 from torch import nn
 
 from prosopon.criteria import CRITERIA
-from prosopon.data import Persona, load_contrast, load_persona
-from prosopon.extraction.collector import Source
+from prosopon.data import Persona, PersonaSource, load_contrast, load_persona
+from prosopon.errors import OptionError, UnknownNameError
 from prosopon.extraction.extractor import Contrast, Extractor, Sparsity
 from prosopon.subnetwork import Subnetwork
 
@@ -18,8 +19,8 @@ def extract(
     model: nn.Module,
     tokenizer: Any,
     *,
-    target: Source,
-    opposite: Source | None = None,
+    target: PersonaSource,
+    opposite: PersonaSource | None = None,
     criterion: str = "contrastive-taylor",
     sparsity: Sparsity | None = None,
     pattern: str | None = None,
@@ -33,7 +34,8 @@ def extract(
     Args:
         model: A Hugging Face causal LM; its weights are as before afterwards.
         tokenizer: Its tokenizer.
-        target: A bundled persona's name, a file, ``hf:org/name``, or a ``Persona``.
+        target: A bundled persona's name, a file, ``hf:org/name``, a ``Persona``,
+            or a list of texts, examples or rows; see :func:`prosopon.data.load_persona`.
         opposite: The same for the opposite; where it is missing, the target's examples must
             say which answer does not match, and those answers are the opposite.
         criterion: A name from ``prosopon criteria``.
@@ -45,8 +47,10 @@ def extract(
         settings: Further settings of :class:`Extractor`.
 
     Raises:
+        UnknownNameError: There is no such setting.
         ProsoponError: See :class:`Extractor` and :meth:`Extractor.extract`.
     """
+    _check_settings(settings)
     extractor = Extractor(model, tokenizer, **settings)
     ours, theirs = resolve_contrast(
         target, opposite, criterion=criterion, limit=limit, seed=extractor.seed
@@ -63,8 +67,8 @@ def extract(
 
 
 def resolve_contrast(
-    target: Source,
-    opposite: Source | None,
+    target: PersonaSource,
+    opposite: PersonaSource | None,
     *,
     criterion: str,
     limit: int | None = None,
@@ -75,19 +79,19 @@ def resolve_contrast(
     Raises:
         DataError: A source cannot be read, or an opposite is needed and cannot be made.
     """
-    if isinstance(target, Persona):
-        if opposite is None and CRITERIA.get(criterion).contrastive:
-            return target, target.opposite()
-        return target, _load(opposite, limit, seed)
-    if isinstance(opposite, Persona):
-        return load_persona(str(target), limit=limit, seed=seed), opposite
     if opposite is None and not CRITERIA.get(criterion).contrastive:
-        return load_persona(str(target), limit=limit, seed=seed), None
-    other = None if opposite is None else str(opposite)
-    return load_contrast(str(target), other, limit=limit, seed=seed)
+        return load_persona(target, limit=limit, seed=seed), None
+    return load_contrast(target, opposite, limit=limit, seed=seed)
 
 
-def _load(source: Source | None, limit: int | None, seed: int) -> Persona | None:
-    if source is None or isinstance(source, Persona):
-        return source
-    return load_persona(str(source), limit=limit, seed=seed)
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse what no extractor knows, in the caller's words."""
+    names = [*signature(extract).parameters, *signature(Extractor).parameters]
+    choices = sorted(set(names) - {"settings", "model", "tokenizer"})
+    for name in settings:
+        if name == "examples":
+            raise OptionError(
+                "extract has no setting 'examples': the most of each side are 'limit'"
+            )
+        if name not in choices:
+            raise UnknownNameError("setting of extract", name, choices)

@@ -154,20 +154,12 @@ def generate_exactly(model: Any, ids: Tensor, mask: Tensor, config: Any) -> Tens
 def prompt_tokens(prompt: Sequence[Message], tokenizer: Any) -> list[int]:
     """Return the tokens of a prompt up to where the assistant's answer begins."""
     rendered = render_prompt(prompt, tokenizer)
-    ids: list[int] = tokenizer(rendered.text, add_special_tokens=rendered.add_special_tokens)[
-        "input_ids"
-    ]
-    return ids
+    return _open_tokens(rendered.text, tokenizer, rendered.add_special_tokens)
 
 
 def text_tokens(text: str, tokenizer: Any) -> list[int]:
-    """Return the tokens of a plain text that can be gone on from.
-
-    Some tokenizers put an end-of-text token after every text; it is left out.
-    """
-    row: list[int] = tokenizer(text)["input_ids"]
-    ended = len(row) > 1 and row[-1] == tokenizer.eos_token_id
-    return row[:-1] if ended else row
+    """Return the tokens of a plain text that can be gone on from."""
+    return _open_tokens(text, tokenizer, special=True)
 
 
 def decode(written: Sequence[Sequence[int]], tokenizer: Any) -> list[str]:
@@ -201,6 +193,14 @@ def fit_tokens(
             f"{max_new_tokens} new tokens leave no room for a prompt within {max_length}"
         )
     return [_shortened(row, room, tokenizer.bos_token_id) for row in rows]
+
+
+def _open_tokens(text: str, tokenizer: Any, special: bool) -> list[int]:
+    """Return a text's tokens without the end token that some tokenizers put after every text."""
+    # No note about the tokenizer's own limit: the caller cuts the row to what fits.
+    row: list[int] = tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]
+    ended = special and len(row) > 1 and row[-1] == tokenizer.eos_token_id
+    return row[:-1] if ended else row
 
 
 def _shortened(row: list[int], room: int, begins: int | None) -> list[int]:

@@ -34,6 +34,10 @@ TURNS = {
 }
 
 
+def without(row, name):
+    return {key: value for key, value in row.items() if key != name}
+
+
 def conversation(question, answer, alternative=None):
     messages = (Message("user", question), Message("assistant", answer))
     return Example(messages, alternative, "f:7")
@@ -58,6 +62,18 @@ def conversation(question, answer, alternative=None):
             conversation(CHOICE, "(B)", "(A)"),
         ),
         ("csv", PAIR, conversation("Party?", "Yes", "No")),
+        ("csv", without(PAIR, "not_matching"), conversation("Party?", "Yes")),
+        (
+            "prompt-completion",
+            {"text": "One"},
+            Example((Message("assistant", "One"),), None, "f:7"),
+        ),
+        ("prompt-completion", {"prompt": "q", "completion": " a"}, conversation("q", "a")),
+        (
+            "prompt-completion",
+            {"prompt": "q", "chosen": "a", "rejected": "b"},
+            conversation("q", "a", "b"),
+        ),
         ("alpaca", TASK, conversation("Say hi", "Hi!")),
         ("alpaca", {**TASK, "input": "in French "}, conversation("Say hi\n\nin French", "Hi!")),
         ("alpaca", {**TASK, "input": None}, conversation("Say hi", "Hi!")),
@@ -97,14 +113,10 @@ def conversation(question, answer, alternative=None):
             Example((Message("assistant", "a"),), None, "f:7"),
         ),
     ],
-    ids=range(18),
+    ids=range(22),
 )
 def test_a_good_row(format, row, expected):
     assert READERS.get(format).parse(row, "f:7") == [expected]
-
-
-def without(row, name):
-    return {key: value for key, value in row.items() if key != name}
 
 
 def turns(*pairs):
@@ -127,10 +139,14 @@ BAD = [
     ),
     ("model-written-evals", {**EVAL, "answer_matching_behavior": "No "}, "both answers are 'No'"),
     ("model-written-evals", [EVAL], "the row is not an object"),
-    ("csv", without(PAIR, "not_matching"), "the field 'not_matching' is missing"),
+    ("csv", {**PAIR, "not_matching": " "}, "the field 'not_matching' is empty"),
     ("csv", {**PAIR, "matching": ""}, "the field 'matching' is empty"),
     ("csv", {**PAIR, "matching": "No"}, "both answers are 'No'"),
     ("csv", "text", "the row is not an object"),
+    ("prompt-completion", {"prompt": "q", "completion": " "}, "the field 'completion' is empty"),
+    ("prompt-completion", {"completion": "a"}, "the field 'prompt' is missing"),
+    ("prompt-completion", {"prompt": "q", "chosen": "a", "rejected": "a"}, "both answers are"),
+    ("prompt-completion", {"prompt": "q", "chosen": ["a"]}, "a message is not an object"),
     ("alpaca", without(TASK, "output"), "the field 'output' is missing"),
     ("alpaca", {**TASK, "output": None}, "the field 'output' is missing"),
     ("alpaca", {**TASK, "output": "\n"}, "the field 'output' is empty"),
@@ -187,6 +203,8 @@ def test_a_bad_row(format, row, reason):
     [
         (EVAL, "model-written-evals"),
         (PAIR, "csv"),
+        ({"prompt": "q", "completion": "a"}, "prompt-completion"),
+        ({"text": "a"}, "prompt-completion"),
         (TASK, "alpaca"),
         ("x", "text"),
         (TURNS, "jsonl"),
@@ -196,6 +214,6 @@ def test_exactly_one_format_recognises_a_row(row, format):
     assert [name for name, reader in READERS.items() if reader.sniff(row)] == [format]
 
 
-@pytest.mark.parametrize("row", [None, 3, [], {}, ["question"], {"text": "x"}])
+@pytest.mark.parametrize("row", [None, 3, [], {}, ["question"], {"body": "x"}])
 def test_nothing_recognises_other_rows(row):
     assert not any(reader.sniff(row) for _, reader in READERS.items())

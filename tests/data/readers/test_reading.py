@@ -11,7 +11,8 @@ from prosopon.errors import DataError
 TASK = {"instruction": "Say hi", "input": "", "output": "Hi"}
 TURNS = {"messages": [{"role": "assistant", "content": "Hello"}]}
 FORMATS = [
-    "alpaca", "csv", "jsonl", "model-written-evals", "role-agent-bench", "rolebench", "text",
+    "alpaca", "csv", "jsonl", "model-written-evals", "prompt-completion", "role-agent-bench",
+    "rolebench", "text",
 ]  # fmt: skip
 
 
@@ -62,8 +63,8 @@ def test_a_row_of_another_format_names_its_line(tmp_path):
     [
         (
             "a.jsonl",
-            '{"text": "x", "id": 1}',
-            "a.jsonl:1: no format fits a first row with the fields text, id.",
+            '{"body": "x", "id": 1}',
+            "a.jsonl:1: no format fits a first row with the fields body, id.",
         ),
         ("a.jsonl", "\n3", "a.jsonl:2: no format fits a first row."),
         ("a.csv", "x,y\n1,2\n", "a.csv:2: no format fits a first row with the fields x, y."),

@@ -35,15 +35,15 @@ def test_two_roles_are_a_contrast_over_the_same_questions(bench):
 
 
 def test_a_role_must_be_named_and_known(bench):
-    with pytest.raises(DataError, match=r"bench.jsonl: holds several roles.*Ann, Bob Lee"):
+    with pytest.raises(DataError, match=r"several roles; name one of them, as in FILE#Ann. R.*Lee"):
         load_persona(str(bench))
     with pytest.raises(DataError, match=r"no row is of the role 'Cy'. Roles: Ann, Bob Lee"):
         load_persona(f"{bench}#Cy")
     rows = [Row(1, {"role": r, "question": "Q", "generated": ["a"]}) for r in "ab"]
     with pytest.raises(DataError, match="row 1: holds several roles"):
         parse_rows(rows, "row {}".format)
-    assert len(parse_rows(rows[:1], "row {}".format)) == 1
-    assert parse_rows([], "row {}".format, "rolebench") == []
+    assert len(parse_rows(rows[:1], "row {}".format).examples) == 1
+    assert parse_rows([], "row {}".format, "rolebench").examples == []
 
 
 def test_a_file_of_one_role_needs_no_name(tmp_path):

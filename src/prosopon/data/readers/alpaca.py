@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from prosopon.data.examples import Example
-from prosopon.data.readers.base import READERS, Reader, build, field, optional_field
+from prosopon.data.readers.base import (
+    READERS,
+    Reader,
+    build,
+    field,
+    optional_field,
+    question,
+)
 
 
 def sniff(row: Any) -> bool:
@@ -23,10 +30,10 @@ def parse(row: Any, where: str) -> list[Example]:
     Raises:
         DataError: Instruction or output are missing or blank, or a field is not text.
     """
-    instruction = field(row, "instruction", where).strip()
+    task = question(row, "instruction", where)
     extra = (optional_field(row, "input", where) or "").strip()
-    question = f"{instruction}\n\n{extra}" if extra else instruction
-    return build([("user", question), ("assistant", field(row, "output", where).strip())], where)
+    asked = f"{task}\n\n{extra}" if extra else task
+    return build([("user", asked), ("assistant", field(row, "output", where).strip())], where)
 
 
 READERS.add(

@@ -29,7 +29,7 @@ class Reader:
         sniff: Tells from a file's first row whether the file has this format. It looks only for
             the field that gives the format away, so that `parse` can say what else is missing.
         parse: Turns a row, and where it stands (``"path:line"``), into examples. Raises DataError
-            that starts with where the row stands.
+            that starts with where the row stands, and `BlankQuestionError` for a row to leave out.
         role: Says whose a row is, for formats whose files hold many roles; None for the others.
             Raises as `parse` does.
     """
@@ -44,6 +44,10 @@ class Reader:
 
 READERS: Registry[Reader] = Registry("format")
 """The formats by name."""
+
+
+class BlankQuestionError(DataError):
+    """A row whose question is blank: files of real data have some, which are left out."""
 
 
 def has_field(name: str) -> Callable[[Any], bool]:
@@ -63,6 +67,19 @@ def field(row: Any, name: str, where: str) -> str:
     if not text.strip():
         raise DataError(f"{where}: the field {name!r} is empty")
     return text
+
+
+def question(row: Any, name: str, where: str) -> str:
+    """Return the text of a field that asks, stripped.
+
+    Raises:
+        DataError: As `field`.
+        BlankQuestionError: The field is there and blank.
+    """
+    text = optional_field(row, name, where)
+    if text is not None and not text.strip():
+        raise BlankQuestionError(f"{where}: the field {name!r} is empty")
+    return field(row, name, where).strip()
 
 
 def optional_field(row: Any, name: str, where: str) -> str | None:

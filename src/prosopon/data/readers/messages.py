@@ -27,11 +27,15 @@ def parse(row: Any, where: str) -> list[Example]:
     turns = row.get("messages")
     if not isinstance(turns, list):
         raise DataError(f"{where}: the field 'messages' is not a list")
-    return build([_turn(turn, where) for turn in turns], where, alternative=alternative)
+    return build([turn_of(turn, where) for turn in turns], where, alternative=alternative)
 
 
-def _turn(turn: Any, where: str) -> tuple[str, str]:
-    """Return (role, content) of one message."""
+def turn_of(turn: Any, where: str) -> tuple[str, str]:
+    """Return (role, content) of one message.
+
+    Raises:
+        DataError: It is malformed.
+    """
     if not isinstance(turn, Mapping):
         raise DataError(f"{where}: a message is not an object with 'role' and 'content'")
     content = optional_field(turn, "content", where)

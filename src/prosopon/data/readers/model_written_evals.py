@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prosopon.data.examples import Example
-from prosopon.data.readers.base import READERS, Reader, build, field, has_field
+from prosopon.data.readers.base import READERS, Reader, build, field, has_field, question
 
 MATCHING, NOT_MATCHING = "answer_matching_behavior", "answer_not_matching_behavior"
 
@@ -19,10 +19,10 @@ def parse(row: Any, where: str) -> list[Example]:
     Raises:
         DataError: A field is missing or blank, or both answers are the same.
     """
-    question = field(row, "question", where).strip()
+    prompt = question(row, "question", where)
     answer = field(row, MATCHING, where).strip()
     alternative = field(row, NOT_MATCHING, where).strip()
-    return build([("user", question), ("assistant", answer)], where, alternative=alternative)
+    return build([("user", prompt), ("assistant", answer)], where, alternative=alternative)
 
 
 READERS.add(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prosopon.data.examples import Example
-from prosopon.data.readers.base import READERS, Reader, build, field, has_field
+from prosopon.data.readers.base import READERS, Reader, build, field, has_field, question
 from prosopon.errors import DataError
 
 
@@ -18,12 +18,12 @@ def parse(row: Any, where: str) -> list[Example]:
     Raises:
         DataError: A field is missing or blank, or ``generated`` holds no text.
     """
-    question = field(row, "question", where).strip()
+    prompt = question(row, "question", where)
     answers = row.get("generated")
     if not isinstance(answers, list) or not answers:
         raise DataError(f"{where}: the field 'generated' is not a list with at least one answer")
     answer = field({"generated": answers[0]}, "generated", where).strip()
-    return build([("user", question), ("assistant", answer)], where)
+    return build([("user", prompt), ("assistant", answer)], where)
 
 
 def role(row: Any, where: str) -> str:

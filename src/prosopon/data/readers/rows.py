@@ -1,4 +1,4 @@
-"""Splitting files into rows that know their line: JSON, JSON lines, CSV and paragraphs.
+"""Splitting files into rows that know their line: JSON, JSON lines, CSV and plain text.
 
 Nothing here knows what a row means. Every problem is a DataError of the form
 ``path:line: reason``.
@@ -6,17 +6,19 @@ Nothing here knows what a row means. Every problem is a DataError of the form
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from prosopon.errors import DataError
+from prosopon.files import printable
 
-_BOM = b"\xef\xbb\xbf"
 _JSON_SPACE = " \t\r\n"
 _ITEM = re.compile(r"[^ \t\r\n,]")
 
@@ -32,14 +34,15 @@ def read_rows(path: Path, suffix: str) -> list[Row]:
     """Read the rows of a file as files of ``suffix`` are written.
 
     ``.csv`` gives a mapping a row, ``.json`` and ``.jsonl`` (a list, or a value a line, whichever
-    the file holds) a JSON value, anything else the text of a paragraph.
+    the file holds) a JSON value, anything else a text: a line, or, where blank lines stand between
+    texts, a paragraph.
 
     Raises:
         DataError: The file cannot be read, is not UTF-8, or is broken somewhere.
     """
     text = read_text(path)
     splitters = {".csv": _csv_rows, ".json": _json_rows, ".jsonl": _json_rows}
-    return list(splitters.get(suffix.lower(), _paragraphs)(text, path))
+    return list(splitters.get(suffix.lower(), _text_rows)(text, path))
 
 
 def read_text(path: Path) -> str:
@@ -51,14 +54,16 @@ def read_text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    data = data.removeprefix(_BOM)
+        raise DataError(f"{printable(path)}: cannot be read: {error.strerror or error}") from error
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DataError(f"{printable(path)}: not UTF-8 but UTF-16; save the file as UTF-8")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         byte = data[error.start]
-        raise DataError(f"{path}:{line}: not valid UTF-8 (byte 0x{byte:02x})") from None
+        raise DataError(f"{printable(path)}:{line}: not valid UTF-8 (byte 0x{byte:02x})") from None
 
 
 def _json_rows(text: str, path: Path) -> Iterator[Row]:
@@ -72,7 +77,7 @@ def _line_rows(text: str, path: Path) -> Iterator[Row]:
     """Yield one value a line; only a line feed ends a line, since JSON strings may hold U+2028."""
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            yield Row(number, _load(line, f"{path}:{number}", path, lines=True))
+            yield Row(number, _load(line, f"{printable(path)}:{number}", path, lines=True))
 
 
 def _list_rows(text: str, path: Path) -> Iterator[Row]:
@@ -81,9 +86,9 @@ def _list_rows(text: str, path: Path) -> Iterator[Row]:
     decoder = json.JSONDecoder()
     position = text.index("[") + 1
     line, counted = 1, 0
-    while (found := _ITEM.search(text, position)) and found.group() != "]":
-        line += text.count("\n", counted, found.start())
-        counted = found.start()
+    while (item := _ITEM.search(text, position)) and item.group() != "]":
+        line += text.count("\n", counted, item.start())
+        counted = item.start()
         value, position = decoder.raw_decode(text, counted)
         yield Row(line, value)
 
@@ -93,14 +98,14 @@ def _load(text: str, where: str, path: Path, *, lines: bool) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        where = where or f"{path}:{error.lineno}"
+        where = where or f"{printable(path)}:{error.lineno}"
         hint = "; one object a line, or one list, is expected" if lines else ""
         raise DataError(
             f"{where}: not valid JSON: {error.msg} (column {error.colno}){hint}"
         ) from None
     except (RecursionError, ValueError) as error:  # nesting, or an integer, beyond all measure
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise DataError(f"{where or path}: JSON that cannot be used: {reason}") from None
+        raise DataError(f"{where or printable(path)}: JSON that cannot be used: {reason}") from None
 
 
 def _csv_rows(text: str, path: Path) -> Iterator[Row]:
@@ -115,14 +120,14 @@ def _csv_rows(text: str, path: Path) -> Iterator[Row]:
             if not any(cell.strip() for cell in record):
                 continue
             if header is None:
-                header = _header(record, f"{path}:{line}")
+                header = _header(record, f"{printable(path)}:{line}")
             elif len(record) != len(header):
                 counts = f"{len(record)} fields, the header {len(header)}"
-                raise DataError(f"{path}:{line}: the row has {counts}")
+                raise DataError(f"{printable(path)}:{line}: the row has {counts}")
             else:
                 yield Row(line, dict(zip(header, record, strict=True)))
     except csv.Error as error:
-        raise DataError(f"{path}:{start}: not valid CSV: {error}") from None
+        raise DataError(f"{printable(path)}:{start}: not valid CSV: {error}") from None
 
 
 def _header(record: list[str], where: str) -> list[str]:
@@ -131,17 +136,24 @@ def _header(record: list[str], where: str) -> list[str]:
     for name in names:
         if names.count(name) > 1:
             raise DataError(f"{where}: the header names the column {name!r} twice")
+    if len(names) == 1 and (mark := next((m for m in ";\t|" if m in names[0]), None)):
+        raise DataError(
+            f"{where}: the header {names[0]!r} is one column; the file seems to be separated by "
+            f"{mark!r}: save it with commas"
+        )
     return names
 
 
-def _paragraphs(text: str, path: Path) -> Iterator[Row]:
-    """Yield runs of lines that are not blank, their line breaks kept as line feeds."""
+def _text_rows(text: str, path: Path) -> Iterator[Row]:
+    """Yield the lines that are not blank, or runs of them where blank lines stand between."""
     del path  # nothing can go wrong in plain text
-    paragraph: list[str] = []
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    for number, line in enumerate([*lines, ""], start=1):
-        if line.strip():
-            paragraph.append(line.rstrip())
-        elif paragraph:
-            yield Row(number - len(paragraph), "\n".join(paragraph))
+    full = [number for number, line in enumerate(lines) if line.strip()]
+    apart = any(after - before > 1 for before, after in pairwise(full))
+    paragraph: list[str] = []
+    for number in full:
+        paragraph.append(lines[number].rstrip())
+        last = number + 1 == len(lines) or not lines[number + 1].strip()
+        if last or not apart:
+            yield Row(number + 2 - len(paragraph), "\n".join(paragraph))
             paragraph = []

@@ -1,4 +1,7 @@
-"""Plain text: every paragraph is something that the persona says, with no question before it."""
+"""Plain text: every line is something that the persona says, with no question before it.
+
+Where blank lines stand between texts, these are paragraphs of any number of lines.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from prosopon.errors import DataError
 
 
 def parse(row: Any, where: str) -> list[Example]:
-    """Read one paragraph as the assistant's only message.
+    """Read one text as the assistant's only message.
 
     Raises:
         DataError: The row is not text, or blank.
@@ -24,7 +27,7 @@ READERS.add(
     "text",
     Reader(
         name="text",
-        description="paragraphs of plain text, an empty line between two",
+        description="plain text, one text a line, or paragraphs with an empty line between two",
         suffixes=(".txt", ".md"),
         sniff=lambda row: isinstance(row, str),
         parse=parse,
