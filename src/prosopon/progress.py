@@ -105,3 +105,8 @@ def format_duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def count_things(number: int, noun: str) -> str:
+    """Return ``1 example``, ``2 examples``: a number and its noun."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -84,17 +84,6 @@ def test_export(prosopon, tiny_folder, tmp_path):
     assert "written to low" in shown
 
 
-def test_chat_at_the_terminal(prosopon, tiny_folder):
-    prosopon("extract", "-m", tiny_folder, "-t", "bold", "-c", "wanda", "-n", "2", "-o", "bold")
-    lines = (
-        "Hello\n\n/base\n/persona nobody\n/persona bold\n/what\n/system Be kind.\n/reset\n/quit\n"
-    )
-    done = prosopon("chat", "-m", tiny_folder, "-p", "bold", "--max-new-tokens", "4", input=lines)
-    assert "base>" in done.stdout
-    assert "unknown persona 'nobody'" in done.stderr
-    assert "unknown command '/what'" in done.stderr
-
-
 def test_own_files_in_unicode(prosopon, tiny_folder, tmp_path):
     row = {
         "messages": [

@@ -50,7 +50,7 @@ def test_pack_inspect_unpack(prosopon, command, folders):
     assert Subnetwork.from_pretrained(folders / "all/introvert") == subnetwork(0, ranked=True)
     assert Subnetwork.from_pretrained(folders / "all/brave") == subnetwork(1)
     assert "wrote x.pack: 2 personas" in command("pack", "one", "two", "-o", "x.pack")
-    assert json.loads(command("unpack", path, "-o", "all", "--json")) == {
+    assert json.loads(command("unpack", path, "-o", "all", "--json", "--force")) == {
         "folders": ["all/introvert", "all/brave"]
     }
 
@@ -60,6 +60,28 @@ def test_inspect_shows_how_a_folder_is_encoded(command, folders):
     assert f"format version 2; {size:,} bytes" in command("inspect", "one")
     assert "any from 0 to 1" in command("inspect", "one")
     assert json.loads(command("inspect", "two", "--json"))["summary"]["masks_bytes"] > 0
+
+
+def test_nothing_is_written_over_without_force(command, folders):
+    command("pack", "one", "-o", "x.pack")
+    before = (folders / "x.pack").read_bytes()
+    assert "x.pack: is there already; give --force" in command("pack", "two", "-o", "x.pack")
+    assert (folders / "x.pack").read_bytes() == before
+    assert "wrote x.pack" in command("pack", "two", "-o", "x.pack", "--force")
+    assert (folders / "x.pack").read_bytes() != before
+    command("pack", "one", "two", "-o", "both.pack")
+    (folders / "all/bold").mkdir(parents=True)
+    (folders / "all/bold/mine.txt").write_text("mine")
+    assert "all/bold: is not empty; give --force" in command("unpack", "both.pack", "-o", "all")
+    assert not (folders / "all/introvert").exists()  # all of it or nothing
+
+
+def test_personas_of_a_pack_are_given_like_others(command, folders):
+    command("pack", "one", "two", "-o", "x.pack")
+    assert "any from 0 to 1" in command("inspect", "x.pack#introvert")
+    assert "wrote y.pack: 1 personas" in command("pack", "x.pack#bold", "-o", "y.pack")
+    assert "wrote z.pack: 2 personas" in command("pack", "x.pack", "-o", "z.pack")
+    assert "unknown persona 'nobody'" in command("inspect", "x.pack#nobody")
 
 
 def test_what_goes_wrong_is_named(command, folders):

@@ -22,6 +22,11 @@ def main() -> None:
     except ProsoponError as problem:
         error(str(problem))
         sys.exit(2)
+    except RuntimeError as problem:
+        if "probability tensor contains" not in str(problem):
+            raise
+        error("the model's scores overflow or are NaN: give --dtype float32 or bfloat16")
+        sys.exit(2)
     except OSError as problem:  # a full disk, a file that nobody may read
         where = f"{problem.filename}: " if problem.filename else ""
         error(f"{where}{problem.strerror or problem}")

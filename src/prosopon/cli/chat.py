@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
 
-from prosopon.cli import console
-from prosopon.cli.console import error, print_json
+from prosopon.cli.console import error, note, out, print_json, say, say_pieces, status
 from prosopon.cli.loading import load
-from prosopon.cli.options import Device, DeviceMap, Dtype, Json, Model, Revision, Seed
+from prosopon.cli.masks import choose_model, find_masks, load_masks
+from prosopon.cli.options import MASK, Device, DeviceMap, Dtype, Json, OwnModel, Revision, Seed
+from prosopon.cli.talk import HELP, Talk, complete
 from prosopon.errors import OptionError, ProsoponError
 
-HELP = (
-    "/persona NAME wears another persona, /base none, /strength 0..1 turns the dial, "
-    "/system TEXT sets a system line, /reset forgets the talk, /quit ends"
-)
+if TYPE_CHECKING:
+    from prosopon.runtime import PersonaModel
 
 
 def chat(
     persona: Annotated[
-        list[Path] | None,
-        typer.Option("--persona", "-p", help="Folder of a subnetwork. May be repeated."),
+        list[str] | None, typer.Option("--persona", "-p", help=f"{MASK} May be repeated.")
     ] = None,
     message: Annotated[
         list[str] | None,
         typer.Option("--message", help="Say this instead of asking at the terminal; repeatable."),
     ] = None,
-    model: Model = "embedded",
+    prompt: Annotated[
+        str | None,
+        typer.Option("--prompt", help="Go on from this plain text instead; - reads stdin."),
+    ] = None,
+    model: OwnModel = None,
     system: Annotated[str | None, typer.Option("--system", help="A system line.")] = None,
     gamma: Annotated[
         float, typer.Option("--gamma", help="Soft gate: 0 is the whole mask, 1 the base model.")
@@ -50,123 +55,120 @@ def chat(
     as_json: Json = False,
 ) -> None:
     """Chat with a model, bare or wearing a persona."""
+    if as_json and not message and prompt is None:
+        raise OptionError("--json needs --message or --prompt: a talk at the terminal is not JSON")
+    if message and prompt is not None:
+        raise OptionError("give either --message, which is answered, or --prompt, which is gone on")
+    sources = find_masks(persona or ())
+    name = choose_model(model, sources)
+    from prosopon.lm.context import context_length
     from prosopon.runtime import PersonaModel
 
-    if as_json and not message:
-        raise OptionError("--json needs --message: a talk at the terminal is not JSON")
-    loaded = load(model, device=device, dtype=dtype, device_map=device_map, revision=revision)
-    wearer = PersonaModel(loaded.model, loaded.tokenizer)
-    # Named by folder: two masks of one persona may be worn in one talk.
-    names = [wearer.load_persona(folder, folder.resolve().name) for folder in persona or ()]
-    wearer.set_persona(names[0] if names else None, gamma=gamma, strength=strength)
+    with status(f"loading {name}"):
+        masks = load_masks(sources)
+        loaded = load(name, device=device, dtype=dtype, device_map=device_map, revision=revision)
+        wearer = PersonaModel(loaded.model, loaded.tokenizer)
+        names = [wearer.load_persona(mask, title) for title, mask in masks.items()]
     talk = Talk(
-        wearer, loaded.tokenizer, system, gamma, temperature, max_new_tokens, seed, strength
-    )
-    if message:
-        turns = [{"user": text, "assistant": talk.say(text)} for text in message]
-        if as_json:
-            print_json({"persona": wearer.active, "turns": turns})
-        else:
-            for turn in turns:
-                console.say(turn["assistant"])
-        return
-    _terminal(talk)
-
-
-class Talk:
-    """A conversation: its messages, and how the model answers."""
-
-    def __init__(
-        self,
-        wearer: Any,
-        tokenizer: Any,
-        system: str | None,
-        gamma: float,
-        temperature: float,
-        max_new_tokens: int,
-        seed: int,
-        strength: float = 1.0,
-    ) -> None:
-        self.strength = strength
-        self.wearer, self.tokenizer, self.system, self.gamma = wearer, tokenizer, system, gamma
-        self.temperature, self.max_new_tokens, self.seed = temperature, max_new_tokens, seed
-        self.turns: list[tuple[str, str]] = []
-
-    def say(self, text: str) -> str:
-        """Answer ``text`` and remember both."""
-        from prosopon.data import Message
-        from prosopon.lm.generation import generate_answers
-
-        messages = [Message("system", self.system)] if self.system else []
-        for asked, told in self.turns:
-            messages += [Message("user", asked), Message("assistant", told)]
-        messages.append(Message("user", text))
-        answer = generate_answers(
-            self.wearer.model,
-            self.tokenizer,
-            [messages],
-            temperature=self.temperature,
-            max_new_tokens=self.max_new_tokens,
-            seed=self.seed + len(self.turns),
-        )[0]
-        self.turns.append((text, answer))
-        return answer
-
-    def command(self, line: str) -> bool:
-        """Carry out a line that begins with a slash; return whether the talk goes on.
-
-        Raises:
-            ProsoponError: An unknown command or persona.
-        """
-        word, _, rest = line.partition(" ")
-        if word == "/quit":
-            return False
-        if word == "/persona":
-            self._wear(rest.strip(), self.strength)
-        elif word == "/strength":
-            self._wear(self.wearer.active, _share(rest))
-        elif word == "/base":
-            self.wearer.disable()
-        elif word == "/system":
-            self.system = rest.strip() or None
-        elif word == "/reset":
-            self.turns.clear()
-        else:
-            raise OptionError(f"unknown command {word!r}: {HELP}")
-        return True
-
-    def _wear(self, name: str | None, strength: float) -> None:
-        """Wear a persona, and keep the strength for the next one if it can be worn."""
-        self.wearer.set_persona(name, gamma=self.gamma, strength=strength)
-        self.strength = strength
-
-
-def _share(text: str) -> float:
-    """Read a number.
-
-    Raises:
-        OptionError: It is none.
-    """
-    try:
-        return float(text)
-    except ValueError:
-        raise OptionError(f"/strength needs a number between 0 and 1, not {text!r}") from None
-
-
-def _terminal(talk: Talk) -> None:
-    console.note(f"personas: {', '.join(talk.wearer.personas) or 'none loaded'}. {HELP}")
-    while True:
-        try:
-            line = input(f"{talk.wearer.active or 'base'}> ").strip()
-        except EOFError:
+        wearer, system, gamma, strength, temperature, max_new_tokens, seed,
+        context_length(loaded.model),
+    )  # fmt: skip
+    with wearer:
+        talk.wear(names[0] if names else None, strength)
+        if prompt is not None:
+            _continue(talk, sys.stdin.read() if prompt == "-" else prompt, as_json)
             return
-        if not line:
-            continue
-        if not line.startswith("/"):
-            console.say(talk.say(line))
-            continue
+        _explain_turns(wearer)
+        if message:
+            _answer(talk, message, as_json)
+        else:
+            note(f"personas: {', '.join(wearer.personas) or 'none loaded'}. {HELP}")
+            run_terminal(talk)
+
+
+def _explain_turns(wearer: PersonaModel) -> None:
+    from prosopon.runtime.conversation import NO_TEMPLATE, has_turns
+
+    if not has_turns(wearer.tokenizer):
+        note(NO_TEMPLATE)
+
+
+def _continue(talk: Talk, text: str, as_json: bool) -> None:
+    from prosopon.lm.generation import continue_texts
+
+    (rest,) = continue_texts(
+        talk.wearer.model, talk.wearer.tokenizer, [text], temperature=talk.temperature,
+        max_new_tokens=talk.max_new_tokens, seed=talk.seed, max_length=talk.context,
+    )  # fmt: skip
+    if as_json:
+        print_json({"persona": talk.wearer.active, "prompt": text, "continuation": rest})
+    else:
+        say(rest)
+
+
+def _answer(talk: Talk, texts: list[str], as_json: bool) -> None:
+    if not as_json:
+        for text in texts:
+            say_pieces(talk.stream(text))
+        return
+    turns = [{"user": text, "assistant": talk.answer(text)} for text in texts]
+    print_json({"persona": talk.wearer.active, "turns": turns})
+
+
+def run_terminal(talk: Talk) -> None:
+    """Ask at the terminal and answer until the input ends; Ctrl-C ends an answer alone."""
+    _edit_lines(talk.wearer)
+    for line in _lines(talk):
         try:
-            if not talk.command(line):
-                return
+            if line.startswith("/"):
+                if not talk.obey(line):
+                    return
+            elif talk.both and talk.wearer.active is not None:
+                _show_both(talk, line)
+            else:
+                with closing(talk.stream(line)) as pieces:
+                    say_pieces(pieces)
         except ProsoponError as problem:
             error(str(problem))
+        except KeyboardInterrupt:
+            note("stopped; Ctrl-D or /exit ends the talk")
+
+
+def _lines(talk: Talk) -> Iterator[str]:
+    """Yield what the user says; the prompt is for people alone."""
+    while True:
+        try:
+            line = input(f"{talk.wearer.active or 'base'}> " if sys.stdin.isatty() else "")
+        except EOFError:
+            return
+        except KeyboardInterrupt:
+            out.print()
+            continue
+        if line.strip():
+            yield line.strip()
+
+
+def _show_both(talk: Talk, line: str) -> None:
+    with status("answering"):
+        answers = talk.answer_as_base(line), talk.answer(line)
+    table = Table("base", talk.wearer.active or "base", expand=True)
+    table.add_row(*answers)
+    out.print(table)
+
+
+def _edit_lines(wearer: PersonaModel) -> None:
+    """Let the terminal edit lines, remember them, and complete commands and names."""
+    if not sys.stdin.isatty():
+        return
+    try:
+        import readline
+    except ImportError:  # not everywhere
+        return
+
+    def suggest(_: str, state: int) -> Any:
+        lines = complete(readline.get_line_buffer(), wearer.personas)
+        return lines[state] if state < len(lines) else None
+
+    readline.set_completer_delims("")
+    readline.set_completer(suggest)
+    readline.parse_and_bind("tab: complete")

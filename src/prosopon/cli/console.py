@@ -73,10 +73,10 @@ volume = Volume()
 
 
 def open_streams() -> None:
-    """Let stdout and stderr write any text: what their encoding lacks is written out."""
-    for stream in (sys.stdout, sys.stderr):
+    """Let stdout and stderr write any text, what they lack written out, and stdin read any."""
+    for stream in (sys.stdout, sys.stderr, sys.stdin):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="replace" if stream is sys.stdin else "backslashreplace")
 
 
 def say(text: str, style: str | None = None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -13,7 +12,18 @@ from rich.table import Table
 
 from prosopon.cli.console import out, print_json, progress, say
 from prosopon.cli.loading import load
-from prosopon.cli.options import Device, DeviceMap, Dtype, Json, Output, Revision, Seed
+from prosopon.cli.masks import find_masks, load_masks
+from prosopon.cli.options import (
+    Device,
+    DeviceMap,
+    Dtype,
+    Json,
+    Masks,
+    Output,
+    Revision,
+    Seed,
+    split_list,
+)
 from prosopon.errors import OptionError
 from prosopon.progress import Report
 
@@ -30,9 +40,7 @@ WIDEST = 1000
 
 
 def explain(
-    personas: Annotated[
-        list[str], typer.Argument(help="Folders of subnetworks or ids on the Hub, of one model.")
-    ],
+    personas: Masks,
     folder: Output,
     model: Annotated[
         str | None,
@@ -70,14 +78,17 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Explain masks: what they share, where they lie, what each does to every axis."""
+    sources = find_masks(personas)
     from prosopon.analysis import analyse, check_drawing
+    from prosopon.subnetwork.algebra import check_agree
 
     check_drawing()
     if folder.exists() and not folder.is_dir():
         raise OptionError(f"{folder}: is a file, not a folder; give another --output")
     if opposite and not target:
         raise OptionError("--opposite needs --target")
-    masks = read_masks(personas)
+    masks = load_masks(sources)
+    check_agree(list(masks.values()))
     name = model or _own_model(masks, target)
     wanted = _parts(parts, len(masks), name)
     asks = any(part in ("cross-talk", "faithfulness") for part in wanted)
@@ -90,42 +101,19 @@ def explain(
                 name, device=device, dtype=dtype, device_map=device_map, revision=revision
             )
             probe = _probe(loaded, masks, general if asks else None, asks, report)
-        found = analyse(
+        analysis = analyse(
             masks, parts=wanted, probe=probe, axes=axes, draws=draws, seed=seed, report=report
         )
-    written = found.write(folder)
+    written = analysis.write(folder)
     if as_json:
-        print_json({"folder": str(folder), **found.numbers})
+        print_json({"folder": str(folder), **analysis.numbers})
         return
-    _show(found, written)
+    _show(analysis, written)
     if name is None and not parts:
         say(
             "cross-talk and faithfulness wear the masks, so they are left out: give --model, and "
             "--target to ask"
         )
-
-
-def read_masks(sources: Sequence[str]) -> dict[str, Subnetwork]:
-    """Read subnetworks and name them: by persona, with the criterion where that is not enough.
-
-    Raises:
-        SubnetworkError: One cannot be read, or they belong to different models.
-        OptionError: Two cannot be told apart by persona and criterion.
-    """
-    from prosopon.subnetwork import Subnetwork
-    from prosopon.subnetwork.algebra import check_agree
-
-    read = [Subnetwork.from_pretrained(source) for source in sources]
-    check_agree(read)
-    seen = Counter(one.config.persona for one in read)
-    named: dict[str, Subnetwork] = {}
-    for source, one in zip(sources, read, strict=True):
-        persona = one.config.persona
-        name = persona if seen[persona] == 1 else f"{persona} ({one.config.criterion})"
-        if name in named:
-            raise OptionError(f"{source}: there is another mask of {name}; give one of them")
-        named[name] = one
-    return named
 
 
 def _own_model(masks: Mapping[str, Subnetwork], target: str | None) -> str | None:
@@ -140,7 +128,7 @@ def _parts(given: str | None, masks: int, model: str | None) -> list[Part]:
     """Return the parts to do; overlap of one mask is refused, not left out."""
     from prosopon.analysis import PARTS
 
-    parts = [each.strip() for each in given.split(",")] if given else list(PARTS)
+    parts = split_list(given, str) if given else list(PARTS)
     if odd := [part for part in parts if part not in PARTS]:
         raise OptionError(f"--parts {odd[0]!r}: choose from {', '.join(PARTS)}")
     if masks < 2 and "overlap" in parts:
@@ -199,11 +187,11 @@ def _probe(
     return Probe(loaded.model, loaded.tokenizer, texts)
 
 
-def _show(found: Analysis, written: Sequence[Path]) -> None:
-    for section in found.sections:
+def _show(analysis: Analysis, written: Sequence[Path]) -> None:
+    for section in analysis.sections:
         if section.id in SHOWN:
             _table(section)
-    silent = found.numbers.get("faithfulness_not_asked")
+    silent = analysis.numbers.get("faithfulness_not_asked")
     if silent:
         say(f"no questions for {', '.join(silent)}: faithfulness not measured")
     page, *others = written

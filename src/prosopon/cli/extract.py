@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from prosopon.cli.console import print_json, progress, say
+from prosopon.cli.console import note, print_json, progress, say
 from prosopon.cli.loading import load
 from prosopon.cli.options import (
     Device,
@@ -25,14 +25,16 @@ from prosopon.cli.options import (
     Revision,
     Seed,
     Targets,
+    check_folder,
     key_values,
 )
 from prosopon.errors import OptionError
-from prosopon.progress import format_duration
+from prosopon.progress import Report, count_things, format_duration
 
 if TYPE_CHECKING:
-    from prosopon.data import Scope
-    from prosopon.subnetwork import SubnetworkConfig
+    from prosopon.data import Persona
+    from prosopon.models import LoadedModel
+    from prosopon.subnetwork import Subnetwork, SubnetworkConfig
 
 _PERSONA = "A bundled persona's name, a file, or hf:org/name."
 
@@ -120,89 +122,115 @@ def extract(
     as_json: Json = False,
 ) -> None:
     """Find a persona in a model and write its subnetwork."""
-    from prosopon.criteria import CRITERIA
-    from prosopon.data import load_contrast
-    from prosopon.extraction import Extractor, resolve_contrast
-    from prosopon.layerwise import SequentialSettings, check_sequential, extract_sequential
-    from prosopon.selection import find_pattern
-
     began = time.perf_counter()
-    check_scope(scope)
-    CRITERIA.get(criterion).parse_options(key_values(option))
+    _check_sources(target, opposite, *(protect or ()))
     share = parse_sparsity(sparsity)
-    if share != "auto":
-        find_pattern(pattern or CRITERIA.get(criterion).pattern).share(share, default=0.5)
+    values = key_values(option, criterion)
     if sequential:
-        check_sequential(criterion, pattern, share)
         refuse(
             "--sequential",
             {"--device-map": device_map, "--general": general, "--protect": protect or None},
         )
     else:
         refuse("a run without --sequential", {"--work-dir": work_dir})
+    if output is not None:
+        check_folder(output, force)
+    from prosopon.criteria import CRITERIA
+    from prosopon.data import load_contrast
+    from prosopon.extraction import resolve_contrast
+    from prosopon.layerwise import check_sequential
+    from prosopon.selection import find_pattern
+
+    check_scope(scope)
+    chosen = CRITERIA.get(criterion)
+    chosen.parse_options(values)
+    if share != "auto":
+        find_pattern(pattern or chosen.pattern).share(share, default=0.5)
+    if sequential:
+        check_sequential(criterion, pattern, share)
     ours, theirs = resolve_contrast(
         target, opposite, criterion=criterion, limit=examples, seed=seed
     )
     protected = [load_contrast(p, None, limit=examples, seed=seed) for p in protect or ()]
     folder = output or Path("personas") / f"{ours.name}-{criterion}"
-    check_output(folder, force)
-    if sequential:
-        settings = SequentialSettings(
-            device=device,
-            dtype=dtype,
-            revision=revision,
-            targets=targets or None,
-            ignore=ignore or (),
-            layers=layers,
-            only=only,
-            scope=cast("Scope | None", scope),
-            seed=seed,
-            max_length=max_length,
-            work_dir=work_dir,
-        )
-        with progress() as report:
-            config = extract_sequential(
-                model,
-                ours,
-                theirs,
-                output=folder,
-                criterion=criterion,
-                sparsity=cast("float | None", share),
-                pattern=pattern,
-                options=key_values(option),
-                settings=settings,
-                report=report,
-            )
-        _finish(folder, config, began, as_json)
-        return
-    loaded = load(model, device=device, dtype=dtype, device_map=device_map, revision=revision)
+    check_folder(folder, force)
+    note(_describe_examples(ours, theirs))
+    what = {"criterion": criterion, "sparsity": share, "pattern": pattern, "options": values}
+    reading = {
+        "targets": targets or None, "ignore": ignore or (), "layers": layers, "only": only,
+        "scope": scope, "seed": seed, "max_length": max_length,
+    }  # fmt: skip
+    place: dict[str, Any] = {"device": device, "dtype": dtype, "revision": revision}
     with progress() as report:
-        extractor = Extractor(
-            loaded.model,
-            loaded.tokenizer,
-            name=loaded.name,
-            revision=loaded.revision or revision,
-            targets=targets or None,
-            ignore=ignore or (),
-            layers=layers,
-            only=only,
-            scope=cast("Scope | None", scope),
-            general=general,
-            seed=seed,
-            max_length=max_length,
-            report=report,
-        )
-        subnetwork = extractor.extract(
-            ours,
-            theirs,
-            criterion=criterion,
-            sparsity=share,
-            pattern=pattern,
-            options=key_values(option),
-            protect=protected,
-        )
-    subnetwork.save_pretrained(folder)
-    _finish(folder, subnetwork.config, began, as_json, subnetwork.compensation is not None)
+        if sequential:
+            config, compensated = _extract_sequential(
+                model, ours, theirs, folder, what, reading | place | {"work_dir": work_dir}, report
+            ), False  # fmt: skip
+        else:
+            loaded = load(model, **place, device_map=device_map)
+            subnetwork = _extract(
+                loaded, ours, theirs, what | {"protect": protected},
+                reading | {"general": general, "revision": loaded.revision or revision}, report,
+            )  # fmt: skip
+            subnetwork.save_pretrained(folder)
+            config, compensated = subnetwork.config, subnetwork.compensation is not None
+    _finish(folder, config, began, as_json, compensated)
+
+
+def _extract_sequential(
+    model: str,
+    ours: Persona,
+    theirs: Persona | None,
+    folder: Path,
+    what: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    report: Report,
+) -> SubnetworkConfig:
+    from prosopon.layerwise import SequentialSettings, extract_sequential
+
+    return extract_sequential(
+        model, ours, theirs, output=folder, settings=SequentialSettings(**settings),
+        report=report, **what,
+    )  # fmt: skip
+
+
+def _extract(
+    loaded: LoadedModel,
+    ours: Persona,
+    theirs: Persona | None,
+    what: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    report: Report,
+) -> Subnetwork:
+    from prosopon.extraction import Extractor
+    from prosopon.lm.context import context_length
+
+    limit, length = context_length(loaded.model), settings["max_length"]
+    if limit is not None and length is not None and length > limit:
+        raise OptionError(f"--max-length {length}: {loaded.name} reads at most {limit} tokens")
+    extractor = Extractor(
+        loaded.model, loaded.tokenizer, name=loaded.name, report=report, **settings
+    )
+    return extractor.extract(ours, theirs, **what)
+
+
+def _check_sources(*sources: str | None) -> None:
+    """Refuse the name of a persona that is nowhere, before any library is loaded.
+
+    Raises:
+        DataError: It is neither bundled nor a file.
+    """
+    from prosopon.data.loading import load_persona
+
+    for source in sources:
+        if source is not None and not source.startswith(("hf:", "character:")):
+            load_persona(source, limit=1)
+
+
+def _describe_examples(ours: Persona, theirs: Persona | None) -> str:
+    sides = [ours] if theirs is None else [ours, theirs]
+    counts = [f"{count_things(len(side.examples), 'example')} of {side.name}" for side in sides]
+    return f"read {' and '.join(counts)}"
 
 
 def _finish(
@@ -255,16 +283,6 @@ def refuse(where: str, given: Mapping[str, object]) -> None:
     for name, value in given.items():
         if value is not None:
             raise OptionError(f"{name} has no meaning in {where}")
-
-
-def check_output(folder: Path, force: bool) -> None:
-    """Raise :class:`OptionError` where a folder would be written over without ``--force``."""
-    if folder.exists() and not folder.is_dir():
-        raise OptionError(f"{folder}: is a file, not a folder; give another --output")
-    if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise OptionError(
-            f"{folder}: is not empty; give --force to replace it, or another --output"
-        )
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -4,48 +4,38 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.table import Table
 
 from prosopon.cli.console import out, print_json, say
-from prosopon.cli.options import Json
+from prosopon.cli.masks import find_mask, load_mask
+from prosopon.cli.options import Json, Mask
 
 
-def inspect(
-    source: Annotated[
-        str, typer.Argument(help="Folder of a subnetwork, an id on the Hub, or a pack.")
-    ],
-    as_json: Json = False,
-) -> None:
+def inspect(persona: Mask, as_json: Json = False) -> None:
     """Show where a subnetwork came from and where its pruned weights sit; or what a pack holds."""
-    from prosopon.subnetwork import Subnetwork
-
-    if Path(source).is_file():
-        _show_pack(Path(source), as_json)
+    source = find_mask(persona)
+    place = source.place
+    if isinstance(place, Path) and place.is_file() and source.persona is None:
+        _show_pack(place, as_json)
         return
-    subnetwork = Subnetwork.from_pretrained(source)
+    from prosopon.subnetwork import MASKS_NAME
+
+    subnetwork = load_mask(source)
     config = subnetwork.config.model_dump(mode="json")
+    masks = Path(place) / MASKS_NAME
     summary = {
         "pruned": subnetwork.pruned,
         "total": subnetwork.total,
         "pruned_share": subnetwork.pruned_share,
-        "masks_bytes": _masks_bytes(source),
+        "masks_bytes": masks.stat().st_size if masks.is_file() else None,
         "by_layer": _by_layer(subnetwork),
     }
     if as_json:
         print_json({"config": config, "summary": summary})
         return
     _show(config, summary)
-
-
-def _masks_bytes(source: str) -> int | None:
-    """Return the bytes of the file of masks; None for an id on the Hub."""
-    from prosopon.subnetwork import MASKS_NAME
-
-    path = Path(source) / MASKS_NAME
-    return path.stat().st_size if path.is_file() else None
 
 
 def _by_layer(subnetwork: Any) -> list[dict[str, Any]]:
@@ -100,8 +90,8 @@ def _size(config: dict[str, Any], summary: dict[str, Any]) -> str:
     size = summary["masks_bytes"]
     if size is None:
         return line
-    each = f", {size / summary['pruned']:.2f} a pruned weight" if summary["pruned"] else ""
-    return f"{line}; {size:,} bytes, {size / summary['total']:.4f} a weight{each}"
+    share = f", {size / summary['pruned']:.2f} a pruned weight" if summary["pruned"] else ""
+    return f"{line}; {size:,} bytes, {size / summary['total']:.4f} a weight{share}"
 
 
 def _show_pack(path: Path, as_json: bool) -> None:

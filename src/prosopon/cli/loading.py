@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from prosopon.cli.console import err, volume
 
 if TYPE_CHECKING:
     from prosopon.models import LoadedModel
@@ -16,7 +19,7 @@ def load(
     device_map: str | None = None,
     revision: str | None = None,
 ) -> LoadedModel:
-    """Load a model; without the library's own progress bar where it takes no time.
+    """Load a model; the libraries' own bars are for downloads on a terminal.
 
     Raises:
         ProsoponError: See :func:`prosopon.models.load_model`.
@@ -25,6 +28,7 @@ def load(
 
     from prosopon.models import EMBEDDED, load_model
 
-    if name == EMBEDDED:
+    local = name == EMBEDDED or Path(name).expanduser().is_dir()
+    if local or volume.quiet or not err.is_terminal:
         logging.disable_progress_bar()
     return load_model(name, device=device, dtype=dtype, device_map=device_map, revision=revision)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -123,6 +125,10 @@ def everywhere(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(**values: Any) -> None:
         obey(**{name: values.pop(name) for name in _EVERYWHERE})
+        for name, value in values.items():
+            check_text(value)
+            if name in ("output", "folder") and isinstance(value, Path):
+                check_writable(value)
         command(**values)
 
     signature = inspect.signature(command, eval_str=True)
@@ -158,6 +164,41 @@ def obey(plugin: Sequence[str] | None, quiet: bool, verbose: bool) -> None:
         from prosopon.plugins import load_plugin
 
         load_plugin(expand_home(path))
+
+
+def check_text(value: Any) -> None:
+    """Raise :class:`OptionError` for a text that no file can hold: a name that is not UTF-8."""
+    for item in value if isinstance(value, list) else [value]:
+        try:
+            str(item).encode()
+        except UnicodeEncodeError:
+            raise OptionError(f"{item}: this name is not UTF-8: give the file another") from None
+
+
+def check_writable(path: Path) -> None:
+    """Raise :class:`OptionError` where no result can be written, before any work is done."""
+    try:
+        if "\0" in str(path):
+            raise ValueError("a null character in the name")
+        place = next(each for each in (path, *path.absolute().parents) if each.exists())
+        if not place.is_dir() and place != path:
+            raise NotADirectoryError(errno.ENOTDIR, f"{place} is a file")
+        with tempfile.TemporaryFile(dir=place if place.is_dir() else place.parent):
+            pass
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise OptionError(f"{path}: cannot be written: {reason}") from None
+
+
+def check_folder(folder: Path, force: bool) -> None:
+    """Raise :class:`OptionError` where a folder would be written over without ``--force``."""
+    check_writable(folder)
+    if folder.exists() and not folder.is_dir():
+        raise OptionError(f"{folder}: is a file, not a folder; give another --output")
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise OptionError(
+            f"{folder}: is not empty; give --force to replace it, or another --output"
+        )
 
 
 def split_list(text: str, convert: Callable[[str], T]) -> list[T]:

@@ -3,39 +3,46 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from prosopon.cli.console import print_json, say
-from prosopon.cli.options import Json
+from prosopon.cli.masks import MaskSource, find_mask, load_mask, load_masks
+from prosopon.cli.options import Force, Json, Output, check_folder
 from prosopon.errors import OptionError, SubnetworkError
+
+if TYPE_CHECKING:
+    from prosopon.subnetwork import Subnetwork
 
 
 def pack(
-    folders: Annotated[
+    personas: Annotated[
         list[str],
         typer.Argument(
-            help="Folders of subnetworks, each FOLDER or NAME=FOLDER.", show_default=False
+            help="Personas of one model, each FOLDER or NAME=FOLDER.", metavar="PERSONA..."
         ),
     ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="File to write, or a folder to write it into.")
-    ],
+    output: Output,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Pack personas of one model into one file, as differences from what most of them prune."""
-    from prosopon.subnetwork import PACK_NAME, Subnetwork, write_pack
+    sources = [_source(text) for text in personas]
+    from prosopon.subnetwork import PACK_NAME, write_pack
 
-    sources = [_source(given) for given in folders]
-    loaded = [(name, Subnetwork.from_pretrained(folder)) for name, folder in sources]
-    named: dict[str, Subnetwork] = {}
-    for (name, one), given in zip(loaded, folders, strict=True):
-        name = name or one.config.persona
-        if name in named:
-            raise OptionError(f"two personas are called {name!r}; write one as NAME={given}")
-        named[name] = one
     path = output / PACK_NAME if output.is_dir() else output
+    if path.exists() and not force:
+        raise OptionError(f"{path}: is there already; give --force to replace it")
+    named: dict[str, Subnetwork] = {}
+    for name, source in sources:
+        masks = load_masks([source]) if name is None else {name: load_mask(source)}
+        for persona, mask in masks.items():
+            if persona in named:
+                raise OptionError(
+                    f"two personas are called {persona!r}; write one as NAME={source.text}"
+                )
+            named[persona] = mask
     index = write_pack(path, named)
     summary = {"pack": str(path), "bytes": path.stat().st_size, "personas": list(index.personas)}
     if as_json:
@@ -46,22 +53,22 @@ def pack(
 
 def unpack(
     path: Annotated[Path, typer.Argument(metavar="PACK", help="File that 'prosopon pack' wrote.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder to write a folder per persona into.")
-    ],
+    output: Output,
     personas: Annotated[
         list[str] | None,
         typer.Option("--persona", "-p", help="Only this one. May be repeated.", show_default=False),
     ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Write personas of a pack as folders, one each."""
     from prosopon.subnetwork import Pack
 
-    opened = Pack(path)
+    opened = Pack(path.expanduser())
     names = personas or opened.names
     for name in names:
         _check_folder_name(path, name)
+        check_folder(output / name, force)
     written = []
     for name in names:
         opened.load(name).save_pretrained(output / name)
@@ -73,10 +80,12 @@ def unpack(
         say(f"wrote {folder}")
 
 
-def _source(given: str) -> tuple[str | None, str]:
+def _source(text: str) -> tuple[str | None, MaskSource]:
     """Split NAME=FOLDER; what is there as a folder is one, whatever its name holds."""
-    name, sign, folder = given.partition("=")
-    return (name, folder) if sign and name and not Path(given).exists() else (None, given)
+    name, sign, folder = text.partition("=")
+    if sign and name and not Path(text).exists():
+        return name, find_mask(folder)
+    return None, find_mask(text)
 
 
 def _check_folder_name(path: Path, name: str) -> None:
