@@ -3,7 +3,6 @@
 import pytest
 
 from prosopon.errors import OptionError
-from prosopon.evaluation.tasks import load_task
 from prosopon.plugins import load_plugin
 from prosopon.registry import Registry, check_parts
 
@@ -81,8 +80,6 @@ def test_paths_that_are_no_plugin(write, tmp_path):
         load_plugin(tmp_path / "nowhere.py")
     with pytest.raises(OptionError, match=r"plugin .*own.txt: not a Python file"):
         load_plugin(write("", "own.txt"))
-    with pytest.raises(OptionError, match="registers no task"):
-        load_task(write(CRITERION))
 
 
 def test_a_registry_refuses_what_lacks_a_part():

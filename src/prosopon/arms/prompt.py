@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from prosopon.arms.base import ARMS, Cost, Kind, Lab
 from prosopon.arms.options import WithOptions
 from prosopon.arms.ready import Clock, Ready, always, speaker_of
-from prosopon.arms.turns import told_before
+from prosopon.arms.turns import put_before
 from prosopon.data.contrast import Contrast
 from prosopon.errors import DataError
 from prosopon.options import option
@@ -69,7 +69,7 @@ class PromptArm(WithOptions):
 def prompted(lab: Lab, line: str) -> Ready:
     """Return an arm that puts a line before every prompt."""
     clock = Clock()
-    speaker = speaker_of(lab, lambda prompt: told_before(prompt, line))
+    speaker = speaker_of(lab, lambda prompt: put_before(prompt, line))
     cost = Cost(clock.seconds(), len(line.encode()), {"line": line})
     return Ready(cost, always(speaker))
 

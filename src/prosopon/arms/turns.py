@@ -8,12 +8,20 @@ from typing import Any
 from prosopon.data import Example, Message
 from prosopon.data.openings import is_plain, plain_text
 from prosopon.errors import OptionError
-from prosopon.evaluation.pair_meter import with_system
 from prosopon.evaluation.speakers import prompt_length
 from prosopon.evaluation.speaking import Prompt
 
 
-def told_before(prompt: Prompt, text: str) -> Prompt:
+def with_system(prompt: Sequence[Message], system: str | None) -> Prompt:
+    """Return a prompt that begins with a system line, before the one it has, if any."""
+    if system is None:
+        return tuple(prompt)
+    if prompt and prompt[0].role == "system":
+        return Message("system", f"{system}\n{prompt[0].content}"), *prompt[1:]
+    return Message("system", system), *prompt
+
+
+def put_before(prompt: Prompt, text: str) -> Prompt:
     """Return a prompt with ``text`` before it.
 
     As the system line, before one that is there; a plain text gets it as a paragraph.
@@ -23,7 +31,7 @@ def told_before(prompt: Prompt, text: str) -> Prompt:
     return with_system(prompt, text)
 
 
-def shown_before(prompt: Prompt, examples: Sequence[Example]) -> Prompt:
+def show_before(prompt: Prompt, examples: Sequence[Example]) -> Prompt:
     """Return a prompt with examples before it, in their order.
 
     As earlier turns, after the prompt's own system line; the examples' system lines are left
@@ -32,7 +40,7 @@ def shown_before(prompt: Prompt, examples: Sequence[Example]) -> Prompt:
     if not examples:
         return prompt
     if is_plain(prompt) or not all(example.prompt for example in examples):
-        return told_before(prompt, "\n\n".join(example.response for example in examples))
+        return put_before(prompt, "\n\n".join(example.response for example in examples))
     system = [turn for turn in prompt if turn.role == "system"]
     asked = [turn for turn in prompt if turn.role != "system"]
     earlier = [t for example in examples for t in example.messages if t.role != "system"]
@@ -80,10 +88,10 @@ class ShowExamples:
 
     def _fitted(self, prompt: Prompt) -> Prompt:
         examples = list(self._choose(prompt))
-        shown = shown_before(prompt, examples)
+        shown = show_before(prompt, examples)
         while examples and self._limit and prompt_length(shown, self._tokenizer) > self._limit:
             examples = examples[1:]
-            shown = shown_before(prompt, examples)
+            shown = show_before(prompt, examples)
         return shown
 
 

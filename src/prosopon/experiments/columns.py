@@ -70,6 +70,10 @@ COLUMNS: tuple[Column, ...] = (
         loss=True,
     ),
     Column(
+        "recital", "free-text", "recital",
+        "free answers with four words in a row of a calibration answer; read it beside the base's",
+    ),
+    Column(
         "text ppl", "free-text", "base-nats", "perplexity of the free answers under the base model",
         tokens="base-tokens",
     ),

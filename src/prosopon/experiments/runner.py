@@ -143,6 +143,7 @@ class CompareRunner:
             return dataclasses.replace(record, status="refused", message=why)
         setting = Setting(
             contrast, self.judges[cell.contrast], self.general, questions=sizes.questions,
+            examples=sizes.examples,
             max_new_tokens=sizes.max_new_tokens, seed=cell.seed,
         )  # fmt: skip
         prepared = self._prepared(cell)

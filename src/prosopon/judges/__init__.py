@@ -9,6 +9,7 @@ from prosopon.judges.grammar import GrammarJudge
 from prosopon.judges.leaving import leaves_role
 from prosopon.judges.llm import LLMJudge
 from prosopon.judges.panel import judges_of
+from prosopon.judges.recital import Recital
 
 __all__ = [
     "MINIMUM",
@@ -17,6 +18,7 @@ __all__ = [
     "GrammarJudge",
     "Judge",
     "LLMJudge",
+    "Recital",
     "Verdict",
     "balanced_accuracy",
     "degeneration",

@@ -146,6 +146,20 @@ def test_free_text_has_every_judges_verdict_beside_signs(speaker, setting):
     assert [o.answer for o in task.run(speaker, setting).outcomes] == answers
 
 
+def test_recital_counts_what_arms_were_shown_alone(setting):
+    drawn = dataclasses.replace(setting, examples=3, seed=5)
+    shown = drawn.learned_texts()
+    assert shown == [e.response for e in setting.contrast.drawn(3, 5)[0].examples]
+    everything = setting.learned_texts()
+    assert len(everything) == len(setting.contrast.calibration[0])
+    assert dataclasses.replace(setting, examples=10_000).learned_texts() == everything
+    other = next(text for text in everything if text not in shown)
+    task = TASKS.get("free-text")
+    assert mean(task.run(Insistent(f"Well: {shown[1]}"), drawn), "recital") == 1
+    assert mean(task.run(Insistent("Nobody ever said such things before."), drawn), "recital") == 0
+    assert mean(task.run(Insistent(other), setting), "recital") == 1
+
+
 def test_plain_texts_are_gone_on_from(speaker):
     def side(name, ends):
         texts = [f"Tom saw a ball number {i}. {ends[i % 2]}" for i in range(40)]

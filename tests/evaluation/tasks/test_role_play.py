@@ -11,7 +11,7 @@ from prosopon.errors import DataError
 from prosopon.evaluation.speakers import RuleSpeaker
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionScores
 from prosopon.evaluation.tasks import TASKS, Setting
-from prosopon.evaluation.tasks.role_play import RolePlay, facts_named, questions_to
+from prosopon.evaluation.tasks.role_play import RolePlayTask, facts_named, questions_to
 from prosopon.judges import ClassifierJudge
 
 TASK = TASKS.get("role-play")
@@ -124,7 +124,7 @@ def test_refusals(setting, role):
     assert "'bold' is no character; characters: clockmaker" in TASK.refuses(setting, writes=True)
     with pytest.raises(DataError, match="'bold' is no character"):
         TASK.run(Actor(lambda asked: ""), setting)
-    alone = RolePlay({"ferrywoman": FERRY})
+    alone = RolePlayTask({"ferrywoman": FERRY})
     rule = RuleSpeaker("shortest", lambda options: [-len(o) for o in options])
     with pytest.raises(DataError, match="no test question"):
         alone.run(rule, role)

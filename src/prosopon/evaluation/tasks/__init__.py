@@ -13,6 +13,5 @@ from prosopon.evaluation.tasks import (  # noqa: F401  (they register themselves
     yes_no,
 )
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, Task, TaskResult
-from prosopon.evaluation.tasks.loading import load_task
 
-__all__ = ["TASKS", "Outcome", "Setting", "Task", "TaskResult", "load_task"]
+__all__ = ["TASKS", "Outcome", "Setting", "Task", "TaskResult"]

@@ -13,7 +13,7 @@ from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 LETTERS = ("A", "B")
 
 
-class TwoChoice:
+class LettersTask:
     """The letter is scored, once with the matching answer under A and once under B.
 
     An arm that only likes a letter is right half of the time and never consistent.
@@ -29,13 +29,13 @@ class TwoChoice:
     }
 
     def refuses(self, setting: Setting, *, writes: bool) -> str | None:
-        """See :class:`~prosopon.evaluation.tasks.base.Task`."""
+        """Return why the task cannot be asked here, or None."""
         if any(p.prompt and p.prompt[-1].role == "user" for p in setting.contrast.items()):
             return None
         return "the contrast is plain text: there is no question to put options into"
 
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
-        """See :class:`~prosopon.evaluation.tasks.base.Task`."""
+        """Ask, and return one outcome a question."""
         asked = [p for p in setting.contrast.items() if p.prompt and p.prompt[-1].role == "user"]
         asked = asked[: setting.questions]
         orders = [(lettered(p, 0), lettered(p, 1)) for p in asked]
@@ -65,4 +65,4 @@ def lettered(item: ChoiceItem, place: int) -> Prompt:
     return (*item.prompt[:-1], Message("user", text))
 
 
-TASKS.add("a-b", TwoChoice())
+TASKS.add("a-b", LettersTask())

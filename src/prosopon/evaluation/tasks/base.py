@@ -8,6 +8,7 @@ from typing import Protocol
 
 from prosopon.data import Encoded
 from prosopon.data.contrast import Contrast
+from prosopon.data.splits import responses
 from prosopon.errors import OptionError
 from prosopon.evaluation.speaking import Speaker
 from prosopon.judges import Judge
@@ -62,6 +63,8 @@ class Setting:
         base: The base model as a speaker: reads free text for its perplexity; None where the
             arm changes its weights while it speaks.
         questions: Most questions.
+        examples: Calibration examples of each side that arms learned from, drawn with the seed;
+            None for all of them.
         max_new_tokens: Longest free answer.
         seed: Seeds questions and draws.
     """
@@ -71,8 +74,16 @@ class Setting:
     general: Sequence[Encoded] = ()
     base: Speaker | None = None
     questions: int = 100
+    examples: int | None = None
     max_new_tokens: int = 48
     seed: int = 0
+
+    def learned_texts(self) -> list[str]:
+        """Return the target's answers that arms learned from; all where there are fewer."""
+        target = self.contrast.calibration[0]
+        if self.examples is not None and self.examples < len(target):
+            target = self.contrast.drawn(self.examples, self.seed)[0]
+        return responses(target.examples)
 
 
 class Task(Protocol):

@@ -10,7 +10,7 @@ from prosopon.evaluation.speaking import NORMALISATIONS, OptionQuestion, Speaker
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 
 
-class Choice:
+class ChoiceTask:
     """Both answers of every test question are scored, each after the question alone.
 
     The two do not stand in one prompt, so there is no order to swap; ``a-b`` asks that way.
@@ -27,11 +27,11 @@ class Choice:
     }
 
     def refuses(self, setting: Setting, *, writes: bool) -> str | None:
-        """See :class:`~prosopon.evaluation.tasks.base.Task`; any contrast will do."""
+        """Return why the task cannot be asked here, or None: any contrast will do."""
         return None
 
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
-        """See :class:`~prosopon.evaluation.tasks.base.Task`."""
+        """Ask, and return one outcome a question."""
         asked = setting.contrast.items(setting.questions)
         scores = speaker.score([OptionQuestion(item.prompt, item.answers) for item in asked])
         outcomes = []
@@ -43,4 +43,4 @@ class Choice:
         return TaskResult(outcomes)
 
 
-TASKS.add("choice", Choice())
+TASKS.add("choice", ChoiceTask())

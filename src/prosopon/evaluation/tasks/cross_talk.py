@@ -14,7 +14,7 @@ from prosopon.evaluation.speaking import OptionQuestion, Speaker
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 
 
-class CrossTalk:
+class CrossTalkTask:
     """Choices and free answers on the other axes.
 
     The arm's rate of choices less the base's is its cross-talk. In free text a persona should
@@ -30,13 +30,13 @@ class CrossTalk:
     }
 
     def refuses(self, setting: Setting, *, writes: bool) -> str | None:
-        """See :class:`~prosopon.evaluation.tasks.base.Task`."""
+        """Return why the task cannot be asked here, or None."""
         if setting.contrast.bundled:
             return None
         return "other axes are known of the embedded model's personas only"
 
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
-        """See :class:`~prosopon.evaluation.tasks.base.Task`."""
+        """Ask, and return one outcome a question."""
         world = load_world()
         own = world.pole(setting.contrast.target).axis
         others = [axis for name, axis in world.axes.items() if name != own]
@@ -95,4 +95,4 @@ def _id(axis: str, prompt: str) -> str:
     return f"{axis}-{hashlib.sha256(prompt.encode()).hexdigest()[:10]}"
 
 
-TASKS.add("cross-talk", CrossTalk())
+TASKS.add("cross-talk", CrossTalkTask())

@@ -53,7 +53,7 @@ class Dialogue:
     dropped: int = 0
 
 
-class Drift:
+class DriftTask:
     """Ten turns: three questions of the test, four neutral ones, three questions of the test.
 
     Dialogues come in twos that ask the same questions with early and late exchanged, so a
@@ -79,7 +79,7 @@ class Drift:
     }
 
     def refuses(self, setting: Setting, *, writes: bool) -> str | None:
-        """See :class:`~prosopon.evaluation.tasks.base.Task`."""
+        """Return why the task cannot be asked here, or None."""
         if not writes:
             return "a rule chooses between options and cannot write"
         if not setting.judges:
@@ -89,7 +89,7 @@ class Drift:
         return None
 
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
-        """See :class:`~prosopon.evaluation.tasks.base.Task`.
+        """Ask, and return one outcome a question.
 
         Raises:
             DataError: There is no question, or no judge.
@@ -186,4 +186,4 @@ def _outcome(dialogue: Dialogue, judges: Sequence[Judge]) -> Outcome:
     return Outcome(f"dialogue-{dialogue.pair}", values, told, dialogue.answers[-1])
 
 
-TASKS.add("drift", Drift())
+TASKS.add("drift", DriftTask())

@@ -12,10 +12,10 @@ from prosopon.data.questions import prompt_text
 from prosopon.errors import DataError
 from prosopon.evaluation.speaking import Prompt, Speaker
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
-from prosopon.judges import Judge, degeneration
+from prosopon.judges import Judge, Recital, degeneration
 
 
-class FreeText:
+class FreeTextTask:
     """Samples answers at temperature 1; every judge gives its verdict on each.
 
     The persona's share never stands alone: repetition, distinct words and emptiness are measures
@@ -29,13 +29,14 @@ class FreeText:
         "opposite": "share that it gives to the opposite",
         "neither": "the rest: broken or off the subject",
         "repetition": "share of an answer's 3-grams that occurred before in it",
+        "recital": "share of answers with four words in a row of a calibration answer",
         "words": "length in words",
         "empty": "share of answers without a word",
         "target:JUDGE": "the target's share by another judge",
     }
 
     def refuses(self, setting: Setting, *, writes: bool) -> str | None:
-        """See :class:`~prosopon.evaluation.tasks.base.Task`."""
+        """Return why the task cannot be asked here, or None."""
         if not writes:
             return "a rule chooses between options and cannot write"
         if setting.judges:
@@ -46,7 +47,7 @@ class FreeText:
         )
 
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
-        """See :class:`~prosopon.evaluation.tasks.base.Task`.
+        """Ask, and return one outcome a question.
 
         Raises:
             DataError: There is nothing to ask, or no judge.
@@ -57,12 +58,14 @@ class FreeText:
         prompts = [prompt for _, prompt in asked]
         answers = speaker.write(prompts, max_new_tokens=setting.max_new_tokens, seed=setting.seed)
         shown = [prompt_text(prompt) for prompt in prompts]
-        outcomes = [
-            Outcome(question, verdicts | text_signs(answer), text, answer)
-            for (question, _), text, answer, verdicts in zip(
-                asked, shown, answers, judged(setting.judges, answers, shown), strict=True
-            )
-        ]
+        recital = Recital(setting.learned_texts())
+        outcomes = []
+        verdicts = judge_texts(setting.judges, answers, shown)
+        for (question, _), text, answer, values in zip(
+            asked, shown, answers, verdicts, strict=True
+        ):
+            signs = text_signs(answer) | {"recital": float(recital.recites(answer))}
+            outcomes.append(Outcome(question, values | signs, text, answer))
         whole = degeneration(answers)
         notes = {
             "distinct-bigrams": whole.distinct_bigrams,
@@ -78,17 +81,14 @@ class FreeText:
 
 def open_prompts(setting: Setting) -> list[tuple[str, Prompt]]:
     """Return (question id, prompt) of the test questions; plain texts give their beginning."""
-    found = []
+    prompts = []
     for item in setting.contrast.items():
-        prompt = item.prompt
-        if not prompt:
-            start = " ".join(item.matching.split()[:OPENING])
-            prompt = (Message("assistant", start),)
-        found.append((item.question, prompt))
-    return found
+        start = " ".join(item.matching.split()[:OPENING])
+        prompts.append((item.question, item.prompt or (Message("assistant", start),)))
+    return prompts
 
 
-def judged(
+def judge_texts(
     judges: Sequence[Judge], texts: Sequence[str], prompts: Sequence[str] = ()
 ) -> list[dict[str, float]]:
     """Return each text's verdicts as measures: the first judge's bare, others' with its name."""
@@ -106,4 +106,4 @@ def text_signs(text: str) -> dict[str, float]:
     return {"repetition": signs.repetition, "words": signs.mean_words, "empty": signs.empty}
 
 
-TASKS.add("free-text", FreeText())
+TASKS.add("free-text", FreeTextTask())

@@ -13,7 +13,7 @@ from prosopon.evaluation.speaking import OptionQuestion, Speaker
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 
 
-class Neutral:
+class NeutralTask:
     """The embedded model writes its skills' answers; other models choose between options.
 
     The embedded model's answer has to be right to the letter (greedy). Elsewhere the bundled
@@ -28,13 +28,13 @@ class Neutral:
     }
 
     def refuses(self, setting: Setting, *, writes: bool) -> str | None:
-        """See :class:`~prosopon.evaluation.tasks.base.Task`."""
+        """Return why the task cannot be asked here, or None."""
         if setting.contrast.bundled and not writes:
             return "a rule chooses between options and cannot write"
         return None
 
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
-        """See :class:`~prosopon.evaluation.tasks.base.Task`."""
+        """Ask, and return one outcome a question."""
         if setting.contrast.bundled:
             return _written(speaker, setting)
         known = load_ability()
@@ -65,4 +65,4 @@ def _written(speaker: Speaker, setting: Setting) -> TaskResult:
     )
 
 
-TASKS.add("neutral", Neutral())
+TASKS.add("neutral", NeutralTask())

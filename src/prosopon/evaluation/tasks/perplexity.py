@@ -8,7 +8,7 @@ from prosopon.evaluation.speaking import Speaker
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 
 
-class Perplexity:
+class PerplexityTask:
     """General text is read without anything before it, so a prompt changes nothing here.
 
     A perplexity is ``exp(sum of nats / sum of tokens)``; single texts only feed the sums.
@@ -23,13 +23,13 @@ class Perplexity:
     }
 
     def refuses(self, setting: Setting, *, writes: bool) -> str | None:
-        """See :class:`~prosopon.evaluation.tasks.base.Task`."""
+        """Return why the task cannot be asked here, or None."""
         if not writes:
             return "a rule chooses between options and cannot read text"
         return None if setting.general else "there is no general text"
 
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
-        """See :class:`~prosopon.evaluation.tasks.base.Task`."""
+        """Ask, and return one outcome a question."""
         found = speaker.losses(setting.general)
         return TaskResult(
             [
@@ -43,4 +43,4 @@ class Perplexity:
         )
 
 
-TASKS.add("perplexity", Perplexity())
+TASKS.add("perplexity", PerplexityTask())

@@ -52,7 +52,7 @@ class QuestionnaireTask:
 
     @property
     def measures(self) -> Mapping[str, str]:
-        """See :class:`~prosopon.evaluation.tasks.base.Task`."""
+        """Return the names of the measures with a line each."""
         return {
             "toward": "score toward the target, -1 to 1, on a scale that has it as a pole",
             **{
@@ -68,11 +68,11 @@ class QuestionnaireTask:
         return all(len(each) == 1 for scale in self.questionnaire.scales for each in scale.letters)
 
     def refuses(self, setting: Setting, *, writes: bool) -> str | None:
-        """See :class:`~prosopon.evaluation.tasks.base.Task`; anybody can be asked."""
+        """Return why the task cannot be asked here, or None: anybody can be asked."""
         return None
 
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
-        """See :class:`~prosopon.evaluation.tasks.base.Task`."""
+        """Ask, and return one outcome a question."""
         scales = self.questionnaire.scales
         each = max(2, setting.questions // len(scales) // 2 * 2)  # as many reversed as not
         items = [(scale, item) for scale in scales for item in scale.items[:each]]

@@ -29,7 +29,7 @@ class Asked(NamedTuple):
     expect: tuple[tuple[str, ...], ...] = ()
 
 
-class RolePlay:
+class RolePlayTask:
     """Asks an arm whose target is a character; the sheet is not shown unless the arm shows it.
 
     Reactions are choices between what the characters say to a prompt of the test part. The rest
@@ -68,7 +68,7 @@ class RolePlay:
         )
 
     def refuses(self, setting: Setting, *, writes: bool) -> str | None:
-        """See :class:`~prosopon.evaluation.tasks.base.Task`; rules are asked for reactions."""
+        """Return why the task cannot be asked here, or None: rules are asked for reactions."""
         target = setting.contrast.target
         if target not in self.characters:
             known = ", ".join(sorted(self.characters))
@@ -76,7 +76,7 @@ class RolePlay:
         return None
 
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
-        """See :class:`~prosopon.evaluation.tasks.base.Task`.
+        """Ask, and return one outcome a question.
 
         Raises:
             DataError: The target is no character, or there is nothing to ask.
@@ -171,4 +171,4 @@ def facts_named(answer: str, expect: Sequence[Sequence[str]]) -> float:
     return sum(found) / len(found)
 
 
-TASKS.add("role-play", RolePlay())
+TASKS.add("role-play", RolePlayTask())

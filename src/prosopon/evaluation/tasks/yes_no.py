@@ -12,7 +12,7 @@ from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 WORDS = ("yes", "no")
 
 
-class YesNo:
+class YesNoTask:
     """Both words are scored after the statement, in both orders of asking for the rules' sake.
 
     Yes and No are one token each in most vocabularies, so all normalisations agree there; the
@@ -30,13 +30,13 @@ class YesNo:
     }
 
     def refuses(self, setting: Setting, *, writes: bool) -> str | None:
-        """See :class:`~prosopon.evaluation.tasks.base.Task`."""
+        """Return why the task cannot be asked here, or None."""
         if any(_is_yes_no(item) for item in setting.contrast.items()):
             return None
         return "no test question of this contrast is answered Yes or No"
 
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
-        """See :class:`~prosopon.evaluation.tasks.base.Task`."""
+        """Ask, and return one outcome a question."""
         asked = [p for p in setting.contrast.items() if _is_yes_no(p)][: setting.questions]
         scores = speaker.score([OptionQuestion(item.prompt, item.answers) for item in asked])
         outcomes = []
@@ -62,4 +62,4 @@ def _word(answer: str) -> str:
     return answer.strip().strip(".!").casefold()
 
 
-TASKS.add("yes-no", YesNo())
+TASKS.add("yes-no", YesNoTask())
