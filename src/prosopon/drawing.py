@@ -8,13 +8,15 @@ import zlib
 from collections.abc import Sequence
 from html import escape
 from typing import Any
+from unicodedata import category
 
 import numpy as np
 
 from prosopon.errors import OptionError
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8a8a8a", "#222222")
-"""Okabe and Ito's colours, which differ for colour-blind readers too."""
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8a8a8a", "#9c6644")
+"""Okabe and Ito's colours and two more; they differ for colour-blind readers too, and read on
+light and on dark pages."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DIVERGING = "PuOr"
@@ -23,8 +25,13 @@ DIVERGING = "PuOr"
 SEQUENTIAL = "cividis"
 FONT = 9
 GREY = "#8a8a8a"
+INK = "#010101"
+"""Black on a coloured ground; plain black is the page's own ink, light on a dark page."""
+
 NONE = "\N{EN DASH}"
 """Stands where there is no number."""
+
+PAGE = "<style>#{id}{{color:#222}}@media(prefers-color-scheme:dark){{#{id}{{color:#ddd}}}}</style>"
 
 STYLE = {
     "svg.hashsalt": "prosopon",
@@ -36,6 +43,7 @@ STYLE = {
     "legend.fontsize": FONT - 1,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "text.parse_math": False,  # a $ in a name is a $
 }
 
 
@@ -68,11 +76,11 @@ def figure(width: float, height: float, **grid: Any) -> tuple[Any, Any]:
         return drawn, drawn.subplots(**grid)
 
 
-def svg(drawn: Any, title: str, *, background: str = "white") -> str:
+def svg(drawn: Any, title: str, *, background: str = "none") -> str:
     """Return a figure as an SVG element, the same on every run.
 
     It has no XML head, so that it can stand in a page, and its ids are unlikely to be those of
-    another figure there.
+    another figure there. Black turns light where the reader prefers a dark page.
 
     Args:
         drawn: A matplotlib figure.
@@ -80,9 +88,12 @@ def svg(drawn: Any, title: str, *, background: str = "white") -> str:
         background: A colour, or ``"none"`` for the page's.
     """
     import matplotlib
+    from matplotlib.text import Text
 
     text = io.StringIO()
     with matplotlib.rc_context(STYLE):
+        for label in drawn.findobj(Text):  # those that were made outside of this context
+            label.set_parse_math(False)
         drawn.savefig(text, format="svg", metadata={"Date": None}, facecolor=background)
     whole = text.getvalue()
     mark = f"a{zlib.crc32(whole.encode()):x}"
@@ -90,8 +101,19 @@ def svg(drawn: Any, title: str, *, background: str = "white") -> str:
     body = re.sub(r'\bid="([^"]+)"', rf'id="{mark}-\1"', body)
     body = re.sub(r'href="#([^"]+)"', rf'href="#{mark}-\1"', body)
     body = re.sub(r"url\(#([^)]+)\)", rf"url(#{mark}-\1)", body)
+    body = body.replace("#000000", "currentColor")
     head, _, rest = body.partition(">")
-    return f'{head} role="img" aria-label="{escape(title)}">{rest}'
+    label = escape(printable(title))
+    attributes = f'id="{mark}" fill="currentColor" role="img" aria-label="{label}"'
+    return f"{head} {attributes}>{PAGE.format(id=mark)}{rest}"
+
+
+def printable(text: str) -> str:
+    """Return a text without control codes, which neither fonts nor XML know."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if letter != "\n" and category(letter) == "Cc" else letter
+        for letter in text
+    )
 
 
 def heat_map(
@@ -107,7 +129,7 @@ def heat_map(
     marks: Sequence[Sequence[str]] | None = None,
     bar: str = "",
 ) -> None:
-    """Draw a matrix with its numbers; an empty cell is white with a dash.
+    """Draw a matrix with its numbers; an empty cell has no colour and a dash.
 
     Args:
         axes: Where.
@@ -123,18 +145,19 @@ def heat_map(
     """
     import matplotlib as mpl
 
+    rows, columns = list(map(printable, rows)), list(map(printable, columns))
     table = np.array([[np.nan if v is None else v for v in row] for row in values], dtype=float)
     # A copy, whose colour of empty cells can be set.
-    scheme = mpl.colormaps[colours].with_extremes(bad="white")
+    scheme = mpl.colormaps[colours].with_extremes(bad=(0, 0, 0, 0))
     image = axes.imshow(
         np.ma.masked_invalid(table), cmap=scheme, vmin=low, vmax=high, aspect="auto"
     )
     for r, row in enumerate(table):
         for c, value in enumerate(row):
             empty = bool(np.isnan(value))
-            told = NONE if empty else words.format(value) + (marks[r][c] if marks else "")
+            text = NONE if empty else words.format(value) + (marks[r][c] if marks else "")
             colour = GREY if empty else _legible(image.cmap(image.norm(value)))
-            axes.text(c, r, told, ha="center", va="center", color=colour, fontsize=FONT - 1)
+            axes.text(c, r, text, ha="center", va="center", color=colour, fontsize=FONT - 1)
     tilted = max(map(len, columns)) > 6
     axes.set_xticks(
         range(len(columns)), columns, rotation=35 if tilted else 0,
@@ -150,7 +173,7 @@ def heat_map(
 
 
 def _legible(colour: Sequence[float]) -> str:
-    """Return black or white, whichever reads better on a colour (by its luminance)."""
+    """Return ink or white, whichever reads better on a colour (by its luminance)."""
     red, green, blue = (x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4
                         for x in colour[:3])  # fmt: skip
-    return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else "white"
+    return INK if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else "white"

@@ -15,9 +15,11 @@ from prosopon.drawing import (
     DIVERGING,
     FONT,
     GREY,
+    INK,
     MARKERS,
     figure,
     heat_map,
+    printable,
     svg,
 )
 
@@ -28,7 +30,7 @@ def draw_overlap(names: Sequence[str], pairs: Sequence[PairOverlap]) -> str:
     """Return a heat map of the Jaccard index of what each two masks prune."""
     width = 2.8 + 0.72 * len(names)
     drawn, axes = figure(width, 1.5 + 0.42 * len(names))
-    values = matrix(names, pairs, lambda found: found.jaccard_pruned)
+    values = matrix(names, pairs, lambda overlap: overlap.jaccard_pruned)
     heat_map(
         axes,
         values,
@@ -58,16 +60,16 @@ def draw_layers(pairs: Sequence[PairOverlap], first: Sequence[PairOverlap] = ())
         return None
     drawn, (left, right) = figure(8.6, 3.4, ncols=2)
     for index, pair in enumerate(chosen):
-        found = [pair.by["layer"][layer] for layer in layers]
+        overlaps = [pair.by["layer"][layer] for layer in layers]
         look: dict[str, Any] = {
             "color": COLOURS[index],
             "marker": MARKERS[index],
             "markersize": 4,
             "linewidth": 1.2,
-            "label": f"{pair.first} / {pair.second}",
+            "label": printable(f"{pair.first} / {pair.second}"),
         }
-        left.plot(layers, [each.cosine_kept for each in found], **look)
-        right.plot(layers, [100 * each.differing for each in found], **look)
+        left.plot(layers, [overlap.cosine_kept for overlap in overlaps], **look)
+        right.plot(layers, [100 * overlap.differing for overlap in overlaps], **look)
     for axes, label in (
         (left, "cosine of the masks (1 = kept)"),
         (right, "mask entries that differ (%)"),
@@ -89,7 +91,7 @@ def draw_dendrogram(clustering: Clustering) -> str:
     drawn, axes = figure(6.4, 1.2 + 0.3 * len(clustering.names))
     dendrogram(
         clustering.merges,
-        labels=list(clustering.names),
+        labels=list(map(printable, clustering.names)),
         orientation="left",
         ax=axes,
         color_threshold=0,
@@ -106,9 +108,9 @@ def draw_dendrogram(clustering: Clustering) -> str:
     return svg(drawn, "Dendrogram of the personas by what their masks prune")
 
 
-def draw_location(found: Mapping[str, Location]) -> str:
+def draw_location(places: Mapping[str, Location]) -> str:
     """Return a heat map of pruned over expected weights: masks by layer and kind."""
-    cells = {(cell.layer, cell.kind): None for place in found.values() for cell in place.cells}
+    cells = {(cell.layer, cell.kind): None for place in places.values() for cell in place.cells}
     kinds = [kind for kind in ("attention", "mlp", "other") if any(k == kind for _, k in cells)]
     layers = sorted({layer for layer, _ in cells if layer is not None})
     if any(layer is None for layer, _ in cells):
@@ -116,15 +118,15 @@ def draw_location(found: Mapping[str, Location]) -> str:
     labels = [OUTSIDE if layer is None else str(layer) for layer in layers]
     width = 2.4 + (0.55 * len(layers) + 0.3) * len(kinds)
     drawn, grid = figure(
-        width, 1.3 + 0.42 * len(found), ncols=len(kinds), squeeze=False, sharey=True
+        width, 1.3 + 0.42 * len(places), ncols=len(kinds), squeeze=False, sharey=True
     )
     for axes, kind in zip(grid[0], kinds, strict=True):
         rows = []
-        for place in found.values():
+        for place in places.values():
             by = {(cell.layer, cell.kind): cell.enrichment for cell in place.cells}
             rows.append([by.get((layer, kind)) for layer in layers])
         heat_map(
-            axes, rows, list(found), labels, colours=DIVERGING, low=0.0, high=2.0, words="{:.1f}",
+            axes, rows, list(places), labels, colours=DIVERGING, low=0.0, high=2.0, words="{:.1f}",
             bar="pruned / expected by chance" if kind == kinds[-1] else "",
         )  # fmt: skip
         axes.set_title(kind)
@@ -132,9 +134,9 @@ def draw_location(found: Mapping[str, Location]) -> str:
     return svg(drawn, "Pruned weights over those expected by chance, by layer and kind")
 
 
-def draw_concentration(found: Mapping[str, Location]) -> str | None:
+def draw_concentration(places: Mapping[str, Location]) -> str | None:
     """Return how much sits in the top tenth of channels, against chance; None for empty masks."""
-    usable = {name: place for name, place in found.items() if place.inputs and place.outputs}
+    usable = {name: place for name, place in places.items() if place.inputs and place.outputs}
     if not usable:
         return None
     drawn, grid = figure(8.6, 1.2 + 0.32 * len(usable), ncols=2, sharey=True)
@@ -142,58 +144,58 @@ def draw_concentration(found: Mapping[str, Location]) -> str | None:
         (grid[0], "inputs", "input channels"),
         (grid[1], "outputs", "output rows"),
     ):
-        each = [getattr(place, side) for place in usable.values()]
-        spots = range(len(each))
-        axes.barh(spots, [100 * one.top for one in each], color=COLOURS[0], height=0.6)
+        sides = [getattr(place, side) for place in usable.values()]
+        spots = range(len(sides))
+        axes.barh(spots, [100 * one.top for one in sides], color=COLOURS[0], height=0.6)
         axes.scatter(
-            [100 * one.chance for one in each], spots, marker="|", s=160, color=COLOURS[1],
+            [100 * one.chance for one in sides], spots, marker="|", s=160, color=COLOURS[1],
             linewidth=2, zorder=3, label="random masks of the same size",
         )  # fmt: skip
         axes.set_xlabel(f"% of pruned weights in the top tenth of {label}")
-        axes.set_xlim(0, max(12, *(105 * one.top for one in each)))
-    grid[0].set_yticks(range(len(usable)), list(usable))
+        axes.set_xlim(0, max(12, *(105 * one.top for one in sides)))
+    grid[0].set_yticks(range(len(usable)), list(map(printable, usable)))
     grid[0].invert_yaxis()
     drawn.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", frameon=False)
     return svg(drawn, "Share of the pruned weights in the top tenth of channels")
 
 
-def draw_cross_talk(found: CrossTalk) -> str:
+def draw_cross_talk(talk: CrossTalk) -> str:
     """Return a heat map of the effect of each mask on the choice rate of every axis.
 
     A star marks what is significant after Holm's correction; a frame a mask's own axis.
     """
-    columns = [f"{axis.name}\n→ {axis.target}" for axis in found.axes]
-    drawn, axes = figure(2.6 + 0.85 * len(columns), 1.9 + 0.42 * len(found.names))
-    marks = [["*" if p < SIGNIFICANT else "" for p in row] for row in found.adjusted]
+    columns = [f"{axis.name}\n→ {axis.target}" for axis in talk.axes]
+    drawn, axes = figure(2.6 + 0.85 * len(columns), 1.9 + 0.42 * len(talk.names))
+    marks = [["*" if p < SIGNIFICANT else "" for p in row] for row in talk.adjusted]
     heat_map(
-        axes, found.rates, found.names, columns, colours=DIVERGING, low=-1.0, high=1.0,
+        axes, talk.rates, talk.names, columns, colours=DIVERGING, low=-1.0, high=1.0,
         words="{:+.2f}", marks=marks, bar="change of the choice rate",
     )  # fmt: skip
     from matplotlib.patches import Rectangle
 
-    for row in range(len(found.names)):
-        column = found.own(row)
+    for row in range(len(talk.names)):
+        column = talk.own(row)
         if column is not None:
             corner = (column - 0.48, row - 0.48)
-            axes.add_patch(Rectangle(corner, 0.96, 0.96, fill=False, linewidth=1.6))
+            axes.add_patch(Rectangle(corner, 0.96, 0.96, fill=False, linewidth=1.6, edgecolor=INK))
     axes.set_ylabel("mask worn")
     return svg(drawn, "Change of the choice rate of every axis under every mask")
 
 
-def draw_faithfulness(found: Faithfulness) -> str:
+def draw_faithfulness(test: Faithfulness) -> str:
     """Return the effect of every arm, and the curves over the share of the mask applied."""
     drawn, (left, middle, right) = figure(
-        11.5, 1.4 + 0.27 * max(len(found.arms), 10), ncols=3, width_ratios=(1.25, 1, 1)
+        11.5, 1.4 + 0.27 * max(len(test.arms), 10), ncols=3, width_ratios=(1.25, 1, 1)
     )
-    _arms(left, found)
-    base = found.base_rate
-    for index, (order, points) in enumerate(found.curves.items()):
+    _arms(left, test)
+    base = test.base_rate
+    for index, (order, points) in enumerate(test.curves.items()):
         label = {"ranking": "in the mask's own order", "random": "in random order"}[order]
         x = [100 * point.share for point in points]
         look: dict[str, Any] = {"color": COLOURS[index], "marker": MARKERS[index], "markersize": 4}
         middle.plot(x, [point.margin for point in points], label=label, **look)
         right.plot(x, [point.perplexity_ratio for point in points], label=label, **look)
-    middle.set_title(f"choice rate {base:.2f} → {_whole(found):.2f}", loc="left")
+    middle.set_title(f"choice rate {base:.2f} → {_whole(test):.2f}", loc="left")
     middle.set_ylabel("margin toward the persona (nats per token)")
     right.set_ylabel("perplexity of general text / base")
     for axes in (middle, right):
@@ -201,20 +203,20 @@ def draw_faithfulness(found: Faithfulness) -> str:
     drawn.legend(
         *middle.get_legend_handles_labels(), loc="outside lower right", ncols=2, frameon=False
     )
-    return svg(drawn, f"Faithfulness of the mask {found.name}")
+    return svg(drawn, f"Faithfulness of the mask {test.name}")
 
 
-def _arms(axes: Any, found: Faithfulness) -> None:
+def _arms(axes: Any, test: Faithfulness) -> None:
     """Draw the effect of every arm on the margin, with its interval."""
-    names = [arm.name for arm in found.arms]
-    each = [arm.effect.margin.difference for arm in found.arms]
-    means = [one.mean for one in each]
+    names = [arm.name for arm in test.arms]
+    gaps = [arm.effect.margin.difference for arm in test.arms]
+    means = [gap.mean for gap in gaps]
     reach = [
-        [max(one.mean - one.low, 0.0) for one in each],
-        [max(one.high - one.mean, 0.0) for one in each],
+        [max(gap.mean - gap.low, 0.0) for gap in gaps],
+        [max(gap.high - gap.mean, 0.0) for gap in gaps],
     ]
-    if any(one.count < 2 for one in each):
-        reach = [[0.0] * len(each)] * 2  # one question has no interval
+    if any(gap.count < 2 for gap in gaps):
+        reach = [[0.0] * len(gaps)] * 2  # one question has no interval
     controls = ("elsewhere", "opposite")
     colours = [
         COLOURS[0] if n == "whole" else COLOURS[1] if n.startswith(controls) else COLOURS[4]
@@ -222,7 +224,7 @@ def _arms(axes: Any, found: Faithfulness) -> None:
     ]
     axes.barh(
         range(len(names)), means, xerr=reach, color=colours, height=0.66,
-        error_kw={"elinewidth": 1, "capsize": 2, "ecolor": "#222222"},
+        error_kw={"elinewidth": 1, "capsize": 2, "ecolor": "black"},
     )  # fmt: skip
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.axvline(means[0], color=GREY, linewidth=0.8, linestyle=":")
@@ -230,9 +232,9 @@ def _arms(axes: Any, found: Faithfulness) -> None:
     axes.locator_params(axis="x", nbins=5)
     axes.invert_yaxis()
     axes.set_xlabel("change of the margin (nats per token)")
-    axes.set_title(found.name, loc="left")
+    axes.set_title(printable(test.name), loc="left")
 
 
-def _whole(found: Faithfulness) -> float:
-    whole = next(arm for arm in found.arms if arm.name == "whole")
-    return found.base_rate + whole.effect.rate.difference.mean
+def _whole(test: Faithfulness) -> float:
+    whole = next(arm for arm in test.arms if arm.name == "whole")
+    return test.base_rate + whole.effect.rate.difference.mean

@@ -25,7 +25,7 @@ LISTED = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class Place:
     """Pruned weights of one kind in one layer.
 
     Attributes:
@@ -97,7 +97,7 @@ class Location:
         channels: The input channels and output rows with the largest pruned share.
     """
 
-    cells: tuple[Cell, ...]
+    cells: tuple[Place, ...]
     inputs: Concentration | None
     outputs: Concentration | None
     channels: tuple[Channel, ...]
@@ -143,7 +143,7 @@ def locate(subnetwork: Subnetwork, *, draws: int = DRAWS, seed: int = 0) -> Loca
     )
 
 
-def cells(subnetwork: Subnetwork) -> list[Cell]:
+def cells(subnetwork: Subnetwork) -> list[Place]:
     """Return the pruned weights by layer and kind."""
     counts: Mapping[tuple[float, str], list[int]] = defaultdict(lambda: [0, 0])
     for site, record in subnetwork.config.sites.items():
@@ -153,7 +153,7 @@ def cells(subnetwork: Subnetwork) -> list[Cell]:
         cell[1] += math.prod(record.shape)
     share = subnetwork.pruned_share
     return [
-        Cell(None if math.isinf(layer) else int(layer), kind, pruned, total, share * total)
+        Place(None if math.isinf(layer) else int(layer), kind, pruned, total, share * total)
         for (layer, kind), (pruned, total) in sorted(counts.items())
     ]
 

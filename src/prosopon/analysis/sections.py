@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 
 from prosopon.analysis import figures
 from prosopon.analysis.crosstalk import SIGNIFICANT, CrossTalk
 from prosopon.analysis.dendrogram import cluster_pairs
 from prosopon.analysis.faithfulness import Faithfulness
+from prosopon.analysis.findings import Findings
 from prosopon.analysis.location import Location
 from prosopon.analysis.overlap import PairOverlap
-from prosopon.drawing import NONE
+from prosopon.drawing import NONE, printable
 
 MOST_PAIRS = 12
 
@@ -38,13 +40,27 @@ class Section:
 
     def markdown(self) -> str:
         """Return title, paragraph, figure (as a link to ``ID.svg``) and table as Markdown."""
-        blocks = [f"## {self.title}", self.text]
+        blocks = [f"## {plain(self.title)}", plain(self.text)]
         if self.svg:
-            blocks.append(f"![{self.title}]({self.id}.svg)")
+            blocks.append(f"![{plain(self.title)}]({self.id}.svg)")
         if self.rows:
             lines = [self.headings, ["---"] * len(self.headings), *self.rows]
             blocks.append("\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines))
         return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def tell(findings: Findings) -> list[Section]:
+    """Return what was measured for people: text, tables and figures."""
+    sections: list[Section] = []
+    if findings.pairs:
+        sections += overlap_sections(findings.names, findings.pairs, findings.opposed)
+    if findings.places:
+        sections += location_sections(findings.places)
+    if findings.talk is not None:
+        sections.append(cross_talk_section(findings.talk))
+    if findings.tests:
+        sections += faithfulness_sections(findings.tests)
+    return sections
 
 
 def overlap_sections(
@@ -80,7 +96,7 @@ def overlap_sections(
         for pair in shown
     ]
     headings = ["masks", *(f"{kind}, %" for kind in kinds), "by chance, %", "Jaccard", "by chance"]
-    found = [
+    sections = [
         Section(
             "overlap",
             "What the masks share",
@@ -92,26 +108,26 @@ def overlap_sections(
     ]
     layers = figures.draw_layers(pairs, opposites)
     if layers is not None:
-        found.append(Section("layers", "Layer by layer", layers, _drawn(pairs)))
+        sections.append(Section("layers", "Layer by layer", layers, _drawn(pairs)))
     if len(names) > 2:
         drawn = figures.draw_dendrogram(cluster_pairs(names, pairs))
-        told = "Personas whose masks prune the same weights are joined early (on the left)."
-        found.append(Section("dendrogram", "Which masks are alike", drawn, told))
-    return found
+        text = "Personas whose masks prune the same weights are joined early (on the left)."
+        sections.append(Section("dendrogram", "Which masks are alike", drawn, text))
+    return sections
 
 
-def location_sections(found: Mapping[str, Location]) -> list[Section]:
+def location_sections(places: Mapping[str, Location]) -> list[Section]:
     """Return where the pruned weights sit, by layer and kind and by channel."""
     sections = [
         Section(
             "location",
             "Where the pruned weights sit",
-            figures.draw_location(found),
+            figures.draw_location(places),
             "Pruned weights over those that chance would put there, by layer and kind: 1 is "
             "chance.",
         )
     ]
-    drawn = figures.draw_concentration(found)
+    drawn = figures.draw_concentration(places)
     if drawn is not None:
         sections.append(
             Section(
@@ -125,9 +141,9 @@ def location_sections(found: Mapping[str, Location]) -> list[Section]:
     return sections
 
 
-def cross_talk_section(found: CrossTalk) -> Section:
+def cross_talk_section(talk: CrossTalk) -> Section:
     """Return what each mask does to every axis."""
-    questions = min(len(axis.items) for axis in found.axes)
+    questions = min(len(axis.items) for axis in talk.axes)
     text = (
         f"Change of the choice rate against the base, {questions} questions an axis; a frame is a "
         f"mask's own axis, a star is significant at {SIGNIFICANT:g} after Holm's correction over "
@@ -136,10 +152,10 @@ def cross_talk_section(found: CrossTalk) -> Section:
     leaks = [
         f"{name} on {axis} ({change.rate.difference.mean:+.2f}, "
         f"{change.rate.difference.low:+.2f} to {change.rate.difference.high:+.2f})"
-        for name, axis, change, _ in found.leaks()
+        for name, axis, change, _ in talk.leaks()
     ]
     text += " Significant on another axis: " + (", ".join(leaks) if leaks else "none") + "."
-    count, others = len(found.leaks("margin")), found.others()
+    count, others = len(talk.leaks("margin")), talk.others()
     if others:
         text += (
             f" A choice changes only where one answer overtakes the other; of the margins (nats "
@@ -149,25 +165,25 @@ def cross_talk_section(found: CrossTalk) -> Section:
     rows = [
         [
             name,
-            _signed(found.strength(row)),
-            _number(found.leak(row)),
-            _relative(found.relative_leak(row)),
+            _signed(talk.strength(row)),
+            _number(talk.leak(row)),
+            _relative(talk.relative_leak(row)),
         ]
-        for row, name in enumerate(found.names)
+        for row, name in enumerate(talk.names)
     ]
     headings = [
         "mask", "own axis, toward its pole", "mean absolute change of the others",
         "largest other margin / own",
     ]  # fmt: skip
-    drawn = figures.draw_cross_talk(found)
+    drawn = figures.draw_cross_talk(talk)
     return Section("cross-talk", "What each mask does to every axis", drawn, text, headings, rows)
 
 
-def faithfulness_sections(found: Sequence[Faithfulness]) -> list[Section]:
+def faithfulness_sections(tests: Sequence[Faithfulness]) -> list[Section]:
     """Return a table over masks, and a figure for each."""
     arms = ("only attention", "only mlp", "elsewhere", "elsewhere, same size")
     rows = []
-    for one in found:
+    for one in tests:
         by = {arm.name: arm for arm in one.arms}
         whole = by["whole"]
         rows.append(
@@ -195,7 +211,7 @@ def faithfulness_sections(found: Sequence[Faithfulness]) -> list[Section]:
         "where the interval of the whole mask's effect holds 0. A control that ruins the "
         "perplexity says little of the persona."
     )
-    missing = [f"{one.name}, {arm}: {why}" for one in found for arm, why in one.refused.items()]
+    missing = [f"{one.name}, {arm}: {why}" for one in tests for arm, why in one.refused.items()]
     if missing:
         text += " Not run: " + "; ".join(missing) + "."
     table = Section("faithfulness", "Is it these weights?", "", text, headings, rows)
@@ -209,7 +225,7 @@ def faithfulness_sections(found: Sequence[Faithfulness]) -> list[Section]:
                 f"{len(one.axis.items)} questions; bars have intervals over questions. Controls "
                 "are orange.",
             )
-            for number, one in enumerate(found, 1)
+            for number, one in enumerate(tests, 1)
         ),
     ]
 
@@ -223,8 +239,13 @@ def _drawn(pairs: Sequence[PairOverlap]) -> str:
     )
 
 
+def plain(text: str) -> str:
+    """Return a text for a Markdown page: no HTML of its own, no control codes."""
+    return escape(printable(text), quote=False)
+
+
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return plain(text).replace("|", "\\|").replace("\n", " ")
 
 
 def _number(value: float | None) -> str:

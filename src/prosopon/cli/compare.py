@@ -39,7 +39,7 @@ from prosopon.cli.summary import show_summary
 from prosopon.files import finite
 
 if TYPE_CHECKING:
-    from prosopon.analysis import Part
+    from prosopon.analysis import AnalysisPart
     from prosopon.experiments import CompareRunner, Record, Section, Summary
     from prosopon.progress import Report
 
@@ -157,7 +157,7 @@ def explained(runner: CompareRunner, arm: str | None, report: Report) -> list[Se
     if arm is None or arm not in runner.plan.arms:
         return []
     masks = runner.masks(arm)
-    parts: list[Part] = ["overlap"] if len(masks) > 1 else []
+    parts: list[AnalysisPart] = ["overlap"] if len(masks) > 1 else []
     parts += ["location"] if masks else []
     bundled = all(contrast.bundled for contrast in runner.contrasts.values())
     if masks and bundled:

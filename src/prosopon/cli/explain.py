@@ -28,7 +28,7 @@ from prosopon.errors import OptionError
 from prosopon.progress import Report
 
 if TYPE_CHECKING:
-    from prosopon.analysis import Analysis, Axis, Part, Probe, Section
+    from prosopon.analysis import Analysis, AnalysisPart, Axis, Probe, Section
     from prosopon.data import Encoded
     from prosopon.subnetwork import Subnetwork
 
@@ -124,7 +124,7 @@ def _own_model(masks: Mapping[str, Subnetwork], target: str | None) -> str | Non
     return own if own == EMBEDDED or target else None
 
 
-def _parts(given: str | None, masks: int, model: str | None) -> list[Part]:
+def _parts(given: str | None, masks: int, model: str | None) -> list[AnalysisPart]:
     """Return the parts to do; overlap of one mask is refused, not left out."""
     from prosopon.analysis import PARTS
 
@@ -141,7 +141,7 @@ def _parts(given: str | None, masks: int, model: str | None) -> list[Part]:
         if given and worn:
             raise OptionError(f"{worn[0]} wears the masks: give --model, and --target to ask")
         parts = [part for part in parts if part not in worn]
-    return cast("list[Part]", parts)
+    return cast("list[AnalysisPart]", parts)
 
 
 def _axes(

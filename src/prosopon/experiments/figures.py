@@ -12,7 +12,7 @@ from prosopon.experiments.records import Record, by_arm
 from prosopon.experiments.summary import Row, Summary
 
 KIND_COLOURS = {
-    "base": "#222222",
+    "base": "#000000",
     "prompting": "#0072b2",
     "training": "#d55e00",
     "mask": "#007a5e",

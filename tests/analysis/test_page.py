@@ -76,7 +76,7 @@ def test_markdown_and_files(analysed, tmp_path):
     paths = found.write(tmp_path / "new")
     text = paths[0].read_text("utf-8")
     assert text.startswith("# Masks explained\n\n## What the masks share")
-    assert "extravert / stranger\\|<b>" in text
+    assert "extravert / stranger\\|&lt;b&gt;" in text
     for link in re.findall(r"\]\(([^)]+)\)", text):
         assert (tmp_path / "new" / link).read_text("utf-8").startswith("<svg")
     assert json.loads(paths[1].read_text("utf-8")) == json.loads(json.dumps(found.numbers))

@@ -1,0 +1,50 @@
+"""Telling is apart from measuring: numbers need no figure, pages hold no markup from outside."""
+
+import sys
+
+import pytest
+
+from prosopon.analysis import Section, measure, tell
+from tests.runtime.making import subnetwork
+from tests.tiny import tiny_model
+
+NAMES = ["<script>alert(1)</script>", "cost $5 | $6", "bell\x07"]
+
+
+@pytest.fixture(scope="module")
+def findings():
+    model, _ = tiny_model("llama")
+    masks = {name: subnetwork(model, name, seed=seed, share=0.1) for seed, name in enumerate(NAMES)}
+    return measure(masks)
+
+
+def test_measuring_draws_nothing(findings, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    model, _ = tiny_model("llama")
+    masks = {"a": subnetwork(model, "a", seed=3, share=0.1)}
+    numbers = measure(masks).to_json()
+    assert set(numbers) == {"masks", "location"}
+    assert numbers["masks"]["a"]["pruned"] == masks["a"].pruned
+    assert set(findings.to_json()) == {"masks", "overlap", "clustering", "location"}
+
+
+def test_names_from_outside_are_text(findings):
+    sections = tell(findings)
+    assert [s.id for s in sections][:2] == ["overlap", "layers"]
+    for section in sections:
+        page = section.markdown()
+        assert "<script" not in page
+        assert "\x07" not in page
+        assert "<script" not in section.svg
+        assert "\x07" not in section.svg
+    table = sections[0].markdown()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; / cost $5 \\| $6" in table
+
+
+def test_a_section_as_markdown():
+    section = Section("a", "Title <i>", "<svg/>", "Text & more.", ["x", "y"], [["1|2", "3\n4"]])
+    assert section.markdown() == (
+        "## Title &lt;i&gt;\n\nText &amp; more.\n\n![Title &lt;i&gt;](a.svg)\n\n"
+        "| x | y |\n| --- | --- |\n| 1\\|2 | 3 4 |\n"
+    )
+    assert Section("a", "Title").markdown() == "## Title\n"
