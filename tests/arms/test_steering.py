@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from prosopon.arms import ARMS
-from prosopon.arms.steering import Trial, candidates, pick
+from prosopon.arms.steering import SteeringTrial, candidates, pick
 from prosopon.arms.vectors import decoder_layers, layer_means, steered
 from prosopon.data import Example, Message, Persona
 from prosopon.errors import ModelError, OptionError
@@ -89,7 +89,7 @@ def test_layer_and_multiplier_are_chosen_on_held_out_pairs():
     lab.extractor.report = lambda *given: said.append(given)
     details = ARMS.get("steering").prepare(lab).cost.details
     assert ("choosing the steering vector", 2, 2) in said
-    trials = [Trial(**trial) for trial in details["trials"]]
+    trials = [SteeringTrial(**trial) for trial in details["trials"]]
     assert len(trials) == 16
     assert (details["layer"], details["multiplier"]) == (
         pick(trials, 10).layer, pick(trials, 10).multiplier,
@@ -106,7 +106,11 @@ def test_more_of_what_harms_is_not_tried():
 
 
 def test_the_best_harmless_one_is_picked():
-    trials = [Trial(0, 1, 0.5, 0.01), Trial(1, 1, 0.7, 0.04), Trial(1, 2, 0.9, 0.2)]
+    trials = [
+        SteeringTrial(0, 1, 0.5, 0.01),
+        SteeringTrial(1, 1, 0.7, 0.04),
+        SteeringTrial(1, 2, 0.9, 0.2),
+    ]
     assert pick(trials, 0.05) is trials[1]
     assert pick(trials, 0.001) is trials[0]
 

@@ -46,7 +46,7 @@ class CrossTalk:
     @property
     def rates(self) -> list[list[float]]:
         """Differences of the choice rates, [masks, axes]."""
-        return [[found.rate.difference.mean for found in row] for row in self.effects]
+        return [[effect.rate.difference.mean for effect in row] for row in self.effects]
 
     def own(self, row: int) -> int | None:
         """Return the column of the axis that a mask's persona is a pole of; None if not asked."""
@@ -75,13 +75,13 @@ class CrossTalk:
             figure: Which figure has to be significant.
         """
         adjusted = self.adjusted if figure == "rate" else self.adjusted_margin
-        found = [
+        leaks = [
             (name, axis.name, self.effects[row][column], adjusted[row][column])
             for row, name in enumerate(self.names)
             for column, axis in enumerate(self.axes)
             if column != self.own(row) and adjusted[row][column] < SIGNIFICANT
         ]
-        return sorted(found, key=lambda each: -abs(getattr(each[2], figure).difference.mean))
+        return sorted(leaks, key=lambda leak: -abs(getattr(leak[2], figure).difference.mean))
 
     def others(self) -> int:
         """Return how many effects on another axis than the mask's own there are."""
@@ -102,7 +102,7 @@ class CrossTalk:
         own = self.own(row)
         if own is None or len(self.axes) < 2:
             return None
-        moved = [found.margin.difference.mean for found in self.effects[row]]
+        moved = [effect.margin.difference.mean for effect in self.effects[row]]
         sign, change = self.axes[own].toward(self.personas[row]), self.effects[row][own].margin
         gain = sign * moved[own]
         # An interval of one question is infinite, so its end is not above 0.
@@ -122,10 +122,10 @@ class CrossTalk:
                 "mean_other_effect": self.leak(row),
                 "axes": {
                     axis.name: {
-                        "rate": dict(paired_json(found.rate)) | {"p_holm": rate},
-                        "margin": dict(paired_json(found.margin)) | {"p_holm": margin},
+                        "rate": dict(paired_json(effect.rate)) | {"p_holm": rate},
+                        "margin": dict(paired_json(effect.margin)) | {"p_holm": margin},
                     }
-                    for axis, found, rate, margin in zip(
+                    for axis, effect, rate, margin in zip(
                         self.axes, self.effects[row], self.adjusted[row],
                         self.adjusted_margin[row], strict=True,
                     )
@@ -186,7 +186,7 @@ def cross_talk(
 
 def _adjusted(rows: Sequence[Sequence[Effect]], figure: Figure) -> tuple[tuple[float, ...], ...]:
     """Return the p values of a figure with Holm's correction over the whole matrix."""
-    flat = iter(holm([getattr(found, figure).p for row in rows for found in row]))
+    flat = iter(holm([getattr(effect, figure).p for row in rows for effect in row]))
     return tuple(tuple(next(flat) for _ in row) for row in rows)
 
 

@@ -57,7 +57,7 @@ def cluster_pairs(names: Sequence[str], pairs: Sequence[PairOverlap]) -> Cluster
     from scipy.cluster.hierarchy import leaves_list, linkage
     from scipy.spatial.distance import squareform
 
-    similar = matrix(names, pairs, lambda found: found.jaccard_pruned)
+    similar = matrix(names, pairs, lambda overlap: overlap.jaccard_pruned)
     distances = np.array([[0.0 if x is None else 1.0 - x for x in row] for row in similar])
     merges = linkage(squareform(distances), method=METHOD)
     return Clustering(

@@ -123,16 +123,16 @@ class Faithfulness:
         1/2 is an effect in proportion to the share; close to 1, the first weights carry it all.
         None where there is no such curve, or the mask does not move the margin (`moves`).
         """
-        found = self._relative(order)
-        if found is None:
+        curve = self._relative(order)
+        if curve is None:
             return None
-        x, y = found
+        x, y = curve
         return float(np.trapezoid(y, x))
 
     def top_share(self, order: str = "ranking") -> float | None:
         """Return the share of the effect that the first tenth of the mask carries; or None."""
-        found = self._relative(order)
-        return None if found is None else float(np.interp(TOP, *found))
+        curve = self._relative(order)
+        return None if curve is None else float(np.interp(TOP, *curve))
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
@@ -213,10 +213,10 @@ def faithfulness(
         raise OptionError(f"{name}: the mask prunes nothing, so there is nothing to explain")
     if draws < 1 or not all(0 < share < 1 for share in shares):
         raise OptionError("faithfulness needs at least one draw, and shares between 0 and 1")
-    made, refused = _masks(probe, subnetwork, opposite, draws, seed)
+    masks_of, refused = _masks(probe, subnetwork, opposite, draws, seed)
     orders = ["ranking", "random"] if subnetwork.levels is not None else ["random"]
     bench = _Bench(probe, axis, subnetwork.config.persona, seed)
-    steps = sum(map(len, made.values())) + len(orders) * len(shares)
+    steps = sum(map(len, masks_of.values())) + len(orders) * len(shares)
     done = iter(range(1, steps + 1))
 
     def measured(mask: Subnetwork) -> tuple[Choices, float]:
@@ -225,8 +225,8 @@ def faithfulness(
             report(f"faithfulness {name}", next(done), steps)
         return found
 
-    told = {arm: [measured(mask) for mask in masks] for arm, masks in made.items()}
-    whole = told["whole"][0]
+    measures = {arm: [measured(mask) for mask in masks] for arm, masks in masks_of.items()}
+    whole = measures["whole"][0]
     curves = {}
     for order in orders:
         points = [_point(0.0, bench.base, bench)]
@@ -244,11 +244,11 @@ def faithfulness(
         axis=axis,
         base_rate=bench.base[0].rate,
         base_perplexity=bench.base[1],
-        arms=tuple(bench.arm(arm, made[arm], each, gain) for arm, each in told.items()),
+        arms=tuple(bench.arm(arm, masks_of[arm], rows, gain) for arm, rows in measures.items()),
         curves=curves,
         refused=refused,
         moves=moves,
-        mean_size=_sizes(probe, made),
+        mean_size=_sizes(probe, masks_of),
     )
 
 
@@ -261,26 +261,26 @@ class _Bench:
         self.base = self.measure(None)
 
     def measure(self, mask: Subnetwork | None) -> tuple[Choices, float]:
-        found, loss = self.probe.measure(mask, self.axis)
+        choices, loss = self.probe.measure(mask, self.axis)
         if self.sign > 0:
-            return found, loss
-        wins, margins = tuple(1 - win for win in found.wins), tuple(-m for m in found.margins)
+            return choices, loss
+        wins, margins = tuple(1 - win for win in choices.wins), tuple(-m for m in choices.margins)
         return Choices(wins, margins), loss
 
     def arm(
-        self, name: str, masks: Sequence[Subnetwork], told: Sequence[tuple[Choices, float]],
+        self, name: str, masks: Sequence[Subnetwork], measures: Sequence[tuple[Choices, float]],
         gain: float | None,
     ) -> ArmEffect:  # fmt: skip
         base, loss = self.base
-        found = effect(mean_choices([choices for choices, _ in told]), base, seed=self.seed)
-        each = tuple(choices.margin - base.margin for choices, _ in told)
+        change = effect(mean_choices([choices for choices, _ in measures]), base, seed=self.seed)
+        changes = tuple(choices.margin - base.margin for choices, _ in measures)
         return ArmEffect(
             name=name,
             pruned=math.fsum(mask.pruned for mask in masks) / len(masks),
-            effect=found,
-            perplexity_ratio=math.fsum(lost for _, lost in told) / len(told) / loss,
-            draws=each,
-            faithful=found.margin.difference.mean / gain if gain else None,
+            effect=change,
+            perplexity_ratio=math.fsum(lost for _, lost in measures) / len(measures) / loss,
+            draws=changes,
+            faithful=change.margin.difference.mean / gain if gain else None,
         )
 
 
@@ -288,40 +288,42 @@ def _masks(
     probe: Probe, whole: Subnetwork, opposite: Subnetwork | None, draws: int, seed: int
 ) -> tuple[dict[str, list[Subnetwork]], dict[str, str]]:
     """Return the masks of every arm, and why an arm has none."""
-    made: dict[str, list[Subnetwork]] = {"whole": [whole]}
+    masks_of: dict[str, list[Subnetwork]] = {"whole": [whole]}
     refused: dict[str, str] = {}
     for kind in dict.fromkeys(role(site) for site in whole.sites):
-        made[f"only {kind}"] = [parts.only(whole, lambda site, kind=kind: role(site) == kind)]  # type: ignore[misc]
+        masks_of[f"only {kind}"] = [parts.only(whole, lambda site, kind=kind: role(site) == kind)]  # type: ignore[misc]
     ranges = parts.layer_ranges(whole, RANGES)
     for first, last in ranges if len(ranges) > 1 else []:
         inside = parts.in_layers(first, last)
         words = f"layers {first}-{last}" if last > first else f"layer {first}"
-        made[f"only {words}"] = [parts.only(whole, inside)]
-        made[f"without {words}"] = [parts.only(whole, lambda site, i=inside: not i(site))]  # type: ignore[misc]
+        masks_of[f"only {words}"] = [parts.only(whole, inside)]
+        masks_of[f"without {words}"] = [parts.only(whole, lambda site, i=inside: not i(site))]  # type: ignore[misc]
         if opposite is not None:
-            made[f"{words} from the opposite"] = [parts.swapped(whole, opposite, inside)]
+            masks_of[f"{words} from the opposite"] = [parts.swapped(whole, opposite, inside)]
     if opposite is not None:
-        made["opposite"] = [opposite]
+        masks_of["opposite"] = [opposite]
     sites = {site.name: site for site in find_sites(probe.model, targets=list(whole.sites))}
     seeds = [seed + draw for draw in range(draws)]
     try:
-        made["elsewhere"] = [parts.elsewhere(whole, seed=s) for s in seeds]
-        made["elsewhere, same size"] = [parts.elsewhere_alike(whole, sites, seed=s) for s in seeds]
+        masks_of["elsewhere"] = [parts.elsewhere(whole, seed=s) for s in seeds]
+        masks_of["elsewhere, same size"] = [
+            parts.elsewhere_alike(whole, sites, seed=s) for s in seeds
+        ]
     except OptionError as error:
         refused["elsewhere"] = str(error)
-    return made, refused
+    return masks_of, refused
 
 
-def _sizes(probe: Probe, made: dict[str, list[Subnetwork]]) -> dict[str, float]:
-    whole = made["whole"][0]
+def _sizes(probe: Probe, masks_of: dict[str, list[Subnetwork]]) -> dict[str, float]:
+    whole = masks_of["whole"][0]
     sites = {site.name: site for site in find_sites(probe.model, targets=list(whole.sites))}
     total = math.fsum(float(s.matrix().double().abs().sum()) for s in sites.values())
     mean = total / whole.total
     wanted = ("whole", "elsewhere", "elsewhere, same size")
-    found = {arm: parts.mean_size(made[arm][0], sites) for arm in wanted if arm in made}
-    return {arm: size / mean for arm, size in found.items() if size is not None}
+    sizes = {arm: parts.mean_size(masks_of[arm][0], sites) for arm in wanted if arm in masks_of}
+    return {arm: size / mean for arm, size in sizes.items() if size is not None}
 
 
-def _point(share: float, found: tuple[Choices, float], bench: _Bench) -> Point:
-    choices, loss = found
+def _point(share: float, measures: tuple[Choices, float], bench: _Bench) -> Point:
+    choices, loss = measures
     return Point(share, choices.rate, choices.margin, loss / bench.base[1])

@@ -172,17 +172,17 @@ def _concentration(
     if not total:
         return None
     rng = np.random.default_rng(seed)
-    found, chance = 0, np.zeros(draws)
+    in_top, chance = 0, np.zeros(draws)
     for counts, size in sites:
         top = max(1, round(TOP * len(counts)))
-        found += int(_top(counts, top))
+        in_top += int(_top(counts, top))
         # As many pruned weights at random places of the matrix, counted by channel.
         drawn = rng.multivariate_hypergeometric(
             np.full(len(counts), size), int(counts.sum()), size=draws, method="marginals"
         )
         chance += _top(drawn, top)
     high = np.quantile(chance, 0.975)
-    return Concentration(found / total, float(chance.mean()) / total, float(high) / total)
+    return Concentration(in_top / total, float(chance.mean()) / total, float(high) / total)
 
 
 def _top(counts: NDArray[np.int64], top: int) -> Any:

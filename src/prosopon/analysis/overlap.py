@@ -133,8 +133,8 @@ def overlap_of(counts: Sequence[Counts]) -> Overlap:
     if not counts:
         raise OptionError("an overlap needs at least one site")
     whole = sum(counts, Counts())
-    expected = sum(each.first * each.second / each.total for each in counts)
-    variance = sum(_variance(each) for each in counts)
+    expected = sum(count.first * count.second / count.total for count in counts)
+    variance = sum(_variance(count) for count in counts)
     kept_first, kept_second = whole.total - whole.first, whole.total - whole.second
     kept_both = whole.total - whole.first - whole.second + whole.both
     sizes = whole.first + whole.second
@@ -168,8 +168,8 @@ def grouped(counts: Mapping[str, Counts], grouping: str) -> dict[str, Overlap]:
     if grouping not in GROUPINGS:
         raise OptionError(f"unknown grouping {grouping!r}. Choices: {', '.join(GROUPINGS)}")
     groups: dict[str, list[Counts]] = defaultdict(list)
-    for site, each in counts.items():
-        groups[GROUPINGS[grouping](site)].append(each)
+    for site, count in counts.items():
+        groups[GROUPINGS[grouping](site)].append(count)
     names = sorted(groups, key=_by_number) if grouping == "layer" else list(groups)
     return {name: overlap_of(groups[name]) for name in names}
 
@@ -193,19 +193,19 @@ class PairOverlap:
     def differing(self) -> dict[str, float]:
         """Return the paper's row: share of mask entries that differ, over all and by kind."""
         kinds = self.by["kind"]
-        return {ALL: self.whole.differing} | {k: found.differing for k, found in kinds.items()}
+        return {ALL: self.whole.differing} | {k: overlap.differing for k, overlap in kinds.items()}
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
         groups = {
-            grouping: {name: found.to_json() for name, found in each.items()}
-            for grouping, each in self.by.items()
+            grouping: {name: overlap.to_json() for name, overlap in groups.items()}
+            for grouping, groups in self.by.items()
         }
         return {
             "first": self.first,
             "second": self.second,
             "all": self.whole.to_json(),
-            **{f"by_{grouping}": found for grouping, found in groups.items()},
+            **{f"by_{grouping}": overlap for grouping, overlap in groups.items()},
         }
 
 

@@ -65,8 +65,8 @@ def elsewhere(subnetwork: Subnetwork, *, seed: int) -> Subnetwork:
     """
 
     def draw(site: str, pruned: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
-        kept = np.flatnonzero(~pruned)
-        return rng.choice(kept, size=int(pruned.sum()), replace=False)
+        free = np.flatnonzero(~pruned)
+        return rng.choice(free, size=int(pruned.sum()), replace=False)
 
     return _drawn(subnetwork, draw, seed)
 
@@ -88,11 +88,11 @@ def elsewhere_alike(subnetwork: Subnetwork, sites: Mapping[str, Site], *, seed: 
 
     def draw(site: str, pruned: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
         size = sites[site].matrix().abs().float().cpu().numpy().ravel()
-        kept = np.flatnonzero(~pruned)
-        kept = kept[np.argsort(size[kept], kind="stable")]
-        wanted = np.searchsorted(size[kept], np.sort(size[pruned]))
+        free = np.flatnonzero(~pruned)
+        free = free[np.argsort(size[free], kind="stable")]
+        wanted = np.searchsorted(size[free], np.sort(size[pruned]))
         wanted = np.sort(wanted + rng.normal(0, JITTER, len(wanted)).round().astype(np.int64))
-        return kept[_distinct(wanted, len(kept))]
+        return free[_distinct(wanted, len(free))]
 
     return _drawn(subnetwork, draw, seed)
 
@@ -158,8 +158,8 @@ def layer_ranges(subnetwork: Subnetwork, parts: int) -> list[tuple[int, int]]:
     """
     if parts < 1:
         raise OptionError(f"parts {parts}: split the layers into at least one")
-    found = {layer_index(site) for site in subnetwork.sites}
-    layers = np.array(sorted(layer for layer in found if layer is not None))
+    layers_there = {layer_index(site) for site in subnetwork.sites}
+    layers = np.array(sorted(layer for layer in layers_there if layer is not None))
     split = np.array_split(layers, min(parts, len(layers))) if len(layers) else []
     return [(int(part[0]), int(part[-1])) for part in split]
 

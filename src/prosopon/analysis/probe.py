@@ -185,13 +185,13 @@ class Probe:
         return Choices(tuple(map(win_share, pairs)), tuple(map(win_margin, pairs)))
 
 
-def paired_json(found: Paired) -> Mapping[str, float]:
+def paired_json(paired: Paired) -> Mapping[str, float]:
     """Return a difference with its interval and p value as a JSON object."""
-    interval = found.difference
+    interval = paired.difference
     return {
         "difference": interval.mean,
         "low": interval.low,
         "high": interval.high,
-        "p": found.p,
+        "p": paired.p,
         "questions": interval.count,
     }

@@ -47,16 +47,16 @@ def adapted(
         r=r, lora_alpha=alpha, lora_dropout=0.0, target_modules="all-linear",
         fan_in_fan_out=_transposed(model), task_type="CAUSAL_LM",
     )  # fmt: skip
-    with _taken_out(model):
+    with _restoring(model):
         devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
         with torch.random.fork_rng(devices=list(devices)):
             torch.manual_seed(seed)
             LoraModel(model, config, "persona")
-        found = {name: p for name, p in model.named_parameters() if ".lora_" in name}
-        for name, parameter in found.items():
+        parameters = {name: p for name, p in model.named_parameters() if ".lora_" in name}
+        for name, parameter in parameters.items():
             value = parameter.data if state is None else state[name]
             parameter.data = value.to(parameter.device, torch.float32)
-        yield found
+        yield parameters
 
 
 def train(
@@ -143,7 +143,7 @@ def _transposed(model: nn.Module) -> bool:
 
 
 @contextmanager
-def _taken_out(model: nn.Module) -> Iterator[None]:
+def _restoring(model: nn.Module) -> Iterator[None]:
     """Give a model its modules, attributes and gradient flags back."""
     children = [(module, dict(module._modules)) for module in model.modules()]
     flags = [(p, p.requires_grad, p.grad) for p in model.parameters()]

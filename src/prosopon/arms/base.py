@@ -103,7 +103,7 @@ class Arm(Protocol):
     def options(self) -> type:
         """See the class."""
 
-    def parse(self, given: Mapping[str, Any]) -> Any:
+    def parse(self, values: Mapping[str, Any]) -> Any:
         """Return the options for ``given``; strings are converted.
 
         Raises:

@@ -34,11 +34,11 @@ class FewShotArm(WithOptions):
     options = FewShotOptions
 
     def refuses(self, lab: Lab) -> str | None:
-        """It never does."""
+        """Return None: it can always be made."""
         return None
 
     def prepare(self, lab: Lab) -> Ready:
-        """See :class:`~prosopon.arms.Arm`.
+        """Learn the persona from the calibration examples.
 
         Raises:
             DataError: There are fewer calibration examples than asked for.

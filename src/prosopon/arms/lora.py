@@ -60,7 +60,7 @@ class LoraArm(WithOptions):
         return None if find_spec("peft") else "lora needs peft: pip install 'prosopon[compare]'"
 
     def prepare(self, lab: Lab) -> Ready:
-        """See :class:`~prosopon.arms.Arm`.
+        """Learn the persona from the calibration examples.
 
         Raises:
             DataError: There are fewer calibration examples than asked for.

@@ -96,9 +96,9 @@ class MaskArm:
         self.kind: Kind = "control" if self.name in CONTROLS else "mask"
         self.options = mask_options(self.criterion, sparsity)
 
-    def parse(self, given: Mapping[str, Any]) -> Any:
-        """See :class:`~prosopon.arms.Arm`."""
-        return parse_options(f"arm {self.name!r}", self.options, given)
+    def parse(self, values: Mapping[str, Any]) -> Any:
+        """Return the options for ``values``, of the dataclass."""
+        return parse_options(f"arm {self.name!r}", self.options, values)
 
     def refuses(self, lab: Lab) -> str | None:
         """Return why there are too few examples, or None."""
@@ -107,7 +107,7 @@ class MaskArm:
         return None
 
     def prepare(self, lab: Lab) -> MaskReady:
-        """See :class:`~prosopon.arms.Arm`.
+        """Learn the persona from the calibration examples.
 
         Raises:
             ProsoponError: See :meth:`prosopon.extraction.Extractor.extract`.
@@ -143,10 +143,12 @@ def extracted(
             pattern=settings.pattern, options=settings.options,
         )  # fmt: skip
 
-    return found_by(lab, find, details)
+    return make_ready(lab, find, details)
 
 
-def found_by(lab: Lab, find: Callable[[], Subnetwork], details: Mapping[str, object]) -> MaskReady:
+def make_ready(
+    lab: Lab, find: Callable[[], Subnetwork], details: Mapping[str, object]
+) -> MaskReady:
     """Time the search for a mask and return the arm that wears it."""
     clock = Clock()
     subnetwork = find()
@@ -166,7 +168,7 @@ def _cost(subnetwork: Subnetwork, seconds: float, details: Mapping[str, object])
         subnetwork.save_pretrained(folder)
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
     config = subnetwork.config
-    told = {
+    facts = {
         "criterion": config.criterion,
         "pattern": config.pattern,
         "sparsity": config.sparsity,
@@ -175,7 +177,7 @@ def _cost(subnetwork: Subnetwork, seconds: float, details: Mapping[str, object])
         "pruned_share": subnetwork.pruned_share,
         "options": dict(config.options),
     }
-    return Cost(seconds, size, told | dict(details))
+    return Cost(seconds, size, facts | dict(details))
 
 
 ARMS.add(

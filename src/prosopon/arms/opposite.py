@@ -28,22 +28,22 @@ class OppositeArm:
         """Options with the default criterion."""
         return _options(CRITERIA.get(FLAGSHIP))
 
-    def parse(self, given: Mapping[str, Any]) -> Any:
-        """See :class:`~prosopon.arms.Arm`.
+    def parse(self, values: Mapping[str, Any]) -> Any:
+        """Return the options for ``values``, of the dataclass.
 
         Raises:
             UnknownNameError: No such criterion.
             OptionError: A bad option.
         """
-        criterion = CRITERIA.get(str(given.get("criterion", FLAGSHIP)))
-        return parse_options(f"arm {self.name!r}", _options(criterion), given)
+        criterion = CRITERIA.get(str(values.get("criterion", FLAGSHIP)))
+        return parse_options(f"arm {self.name!r}", _options(criterion), values)
 
     def refuses(self, lab: Lab) -> str | None:
-        """It never does."""
+        """Return None: it can always be made."""
         return None
 
     def prepare(self, lab: Lab) -> MaskReady:
-        """See :class:`~prosopon.arms.Arm`.
+        """Learn the persona from the calibration examples.
 
         Raises:
             ProsoponError: See :meth:`prosopon.extraction.Extractor.extract`.

@@ -22,9 +22,9 @@ class WithOptions:
     name: str
     options: type = NoOptions
 
-    def parse(self, given: Mapping[str, Any]) -> Any:
-        """See :class:`~prosopon.arms.Arm`."""
-        return parse_options(f"arm {self.name!r}", self.options, given)
+    def parse(self, values: Mapping[str, Any]) -> Any:
+        """Return the options for ``values``, of the dataclass."""
+        return parse_options(f"arm {self.name!r}", self.options, values)
 
 
 class OptionHelp(NamedTuple):
@@ -43,7 +43,7 @@ def option_help(arm: Arm) -> list[OptionHelp]:
     ]
 
 
-def parse_arm_options(given: Sequence[str]) -> dict[str, dict[str, str]]:
+def parse_arm_options(texts: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return options by arm from texts such as ``steering.layer=2``.
 
     Returns:
@@ -54,17 +54,17 @@ def parse_arm_options(given: Sequence[str]) -> dict[str, dict[str, str]]:
             have, or a bad value.
         UnknownNameError: No such arm.
     """
-    found: dict[str, dict[str, str]] = {}
-    for item in given:
+    by_arm: dict[str, dict[str, str]] = {}
+    for item in texts:
         left, sign, value = item.partition("=")
         name, dot, key = left.partition(".")
         if not (sign and dot and name and key):
             raise OptionError(f"arm option {item!r}: write it as arm.key=value")
-        options = found.setdefault(ARMS.get(name).name, {})
+        options = by_arm.setdefault(ARMS.get(name).name, {})
         key = key.replace("-", "_")
         if key in options:
             raise OptionError(f"arm option {left!r} is given twice")
         options[key] = value
-    for name, options in found.items():
+    for name, options in by_arm.items():
         ARMS.get(name).parse(options)
-    return found
+    return by_arm

@@ -26,10 +26,10 @@ def good_line(contrast: Contrast) -> str | None:
         return contrast.line
     if not contrast.description.strip():
         return None
-    told = contrast.description.strip().rstrip(".")
+    character = contrast.description.strip().rstrip(".")
     return (
-        f"Stay in this character in everything you say: {told}. Think, choose and speak as this "
-        "character would, in the first person, and never step out of it."
+        f"Stay in this character in everything you say: {character}. Think, choose and speak as "
+        "this character would, in the first person, and never step out of it."
     )
 
 
@@ -51,7 +51,7 @@ class PromptArm(WithOptions):
         return None
 
     def prepare(self, lab: Lab) -> Ready:
-        """See :class:`~prosopon.arms.Arm`.
+        """Learn the persona from the calibration examples.
 
         Raises:
             DataError: There is no line; see :meth:`refuses`.
@@ -59,14 +59,14 @@ class PromptArm(WithOptions):
         line = self._line(lab)
         if line is None:
             raise DataError(str(self.refuses(lab)))
-        return prompted(lab, line)
+        return line_arm(lab, line)
 
     def _line(self, lab: Lab) -> str | None:
         parsed: PromptOptions = self.parse(lab.options)
         return parsed.line or good_line(lab.contrast)
 
 
-def prompted(lab: Lab, line: str) -> Ready:
+def line_arm(lab: Lab, line: str) -> Ready:
     """Return an arm that puts a line before every prompt."""
     clock = Clock()
     speaker = speaker_of(lab, lambda prompt: put_before(prompt, line))

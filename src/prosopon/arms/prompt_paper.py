@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from prosopon.arms.base import ARMS, Kind, Lab
 from prosopon.arms.options import WithOptions
-from prosopon.arms.prompt import prompted
+from prosopon.arms.prompt import line_arm
 from prosopon.arms.ready import Ready
 
 
@@ -25,13 +25,13 @@ class PaperPromptArm(WithOptions):
     kind: Kind = "prompting"
 
     def refuses(self, lab: Lab) -> str | None:
-        """It never does."""
+        """Return None: it can always be made."""
         return None
 
     def prepare(self, lab: Lab) -> Ready:
-        """See :class:`~prosopon.arms.Arm`."""
+        """Learn the persona from the calibration examples."""
         self.parse(lab.options)
-        return prompted(lab, plain_line(lab.contrast.target))
+        return line_arm(lab, plain_line(lab.contrast.target))
 
 
 ARMS.add("prompt-paper", PaperPromptArm())

@@ -93,12 +93,12 @@ class EmbeddingIndex:
 
     def scores(self, query: str) -> Floats:
         """See :class:`Index`."""
-        found: Floats = self._texts @ self._embed([query])[0]
-        return found
+        similarities: Floats = self._texts @ self._embed([query])[0]
+        return similarities
 
     def _embed(self, texts: list[str]) -> Floats:
-        found = self._model.encode(texts, normalize_embeddings=True, show_progress_bar=False)
-        return np.asarray(found, dtype=np.float64)
+        vectors = self._model.encode(texts, normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(vectors, dtype=np.float64)
 
 
 class Nearest:
@@ -139,7 +139,7 @@ class RetrievalArm(WithOptions):
         return _missing(parsed.index)
 
     def prepare(self, lab: Lab) -> Ready:
-        """See :class:`~prosopon.arms.Arm`.
+        """Learn the persona from the calibration examples.
 
         Raises:
             DataError: There are fewer calibration examples than asked for.
@@ -168,8 +168,8 @@ def _words(texts: Sequence[str]) -> list[list[str]]:
     """Return the words of each text as bm25s splits them, without English stop words."""
     import bm25s
 
-    found: list[list[str]] = bm25s.tokenize(list(texts), return_ids=False, show_progress=False)
-    return found
+    rows: list[list[str]] = bm25s.tokenize(list(texts), return_ids=False, show_progress=False)
+    return rows
 
 
 def _missing(index: str) -> str | None:

@@ -50,11 +50,11 @@ class RuleArm(WithOptions):
     kind: Kind = "control"
 
     def refuses(self, lab: Lab) -> str | None:
-        """It never does; a task that needs a writer refuses it."""
+        """Return None: it can always be made; a task that needs a writer refuses it."""
         return None
 
     def prepare(self, lab: Lab) -> Ready:
-        """See :class:`~prosopon.arms.Arm`."""
+        """Learn the persona from the calibration examples."""
         self.parse(lab.options)
         return Ready(Cost(), always(RuleSpeaker(self.name, self.rule)))
 

@@ -55,7 +55,7 @@ class SteeringOptions:
 
 
 @dataclass(frozen=True)
-class Trial:
+class SteeringTrial:
     """A layer and multiplier that were tried.
 
     Attributes:
@@ -89,7 +89,7 @@ class SteeringArm(WithOptions):
         return None
 
     def prepare(self, lab: Lab) -> Ready:
-        """See :class:`~prosopon.arms.Arm`.
+        """Learn the persona from the calibration examples.
 
         Raises:
             DataError: There are fewer calibration examples than asked for.
@@ -117,12 +117,12 @@ class SteeringArm(WithOptions):
                 yield speaker_of(lab)
 
         size = vector.numel() * vector.element_size()
-        told = {
+        place = {
             "layer": chosen.layer,
             "multiplier": chosen.multiplier,
             "norm": float(vector.norm()),
         }
-        return Ready(Cost(seconds, size, told | details), enter)
+        return Ready(Cost(seconds, size, place | details), enter)
 
 
 def candidates(layers: int) -> list[int]:
@@ -134,7 +134,7 @@ def candidates(layers: int) -> list[int]:
     return sorted(set(steps))
 
 
-def pick(trials: Sequence[Trial], tolerance: float) -> Trial:
+def pick(trials: Sequence[SteeringTrial], tolerance: float) -> SteeringTrial:
     """Return the harmless trial with the largest margin; of none, the least harmful."""
     harmless = [trial for trial in trials if trial.general_rise <= tolerance]
     if harmless:
@@ -144,29 +144,29 @@ def pick(trials: Sequence[Trial], tolerance: float) -> Trial:
 
 def _choose(
     lab: Lab, stack: Sequence[nn.Module], pairs: Pairs, options: SteeringOptions
-) -> tuple[Trial, dict[str, object]]:
+) -> tuple[SteeringTrial, dict[str, object]]:
     """Return layer and multiplier, and how they were chosen."""
     if options.layer != "auto" and options.multiplier != "auto":
-        return Trial(options.layer, options.multiplier, 0.0, 0.0), {}
+        return SteeringTrial(options.layer, options.multiplier, 0.0, 0.0), {}
     if len(pairs) < HELD_OUT:
         raise OptionError(
             f"steering holds pairs out to choose layer and multiplier by and needs {HELD_OUT}; "
             f"there are {len(pairs)}: give both as options"
         )
     order = random.Random(f"{lab.seed}/steering").sample(range(len(pairs)), len(pairs))
-    held = [pairs[i] for i in order[::HELD_OUT]]
+    held_out = [pairs[i] for i in order[::HELD_OUT]]
     rest = [pairs[i] for number, i in enumerate(order) if number % HELD_OUT]
     layers = candidates(len(stack)) if options.layer == "auto" else [options.layer]
     sizes = MULTIPLIERS if options.multiplier == "auto" else (options.multiplier,)
-    measure = _yardstick(lab, held)
+    measure = _yardstick(lab, held_out)
     margin, general = measure()
-    trials: list[Trial] = []
+    trials: list[SteeringTrial] = []
     say = counter(lab, "choosing the steering vector", len(layers))
     for number, (layer, vector) in enumerate(_vectors(lab, layers, rest).items(), 1):
         for size in sizes:
             with steered(stack[layer], vector, size):
-                found, loss = measure()
-            trials.append(Trial(layer, size, found, loss / general - 1))
+                gap, loss = measure()
+            trials.append(SteeringTrial(layer, size, gap, loss / general - 1))
             if trials[-1].general_rise > options.tolerance:
                 break  # more of it does more harm
         say(number)
@@ -179,9 +179,9 @@ def _choose(
     return best, details
 
 
-def _yardstick(lab: Lab, held: Pairs) -> Callable[[], tuple[float, float]]:
+def _yardstick(lab: Lab, held_out: Pairs) -> Callable[[], tuple[float, float]]:
     """Return what measures (margin of the held-out pairs, loss of general text) as it is."""
-    ours, theirs = _encoded(lab, held)
+    ours, theirs = _encode(lab, held_out)
     general = lab.extractor.general()[:TEXTS]
     limit = lab.extractor.max_tokens
 
@@ -200,22 +200,22 @@ def _vectors(lab: Lab, layers: Sequence[int], pairs: Pairs) -> dict[int, Tensor]
     """Return the mean differences of some layers."""
     limit = lab.extractor.max_tokens
     ours, theirs = (
-        layer_means(lab.model, layers, side, max_tokens=limit) for side in _encoded(lab, pairs)
+        layer_means(lab.model, layers, side, max_tokens=limit) for side in _encode(lab, pairs)
     )
     return difference(ours, theirs)
 
 
-def _encoded(lab: Lab, pairs: Pairs) -> tuple[list[Encoded], list[Encoded]]:
+def _encode(lab: Lab, pairs: Pairs) -> tuple[list[Encoded], list[Encoded]]:
     """Return both sides as tokens; what two plain texts begin with in common does not count."""
     sides = [
         encode_all([pair[i] for pair in pairs], lab.tokenizer, max_length=lab.extractor.max_length)
         for i in (0, 1)
     ]
-    found = [
+    pairs_of_tokens = [
         both if target.prompt or opposite.prompt else without_shared_beginning(both)
         for both, (target, opposite) in zip(zip(*sides, strict=True), pairs, strict=True)
     ]
-    return [ours for ours, _ in found], [theirs for _, theirs in found]
+    return [ours for ours, _ in pairs_of_tokens], [theirs for _, theirs in pairs_of_tokens]
 
 
 ARMS.add("steering", SteeringArm())

@@ -42,9 +42,9 @@ def show_before(prompt: Prompt, examples: Sequence[Example]) -> Prompt:
     if is_plain(prompt) or not all(example.prompt for example in examples):
         return put_before(prompt, "\n\n".join(example.response for example in examples))
     system = [turn for turn in prompt if turn.role == "system"]
-    asked = [turn for turn in prompt if turn.role != "system"]
+    question = [turn for turn in prompt if turn.role != "system"]
     earlier = [t for example in examples for t in example.messages if t.role != "system"]
-    return (*system, *earlier, *asked)
+    return (*system, *earlier, *question)
 
 
 class ShowExamples:
@@ -83,10 +83,10 @@ class ShowExamples:
     def __call__(self, prompt: Prompt) -> Prompt:
         """Return the prompt with examples before it."""
         if prompt not in self._known:
-            self._known[prompt] = self._fitted(prompt)
+            self._known[prompt] = self._fit(prompt)
         return self._known[prompt]
 
-    def _fitted(self, prompt: Prompt) -> Prompt:
+    def _fit(self, prompt: Prompt) -> Prompt:
         examples = list(self._choose(prompt))
         shown = show_before(prompt, examples)
         while examples and self._limit and prompt_length(shown, self._tokenizer) > self._limit:

@@ -15,11 +15,11 @@ class BaseArm(WithOptions):
     kind: Kind = "base"
 
     def refuses(self, lab: Lab) -> str | None:
-        """It never does."""
+        """Return None: it can always be made."""
         return None
 
     def prepare(self, lab: Lab) -> Ready:
-        """See :class:`~prosopon.arms.Arm`."""
+        """Learn the persona from the calibration examples."""
         return Ready(Cost(), always(speaker_of(lab)))
 
 

@@ -64,14 +64,14 @@ def layer_means(
         ModelError: A layer's output is not ``[rows, tokens, hidden]``.
     """
     stack = decoder_layers(model)
-    found: dict[int, Mean] = {}
+    means: dict[int, Mean] = {}
     body = trunk(model)
     for batch in length_buckets(texts, max_tokens=max_tokens):
         with torch.no_grad(), ExitStack() as hooks:
             for number in layers:
-                hooks.enter_context(_hooked(stack[number], _adding(found, number, batch)))
+                hooks.enter_context(_hook(stack[number], _adder(means, number, batch)))
             body(**inputs(body, batch))
-    return found
+    return means
 
 
 @contextmanager
@@ -90,7 +90,7 @@ def steered(layer: nn.Module, vector: Tensor, multiplier: float) -> Iterator[Non
         moved = hidden + amount.to(hidden.device, hidden.dtype)
         return (moved, *output[1:]) if isinstance(output, tuple) else moved
 
-    with _hooked(layer, add):
+    with _hook(layer, add):
         yield
 
 
@@ -100,7 +100,7 @@ def difference(ours: Mapping[int, Mean], theirs: Mapping[int, Mean]) -> dict[int
 
 
 @contextmanager
-def _hooked(layer: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
+def _hook(layer: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
     handle = layer.register_forward_hook(hook)
     try:
         yield
@@ -108,7 +108,7 @@ def _hooked(layer: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
         handle.remove()
 
 
-def _adding(found: dict[int, Mean], number: int, batch: Batch) -> Callable[..., None]:
+def _adder(means: dict[int, Mean], number: int, batch: Batch) -> Callable[..., None]:
     def add(_module: nn.Module, _given: Any, output: Any) -> None:
         hidden = _hidden(output)
         if hidden.shape[:2] != batch.response.shape:
@@ -117,9 +117,9 @@ def _adding(found: dict[int, Mean], number: int, batch: Batch) -> Callable[..., 
                 f"{tuple(batch.response.shape)} tokens, so it cannot be steered"
             )
         counted = hidden[batch.response.to(hidden.device)].double().sum(0).cpu()
-        before = found.get(number, Mean(torch.zeros_like(counted), 0))
+        before = means.get(number, Mean(torch.zeros_like(counted), 0))
         tokens = before.tokens + int(batch.response.sum())
-        found[number] = Mean(before.total + counted, tokens)
+        means[number] = Mean(before.total + counted, tokens)
 
     return add
 

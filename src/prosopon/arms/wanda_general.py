@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prosopon.arms.base import ARMS, Kind, Lab
-from prosopon.arms.masks import MaskReady, MaskSettings, found_by, mask_options, settings_of
+from prosopon.arms.masks import MaskReady, MaskSettings, make_ready, mask_options, settings_of
 from prosopon.criteria import CRITERIA
 from prosopon.data import Example, Message, Persona
 from prosopon.errors import OptionError
@@ -37,44 +37,44 @@ class GeneralWandaArm:
         """Those of ``wanda``."""
         return mask_options(self.criterion)
 
-    def parse(self, given: Mapping[str, Any]) -> Any:
-        """See :class:`~prosopon.arms.Arm`."""
-        parsed = parse_options(f"arm {self.name!r}", self.options, given)
+    def parse(self, values: Mapping[str, Any]) -> Any:
+        """Return the options for ``values``, of the dataclass."""
+        parsed = parse_options(f"arm {self.name!r}", self.options, values)
         if parsed.sparsity == "auto":
             raise OptionError(f"arm {self.name!r} has no sparsity 'auto': give a number")
         return parsed
 
     def refuses(self, lab: Lab) -> str | None:
-        """It never does."""
+        """Return None: it can always be made."""
         return None
 
     def prepare(self, lab: Lab) -> MaskReady:
-        """See :class:`~prosopon.arms.Arm`.
+        """Learn the persona from the calibration examples.
 
         Raises:
             ModelError: General text cannot be sampled from the model.
         """
         settings = settings_of(self.parse(lab.options), self.criterion)
         lab.extractor.general()  # shared by all arms
-        return found_by(lab, lambda: self._find(lab, settings), {})
+        return make_ready(lab, lambda: self._find(lab, settings), {})
 
     def _find(self, lab: Lab, settings: MaskSettings) -> Subnetwork:
         extractor, texts = lab.extractor, lab.extractor.general()
         options = self.criterion.parse_options(settings.options)
         pattern = settings.pattern or self.criterion.pattern
-        asked = settings.sparsity if isinstance(settings.sparsity, float) else None
-        share = find_pattern(pattern).share(asked, self.criterion.sparsity)
+        sparsity = settings.sparsity if isinstance(settings.sparsity, float) else None
+        share = find_pattern(pattern).share(sparsity, self.criterion.sparsity)
         groups = groups_for(pattern, share, extractor.model, extractor.sites)
         statistics = collect_statistics(extractor.model, extractor.sites, texts, scope="all")
         masked = scored_mask(
             extractor.sites, self.criterion, options, Evidence(target=statistics), share,
             pattern, lab.seed, groups,
         )  # fmt: skip
-        told = tuple(
+        examples = tuple(
             Example((Message("assistant", lab.tokenizer.decode(text.input_ids)),)) for text in texts
         )
         config = describe(
-            masked.keep, Calibration(Persona(NAME, told), None, len(texts), "all"),
+            masked.keep, Calibration(Persona(NAME, examples), None, len(texts), "all"),
             self.criterion, dict(settings.options), pattern, share, lab.seed,
             model=extractor.name, revision=extractor.revision, fingerprint=extractor.fingerprint,
         )  # fmt: skip

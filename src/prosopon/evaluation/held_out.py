@@ -27,12 +27,12 @@ def general_text(
     if general is None:
         texts = sample_general(model, tokenizer, count=count, seed=HELD_OUT_SEED)
         return None, texts, "sampled"
-    given = load_persona(general)
-    cut = len(given) - max(1, len(given) // 4)
+    source = load_persona(general)
+    cut = len(source) - max(1, len(source) // 4)
     if not cut:
         raise DataError(f"{general}: one text cannot be split into known and held out")
-    known = Persona(given.name, given.examples[:cut])
+    for_arms = Persona(source.name, source.examples[:cut])
     texts = encode_all(
-        given.examples[cut:][:count], tokenizer, scope="all", max_length=context_length(model)
+        source.examples[cut:][:count], tokenizer, scope="all", max_length=context_length(model)
     )
-    return known, texts, given.content_hash()
+    return for_arms, texts, source.content_hash()

@@ -65,15 +65,15 @@ class ModelSpeaker:
         Raises:
             DataError: An option has no tokens.
         """
-        asked = [(q.prompt, option) for q in questions for option in q.options]
-        given = self._scores((self.rewritten(prompt), option) for prompt, option in asked)
-        alone = self._scores((self._unasked(prompt), option) for prompt, option in asked)
-        found, start = [], 0
+        pairs = [(q.prompt, option) for q in questions for option in q.options]
+        scores = self._scores((self.rewritten(prompt), option) for prompt, option in pairs)
+        alone = self._scores((self._unasked(prompt), option) for prompt, option in pairs)
+        results, start = [], 0
         for question in questions:
             end = start + len(question.options)
-            found.append(_option_scores(given[start:end], alone[start:end]))
+            results.append(_option_scores(scores[start:end], alone[start:end]))
             start = end
-        return found
+        return results
 
     def write(
         self,
@@ -109,7 +109,7 @@ class ModelSpeaker:
         if self._rewrite is None:
             return [0] * len(prompts)
         lengths = [
-            [prompt_length(each, self.tokenizer) for each in (self.rewritten(prompt), prompt)]
+            [prompt_length(read, self.tokenizer) for read in (self.rewritten(prompt), prompt)]
             for prompt in prompts
         ]
         return [after - before for after, before in lengths]
@@ -117,16 +117,16 @@ class ModelSpeaker:
     def _unasked(self, prompt: Prompt) -> Prompt:
         return self.rewritten((Message("assistant", ""),) if is_plain(prompt) else NOTHING)
 
-    def _scores(self, asked: Iterable[tuple[Prompt, str]]) -> list[AnswerScore]:
+    def _scores(self, pairs: Iterable[tuple[Prompt, str]]) -> list[AnswerScore]:
         """Score every different pair once."""
-        items = list(asked)
+        items = list(pairs)
         distinct = list(dict.fromkeys(items))
         scores = score_answers(
             self.model, self.tokenizer, distinct,
             max_tokens=self.max_tokens, max_length=self.max_length,
         )  # fmt: skip
-        known = dict(zip(distinct, scores, strict=True))
-        return [known[item] for item in items]
+        by_pair = dict(zip(distinct, scores, strict=True))
+        return [by_pair[item] for item in items]
 
 
 def prompt_length(prompt: Prompt, tokenizer: Any) -> int:
@@ -149,11 +149,11 @@ class RuleSpeaker:
 
     def score(self, questions: Sequence[OptionQuestion]) -> list[OptionScores]:
         """Return the rule's scores, the same under every normalisation."""
-        found = []
+        results = []
         for question in questions:
             scores = tuple(float(score) for score in self.rule(question.options))
-            found.append(OptionScores(dict.fromkeys(NORMALISATIONS, scores)))
-        return found
+            results.append(OptionScores(dict.fromkeys(NORMALISATIONS, scores)))
+        return results
 
     def write(
         self,
@@ -183,13 +183,13 @@ class RuleSpeaker:
         return [0] * len(prompts)
 
 
-def _option_scores(given: Sequence[AnswerScore], alone: Sequence[AnswerScore]) -> OptionScores:
-    pairs = list(zip(given, alone, strict=True))
+def _option_scores(scores: Sequence[AnswerScore], alone: Sequence[AnswerScore]) -> OptionScores:
+    pairs = list(zip(scores, alone, strict=True))
     return OptionScores(
         {
-            "summed": tuple(score.total for score in given),
-            "per-token": tuple(score.total / score.tokens for score in given),
-            "per-byte": tuple(score.total / score.size for score in given),
+            "summed": tuple(score.total for score in scores),
+            "per-token": tuple(score.total / score.tokens for score in scores),
+            "per-byte": tuple(score.total / score.size for score in scores),
             "calibrated": tuple(score.total - prior.total for score, prior in pairs),
         }
     )

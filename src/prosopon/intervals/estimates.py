@@ -48,8 +48,8 @@ def share_interval(successes: int, count: int, *, level: float = LEVEL) -> Inter
         raise OptionError(f"a share of {successes} in {count} has no interval")
     from scipy.stats import binomtest
 
-    found = binomtest(successes, count).proportion_ci(level, method="wilson")
-    return Interval(successes / count, float(found.low), float(found.high), count)
+    interval = binomtest(successes, count).proportion_ci(level, method="wilson")
+    return Interval(successes / count, float(interval.low), float(interval.high), count)
 
 
 def mean_interval(values: Sequence[float], *, level: float = LEVEL) -> Interval:

@@ -40,7 +40,7 @@ def sentence_embedder(encoder: str) -> Embed:
         raise OptionError(f"the encoder {encoder!r} cannot be loaded: {reason}") from error
 
     def embed(texts: Sequence[str]) -> NDArray[Any]:
-        found = model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
-        return np.asarray(found, dtype=np.float64)
+        vectors = model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(vectors, dtype=np.float64)
 
     return embed

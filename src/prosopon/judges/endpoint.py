@@ -72,15 +72,18 @@ class ChatEndpoint:
             except HTTPError as error:
                 with error:
                     said = _shown(error.read())
-                reason, asked = f"status {error.code}: {said}", error.headers.get("Retry-After")
+                reason, retry_after = (
+                    f"status {error.code}: {said}",
+                    error.headers.get("Retry-After"),
+                )
                 if error.code != 429 and error.code < 500:
                     raise JudgeError(f"judge {self.url}: {reason}") from None
             except (OSError, HTTPException) as error:
-                reason, asked = _reason(error), None
+                reason, retry_after = _reason(error), None
                 if not _passes(error):
                     raise JudgeError(f"judge {self.url}: {reason}") from error
             if attempt < self._retries:
-                time.sleep(_wait(asked, self._backoff * 2**attempt))
+                time.sleep(_wait(retry_after, self._backoff * 2**attempt))
         raise JudgeError(f"judge {self.url}: asked {self._retries + 1} times; {reason}")
 
     def _content(self, body: bytes) -> str:
@@ -109,9 +112,9 @@ def _reason(error: Exception) -> str:
     return "no answer in time" if isinstance(cause, TimeoutError) else str(cause) or repr(cause)
 
 
-def _wait(asked: str | None, otherwise: float) -> float:
+def _wait(retry_after: str | None, otherwise: float) -> float:
     try:
-        return min(max(float(asked or otherwise), 0.0), LONGEST_WAIT)
+        return min(max(float(retry_after or otherwise), 0.0), LONGEST_WAIT)
     except ValueError:  # a date
         return min(otherwise, LONGEST_WAIT)
 

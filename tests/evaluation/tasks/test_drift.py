@@ -11,7 +11,7 @@ from prosopon.errors import DataError
 from prosopon.evaluation.pair_meter import with_system
 from prosopon.evaluation.speakers import ModelSpeaker, RuleSpeaker, prompt_length
 from prosopon.evaluation.tasks import TASKS, Setting
-from prosopon.evaluation.tasks.drift import EDGE, NEUTRAL, TURNS, begun, topics, within
+from prosopon.evaluation.tasks.drift import EDGE, NEUTRAL, TURNS, begin_dialogues, topics, within
 from prosopon.judges import GrammarJudge
 
 TASK = TASKS.get("drift")
@@ -62,7 +62,7 @@ def test_the_history_grows_and_is_the_arm_s_own(setting):
 
 
 def test_twins_exchange_their_ends(setting):
-    dialogues = begun(dataclasses.replace(setting, questions=30))
+    dialogues = begin_dialogues(dataclasses.replace(setting, questions=30))
     assert len(dialogues) == 6
     known = set(topics(setting))
     for one, other in zip(dialogues[::2], dialogues[1::2], strict=True):
@@ -72,7 +72,7 @@ def test_twins_exchange_their_ends(setting):
         assert one.asked[EDGE:-EDGE] == other.asked[EDGE:-EDGE]
         assert not known & set(one.asked[EDGE:-EDGE])
         assert {*one.asked[:EDGE], *one.asked[-EDGE:]} <= known
-    again = begun(dataclasses.replace(setting, questions=30))
+    again = begin_dialogues(dataclasses.replace(setting, questions=30))
     assert [d.asked for d in again] == [d.asked for d in dialogues]
 
 
@@ -128,6 +128,6 @@ def test_other_data_gets_neutral_turns_of_our_own(setting):
         return Persona(name, tuple(map(Example, rows)))
 
     contrast = file_contrast(side("glad", "Hooray!"), side("sad", "Oh no."), questions=6, judge=6)
-    asked = begun(Setting(contrast, setting.judges))[0].asked
+    asked = begin_dialogues(Setting(contrast, setting.judges))[0].asked
     assert set(asked[EDGE:-EDGE]) <= set(NEUTRAL)
     assert len(set(asked)) == TURNS

@@ -36,12 +36,12 @@ class LettersTask:
 
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
         """Ask, and return one outcome a question."""
-        asked = [p for p in setting.contrast.items() if p.prompt and p.prompt[-1].role == "user"]
-        asked = asked[: setting.questions]
-        orders = [(lettered(p, 0), lettered(p, 1)) for p in asked]
+        items = [p for p in setting.contrast.items() if p.prompt and p.prompt[-1].role == "user"]
+        items = items[: setting.questions]
+        orders = [(lettered(p, 0), lettered(p, 1)) for p in items]
         scores = speaker.score([OptionQuestion(p, LETTERS) for both in orders for p in both])
         outcomes = []
-        for number, item in enumerate(asked):
+        for number, item in enumerate(items):
             first = win(scores[2 * number], "per-token", 0)  # matching under A
             second = win(scores[2 * number + 1], "per-token", 1)  # matching under B
             values = {
@@ -59,9 +59,11 @@ def lettered(item: ChoiceItem, place: int) -> Prompt:
     """Return the question with both answers as options, the matching one at ``place``."""
     options = [item.not_matching, item.not_matching]
     options[place] = item.matching
-    lines = [f"({letter}) {told.strip()}" for letter, told in zip(LETTERS, options, strict=True)]
-    asked = item.prompt[-1].content
-    text = "\n".join([asked, *lines, "Answer with A or B."])
+    lines = [
+        f"({letter}) {answer.strip()}" for letter, answer in zip(LETTERS, options, strict=True)
+    ]
+    question = item.prompt[-1].content
+    text = "\n".join([question, *lines, "Answer with A or B."])
     return (*item.prompt[:-1], Message("user", text))
 
 

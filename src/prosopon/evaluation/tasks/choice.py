@@ -32,12 +32,14 @@ class ChoiceTask:
 
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
         """Ask, and return one outcome a question."""
-        asked = setting.contrast.items(setting.questions)
-        scores = speaker.score([OptionQuestion(item.prompt, item.answers) for item in asked])
+        items = setting.contrast.items(setting.questions)
+        scores = speaker.score([OptionQuestion(item.prompt, item.answers) for item in items])
         outcomes = []
-        for item, found in zip(asked, scores, strict=True):
-            values: dict[str, float] = {each: win(found, each) for each in NORMALISATIONS}
-            values["margin"] = margin(found, "per-token")
+        for item, option_scores in zip(items, scores, strict=True):
+            values: dict[str, float] = {
+                normalisation: win(option_scores, normalisation) for normalisation in NORMALISATIONS
+            }
+            values["margin"] = margin(option_scores, "per-token")
             chosen = item.matching if values["per-token"] > 0.5 else item.not_matching
             outcomes.append(Outcome(item.question, values, prompt_text(item.prompt), chosen))
         return TaskResult(outcomes)

@@ -49,37 +49,37 @@ class CrossTalkTask:
 def choices(speaker: Speaker, setting: Setting, others: Sequence[Axis]) -> list[Outcome]:
     """Return paired choices on the axes."""
     count = max(1, setting.questions // len(others))
-    asked = [
+    questions = [
         (axis.name, OptionQuestion(item.prompt, (item.matching, item.not_matching)))
         for axis in others
         for item in choice_items(axis.poles[0].name, count, seed=setting.seed)
     ]
-    scores = speaker.score([question for _, question in asked])
+    scores = speaker.score([question for _, question in questions])
     return [
         Outcome(
             _id(axis, prompt_text(question.prompt)),
-            {f"choice:{axis}": win(found, "per-token")},
+            {f"choice:{axis}": win(option_scores, "per-token")},
         )
-        for (axis, question), found in zip(asked, scores, strict=True)
+        for (axis, question), option_scores in zip(questions, scores, strict=True)
     ]
 
 
 def answers(speaker: Speaker, setting: Setting, others: Sequence[Axis]) -> list[Outcome]:
     """Return free answers on the axes, a third as many as choices."""
     count = -(-setting.questions // (3 * len(others)))
-    asked = [
+    questions = [
         (axis, prompt)
         for axis in others
         for prompt in free_prompts(axis.poles[0].name, count, seed=setting.seed)
     ]
-    told = speaker.write(
-        [prompt for _, prompt in asked],
+    texts = speaker.write(
+        [prompt for _, prompt in questions],
         max_new_tokens=setting.max_new_tokens,
         seed=setting.seed,
     )
     target, opposite = setting.contrast.target, setting.contrast.opposite
     outcomes = []
-    for (axis, prompt), text in zip(asked, told, strict=True):
+    for (axis, prompt), text in zip(questions, texts, strict=True):
         one, other = (pole.name for pole in axis.poles)
         values = {
             "out-of-place": float(judge(text, target, opposite) == "target"),

@@ -96,7 +96,7 @@ class DriftTask:
         """
         if why := self.refuses(setting, writes=speaker.writes):
             raise DataError(why)
-        dialogues = begun(setting)
+        dialogues = begin_dialogues(setting)
         for turn in range(TURNS):
             _answer(speaker, dialogues, turn, setting)
         outcomes = [_outcome(dialogue, setting.judges) for dialogue in dialogues]
@@ -113,27 +113,27 @@ class DriftTask:
 
 def topics(setting: Setting) -> list[str]:
     """Return the different test questions, without what stands before them."""
-    prompts = [each.prompt for each in setting.contrast.items()]
-    asked = [prompt[-1].content for prompt in prompts if prompt and prompt[-1].role == "user"]
-    return list(dict.fromkeys(asked))
+    prompts = [item.prompt for item in setting.contrast.items()]
+    questions = [prompt[-1].content for prompt in prompts if prompt and prompt[-1].role == "user"]
+    return list(dict.fromkeys(questions))
 
 
-def begun(setting: Setting) -> list[Dialogue]:
+def begin_dialogues(setting: Setting) -> list[Dialogue]:
     """Return dialogues with their questions; two for every ten questions of the setting."""
     rng = random.Random(f"drift/{setting.seed}")
-    known, between = topics(setting), list(NEUTRAL)
+    questions, between = topics(setting), list(NEUTRAL)
     if setting.contrast.bundled:
-        between = [asked for asked, _ in neutral_items(40, seed=setting.seed)]
-    rng.shuffle(known)
-    source = cycle(known)
-    found = []
+        between = [question for question, _ in neutral_items(40, seed=setting.seed)]
+    rng.shuffle(questions)
+    source = cycle(questions)
+    dialogues = []
     for pair in range(max(1, setting.questions // TURNS)):
         one, other = (list(islice(source, EDGE)) for _ in range(2))
         middle = rng.sample(between, TURNS - 2 * EDGE)
-        found += [
+        dialogues += [
             Dialogue(pair, (*first, *middle, *last)) for first, last in ((one, other), (other, one))
         ]
-    return found
+    return dialogues
 
 
 def within(speaker: Speaker, history: Prompt, max_new_tokens: int) -> tuple[Prompt, int]:
@@ -181,9 +181,9 @@ def _outcome(dialogue: Dialogue, judges: Sequence[Judge]) -> Outcome:
         tail = f":{judge.name}" if number else ""
         values |= {f"{name}{tail}": value for name, value in ends.items()}
     signs = [text_signs(answer) for answer in dialogue.answers]
-    values |= {name: fmean(each[name] for each in signs) for name in signs[0]}
-    told = prompt_text(dialogue.history[:-1])
-    return Outcome(f"dialogue-{dialogue.pair}", values, told, dialogue.answers[-1])
+    values |= {name: fmean(sign[name] for sign in signs) for name in signs[0]}
+    talk = prompt_text(dialogue.history[:-1])
+    return Outcome(f"dialogue-{dialogue.pair}", values, talk, dialogue.answers[-1])
 
 
 TASKS.add("drift", DriftTask())

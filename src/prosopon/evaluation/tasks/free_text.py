@@ -54,15 +54,15 @@ class FreeTextTask:
         """
         if not setting.judges:
             raise DataError("free text needs a judge")
-        asked = list(islice(cycle(open_prompts(setting)), setting.questions))
-        prompts = [prompt for _, prompt in asked]
+        questions = list(islice(cycle(open_prompts(setting)), setting.questions))
+        prompts = [prompt for _, prompt in questions]
         answers = speaker.write(prompts, max_new_tokens=setting.max_new_tokens, seed=setting.seed)
         shown = [prompt_text(prompt) for prompt in prompts]
         recital = Recital(setting.learned_texts())
         outcomes = []
         verdicts = judge_texts(setting.judges, answers, shown)
         for (question, _), text, answer, values in zip(
-            asked, shown, answers, verdicts, strict=True
+            questions, shown, answers, verdicts, strict=True
         ):
             signs = text_signs(answer) | {"recital": float(recital.recites(answer))}
             outcomes.append(Outcome(question, values | signs, text, answer))

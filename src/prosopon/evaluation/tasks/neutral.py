@@ -36,31 +36,34 @@ class NeutralTask:
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
         """Ask, and return one outcome a question."""
         if setting.contrast.bundled:
-            return _written(speaker, setting)
-        known = load_ability()
-        items = random.Random(f"{setting.seed}").sample(known, min(setting.questions, len(known)))
-        asked = [
-            OptionQuestion((Message("user", each.question),), (each.right, *each.wrong))
-            for each in items
+            return _write_skills(speaker, setting)
+        pool = load_ability()
+        items = random.Random(f"{setting.seed}").sample(pool, min(setting.questions, len(pool)))
+        questions = [
+            OptionQuestion((Message("user", item.question),), (item.right, *item.wrong))
+            for item in items
         ]
         outcomes = []
-        scores = speaker.score(asked)
-        for item, question, found in zip(items, asked, scores, strict=True):
-            values = {"right": win(found, "per-token"), "right-per-byte": win(found, "per-byte")}
-            best = max(range(len(question.options)), key=found.by["per-token"].__getitem__)
-            told = question.options[best]
-            outcomes.append(Outcome(item.question, values, item.question, told))
+        scores = speaker.score(questions)
+        for item, question, option_scores in zip(items, questions, scores, strict=True):
+            values = {
+                "right": win(option_scores, "per-token"),
+                "right-per-byte": win(option_scores, "per-byte"),
+            }
+            best = max(range(len(question.options)), key=option_scores.by["per-token"].__getitem__)
+            answer = question.options[best]
+            outcomes.append(Outcome(item.question, values, item.question, answer))
         return TaskResult(outcomes)
 
 
-def _written(speaker: Speaker, setting: Setting) -> TaskResult:
+def _write_skills(speaker: Speaker, setting: Setting) -> TaskResult:
     items = neutral_items(setting.questions, seed=setting.seed)
-    prompts = [(Message("user", asked),) for asked, _ in items]
+    prompts = [(Message("user", question),) for question, _ in items]
     answers = speaker.write(prompts, temperature=0.0, max_new_tokens=setting.max_new_tokens)
     return TaskResult(
         [
-            Outcome(asked, {"right": float(told == right)}, asked, told)
-            for (asked, right), told in zip(items, answers, strict=True)
+            Outcome(question, {"right": float(answer == right)}, question, answer)
+            for (question, right), answer in zip(items, answers, strict=True)
         ]
     )
 

@@ -30,14 +30,14 @@ class PerplexityTask:
 
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
         """Ask, and return one outcome a question."""
-        found = speaker.losses(setting.general)
+        losses = speaker.losses(setting.general)
         return TaskResult(
             [
                 Outcome(
                     f"text-{number}",
                     {"nats-per-token": nats / tokens, "nats": nats, "tokens": float(tokens)},
                 )
-                for number, (nats, tokens) in enumerate(found)
+                for number, (nats, tokens) in enumerate(losses)
                 if tokens
             ]
         )

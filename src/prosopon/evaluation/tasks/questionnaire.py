@@ -65,7 +65,11 @@ class QuestionnaireTask:
 
     @property
     def _one_letter(self) -> bool:
-        return all(len(each) == 1 for scale in self.questionnaire.scales for each in scale.letters)
+        return all(
+            len(letter_of_pole) == 1
+            for scale in self.questionnaire.scales
+            for letter_of_pole in scale.letters
+        )
 
     def refuses(self, setting: Setting, *, writes: bool) -> str | None:
         """Return why the task cannot be asked here, or None: anybody can be asked."""
@@ -74,21 +78,21 @@ class QuestionnaireTask:
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
         """Ask, and return one outcome a question."""
         scales = self.questionnaire.scales
-        each = max(2, setting.questions // len(scales) // 2 * 2)  # as many reversed as not
-        items = [(scale, item) for scale in scales for item in scale.items[:each]]
-        asked = [
+        per_scale = max(2, setting.questions // len(scales) // 2 * 2)  # as many reversed as not
+        items = [(scale, item) for scale in scales for item in scale.items[:per_scale]]
+        questions = [
             OptionQuestion(worded(item, wording, backwards=backwards), LETTERS)
             for _, item in items
             for wording in WORDINGS
             for backwards in (False, True)
         ]
-        found = iter(speaker.score(asked))
+        option_scores = iter(speaker.score(questions))
         answers: dict[Item, list[float]] = {}  # wording by wording, in both orders
         for _, item in items:
             answers[item] = []
             for _ in WORDINGS:
                 for values in (VALUES, VALUES[::-1]):
-                    scores = next(found)
+                    scores = next(option_scores)
                     shares = [win(scores, "per-token", option) for option in range(len(LETTERS))]
                     total = sum(value * share for value, share in zip(values, shares, strict=True))
                     answers[item].append(total)
@@ -97,7 +101,7 @@ class QuestionnaireTask:
             self._outcome(scale, item, answers[item], target, number)
             for number, (scale, item) in enumerate(items)
         ]
-        return TaskResult(outcomes, self._notes(scales, each, answers))
+        return TaskResult(outcomes, self._notes(scales, per_scale, answers))
 
     def _outcome(
         self, scale: Scale, item: Item, answers: Sequence[float], target: str, number: int
@@ -114,11 +118,11 @@ class QuestionnaireTask:
         return Outcome(f"{self.name}-{scale.name}-{number}", values, item.text, LABELS[nearest])
 
     def _notes(
-        self, scales: Sequence[Scale], each: int, answers: Mapping[Item, Sequence[float]]
+        self, scales: Sequence[Scale], per_scale: int, answers: Mapping[Item, Sequence[float]]
     ) -> dict[str, object]:
         scores, alphas, types = dict[str, float](), dict[str, float | None](), list[str]()
         for scale in scales:
-            items = scale.items[:each]
+            items = scale.items[:per_scale]
             keys = [item.key for item in items]
             scores[scale.name] = score([fmean(answers[item]) for item in items], keys)
             respondents = zip(*(answers[item] for item in items), strict=True)
@@ -130,7 +134,7 @@ class QuestionnaireTask:
             "scores": scores,
             "alpha": alphas,
             "administrations": 2 * len(WORDINGS),
-            "items": {scale.name: len(scale.items[:each]) for scale in scales},
+            "items": {scale.name: len(scale.items[:per_scale]) for scale in scales},
             "order-difference": fmean(d for row in every for d in _differences(row)),
             "agreement": acquiescence([fmean(row) for row in every]),
         }

@@ -20,7 +20,7 @@ from prosopon.judges import Verdict, leaves_role
 CATEGORIES = ("self-knowledge", "general", "leave")
 
 
-class Asked(NamedTuple):
+class RoleQuestion(NamedTuple):
     """A question to a character."""
 
     id: str
@@ -71,8 +71,8 @@ class RolePlayTask:
         """Return why the task cannot be asked here, or None: rules are asked for reactions."""
         target = setting.contrast.target
         if target not in self.characters:
-            known = ", ".join(sorted(self.characters))
-            return f"the target {target!r} is no character; characters: {known}"
+            names_known = ", ".join(sorted(self.characters))
+            return f"the target {target!r} is no character; characters: {names_known}"
         return None
 
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
@@ -84,7 +84,7 @@ class RolePlayTask:
         if why := self.refuses(setting, writes=speaker.writes):
             raise DataError(why)
         character = self.characters[setting.contrast.target]
-        rest = [each for each in self.characters.values() if each.key != character.key]
+        rest = [other for other in self.characters.values() if other.key != character.key]
         outcomes = reactions(speaker, setting, character, rest)
         notes: dict[str, object] = {"character": character.name, "reactions": len(outcomes)}
         if speaker.writes:
@@ -99,21 +99,21 @@ def reactions(
     speaker: Speaker, setting: Setting, character: Character, rest: Sequence[Character]
 ) -> list[Outcome]:
     """Return choices between the characters' lines, for prompts of the test part alone."""
-    said = [dict(each.lines) for each in (character, *rest)]
-    asked = []
+    said = [dict(speaker_of_lines.lines) for speaker_of_lines in (character, *rest)]
+    questions = []
     for item in setting.contrast.items(setting.questions):
         text = item.prompt[-1].content if item.prompt else ""
         if len(said) > 1 and all(text in lines for lines in said):
             options = tuple(lines[text] for lines in said)
-            asked.append((item.question, OptionQuestion(item.prompt, options)))
-    scores = speaker.score([question for _, question in asked])
+            questions.append((item.question, OptionQuestion(item.prompt, options)))
+    scores = speaker.score([question for _, question in questions])
     outcomes = []
-    for (id, question), found in zip(asked, scores, strict=True):
+    for (id, question), option_scores in zip(questions, scores, strict=True):
         values = {
-            "reaction": win(found, "per-token"),
-            "reaction:calibrated": win(found, "calibrated"),
+            "reaction": win(option_scores, "per-token"),
+            "reaction:calibrated": win(option_scores, "calibrated"),
         }
-        best = max(range(len(question.options)), key=found.by["per-token"].__getitem__)
+        best = max(range(len(question.options)), key=option_scores.by["per-token"].__getitem__)
         outcomes.append(Outcome(id, values, prompt_text(question.prompt), question.options[best]))
     return outcomes
 
@@ -123,23 +123,25 @@ def answers(speaker: Speaker, setting: Setting, character: Character) -> list[Ou
 
     Whether they are in character is said only where there is a judge.
     """
-    asked = list(islice(cycle(questions_to(character)), setting.questions))
-    prompts = [(Message("user", each.question),) for each in asked]
-    told = speaker.write(prompts, max_new_tokens=setting.max_new_tokens, seed=setting.seed)
-    verdicts: list[Verdict | None] = [None] * len(asked)
+    questions = list(islice(cycle(questions_to(character)), setting.questions))
+    prompts = [(Message("user", question.question),) for question in questions]
+    texts = speaker.write(prompts, max_new_tokens=setting.max_new_tokens, seed=setting.seed)
+    verdicts: list[Verdict | None] = [None] * len(questions)
     if setting.judges:
-        verdicts = [*setting.judges[0].verdicts(told, [each.question for each in asked])]
+        verdicts = [
+            *setting.judges[0].verdicts(texts, [question.question for question in questions])
+        ]
     outcomes = []
-    for each, answer, verdict in zip(asked, told, verdicts, strict=True):
+    for question, answer, verdict in zip(questions, texts, verdicts, strict=True):
         signs = text_signs(answer)
         stays = float(not signs["empty"] and not leaves_role(answer))
-        values = {"stays": stays, f"stays:{each.category}": stays, **signs}
+        values = {"stays": stays, f"stays:{question.category}": stays, **signs}
         if verdict is not None:
             ours = float(verdict == "target")
-            values |= {"in-character": ours, f"in-character:{each.category}": ours}
-        if each.expect:
-            values["self-knowledge"] = facts_named(answer, each.expect)
-        outcomes.append(Outcome(each.id, values, each.question, answer))
+            values |= {"in-character": ours, f"in-character:{question.category}": ours}
+        if question.expect:
+            values["self-knowledge"] = facts_named(answer, question.expect)
+        outcomes.append(Outcome(question.id, values, question.question, answer))
     return outcomes
 
 
@@ -149,26 +151,28 @@ def _judge_notes(setting: Setting) -> dict[str, object]:
     return {"judge": None, "left-out": "in-character: no judge tells the characters apart"}
 
 
-def questions_to(character: Character) -> Iterator[Asked]:
+def questions_to(character: Character) -> Iterator[RoleQuestion]:
     """Yield all questions, one of each category in turn, so that a few are of every kind."""
     knowledge = [
-        Asked(f"{character.key}-self-knowledge-{n}", CATEGORIES[0], each.question, each.expect)
-        for n, each in enumerate(character.knowledge)
+        RoleQuestion(
+            f"{character.key}-self-knowledge-{n}", CATEGORIES[0], question.question, question.expect
+        )
+        for n, question in enumerate(character.knowledge)
     ]
     plain = [
-        [Asked(f"{character.key}-{kind}-{n}", kind, text) for n, text in enumerate(texts)]
+        [RoleQuestion(f"{character.key}-{kind}-{n}", kind, text) for n, text in enumerate(texts)]
         for kind, texts in (("general", character.general), ("leave", character.leave))
     ]
-    for each in chain.from_iterable(zip_longest(knowledge, *plain)):
-        if each is not None:
-            yield each
+    for question in chain.from_iterable(zip_longest(knowledge, *plain)):
+        if question is not None:
+            yield question
 
 
 def facts_named(answer: str, expect: Sequence[Sequence[str]]) -> float:
     """Return the share of groups of which an answer holds one word or phrase, whole, any case."""
     said = answer.casefold()
-    found = [any(re.search(rf"\b{re.escape(w)}\b", said) for w in group) for group in expect]
-    return sum(found) / len(found)
+    named = [any(re.search(rf"\b{re.escape(w)}\b", said) for w in group) for group in expect]
+    return sum(named) / len(named)
 
 
 TASKS.add("role-play", RolePlayTask())

@@ -37,15 +37,15 @@ class YesNoTask:
 
     def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
         """Ask, and return one outcome a question."""
-        asked = [p for p in setting.contrast.items() if _is_yes_no(p)][: setting.questions]
-        scores = speaker.score([OptionQuestion(item.prompt, item.answers) for item in asked])
+        items = [p for p in setting.contrast.items() if _is_yes_no(p)][: setting.questions]
+        scores = speaker.score([OptionQuestion(item.prompt, item.answers) for item in items])
         outcomes = []
-        for item, found in zip(asked, scores, strict=True):
-            won = win(found, "per-token")
+        for item, option_scores in zip(items, scores, strict=True):
+            won = win(option_scores, "per-token")
             says_yes = _word(item.matching) == "yes"
             values = {
                 "per-token": won,
-                "calibrated": win(found, "calibrated"),
+                "calibrated": win(option_scores, "calibrated"),
                 "yes": won if says_yes else 1 - won,
                 "when-yes" if says_yes else "when-no": won,
             }
