@@ -1,5 +1,7 @@
 """Small labs for the tests of arms."""
 
+import dataclasses
+
 from prosopon.arms import Lab
 from prosopon.data import Example, Message, Persona
 from prosopon.data.contrast import Contrast, bundled_contrast
@@ -30,6 +32,12 @@ def tiny_lab(
     model, tokenizer = tiny_model(family, chat=chat, **given)
     extractor = Extractor(model, tokenizer, general_count=6)
     return Lab(extractor, contrast or tiny_contrast(), examples, seed, options or {})
+
+
+def exchange(contrast):
+    """Return the contrast whose target is this one's opposite."""
+    parts = {part: getattr(contrast, part)[::-1] for part in ("calibration", "judge", "test")}
+    return dataclasses.replace(contrast, **parts, line=None, description="")
 
 
 def state_of(model):

@@ -99,7 +99,7 @@ def test_the_opposite_s_mask_is_that_of_the_exchanged_contrast(criterion):
     extra = {"rounds": 2} if criterion == "contrastive-taylor" else {}
     lab = tiny_lab(options={"criterion": criterion, **extra})
     prepared = ARMS.get("opposite").prepare(lab)
-    exchanged = Lab(lab.extractor, lab.contrast.exchanged(), 8, 0, extra)
+    exchanged = Lab(lab.extractor, exchange(lab.contrast), 8, 0, extra)
     other = ARMS.get(criterion).prepare(exchanged)
     assert prepared.subnetwork == other.subnetwork
     assert prepared.subnetwork.config.persona == "cautious"

@@ -10,7 +10,7 @@ from prosopon.arms.steering import SteeringTrial, candidates, pick
 from prosopon.arms.vectors import decoder_layers, layer_means, steered
 from prosopon.data import Example, Message, Persona
 from prosopon.errors import ModelError, OptionError
-from tests.arms.making import state_of, tiny_contrast, tiny_lab
+from tests.arms.making import exchange, state_of, tiny_contrast, tiny_lab
 
 FIXED = {"layer": "1", "multiplier": "2"}
 IDS = torch.arange(10).unsqueeze(0)
@@ -75,7 +75,7 @@ def test_the_arm_adds_the_difference_of_the_means():
 
 def test_exchanged_sides_turn_the_vector_round():
     lab = tiny_lab(options=FIXED)
-    other = dataclasses.replace(lab, contrast=lab.contrast.exchanged())
+    other = dataclasses.replace(lab, contrast=exchange(lab.contrast))
     base, moved = outputs(lab, 1), []
     for each in (lab, other):
         with ARMS.get("steering").prepare(each).speaking():
