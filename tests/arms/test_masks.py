@@ -11,6 +11,7 @@ from prosopon.extraction import Extractor
 from prosopon.runtime import PersonaModel, worn
 from tests.arms.making import (
     PROMPTS,
+    exchange,
     same_weights,
     tiny_contrast,
     tiny_lab,
