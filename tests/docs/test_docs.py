@@ -14,6 +14,7 @@ from prosopon.criteria import CRITERIA
 from prosopon.data import read_examples
 from prosopon.data.readers import READERS
 from prosopon.evaluation.tasks import TASKS
+from tools import write_docs
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -190,3 +191,13 @@ def test_the_house_has_a_row_for_every_package():
 def test_the_readme_is_short():
     words = re.sub(r"```bibtex.*?```", "", (ROOT / "README.md").read_text("utf-8"), flags=re.DOTALL)
     assert len([word for word in words.split() if re.search(r"\w", word)]) <= 900
+
+
+@pytest.mark.parametrize("page", [write_docs.COMMANDS, write_docs.EXTEND], ids=lambda p: p.name)
+def test_what_comes_from_the_code_is_up_to_date(page):
+    text = page.read_text("utf-8")
+    made = {
+        "commands.md": write_docs.describe_commands,
+        "extend.md": lambda: write_docs.include_files(page),
+    }
+    assert text == made[page.name](), "run python tools/write_docs.py"
