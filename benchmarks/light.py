@@ -55,8 +55,9 @@ def _child() -> dict[str, int]:
 
     from benchmarks import models
     from benchmarks.memory import peak, resident
+    from prosopon.criteria import CRITERIA, LightOptions
     from prosopon.extraction.light import LightPath
-    from prosopon.gradients import Material, Objective, fisher_diagonal, pair_log_odds
+    from prosopon.gradients import Material, fisher_diagonal, pair_log_odds
     from prosopon.models import find_sites
 
     assert LlamaForCausalLM  # the architecture's code belongs to the baseline
@@ -72,9 +73,9 @@ def _child() -> dict[str, int]:
         model,
         sites,
         material,
-        Objective(),
-        most=most,
-        damage=300.0,
+        CRITERIA.get("contrastive-taylor"),  # type: ignore[arg-type]
+        LightOptions(target_weight=1.0, general_weight=1.0),
+        largest=most,
         fisher=lambda at: fisher_diagonal(model, sites, general, at=at, max_tokens=TOKENS),
         max_tokens=TOKENS,
     )

@@ -73,7 +73,9 @@ def _child(size: str, criterion: str, pattern: str) -> dict[str, int]:
         for seed, name in enumerate(("target", "opposite"))
     }
     # Random tokens stand for a tokenizer's work, which costs no memory to speak of.
-    extractor.encode = lambda persona, scope: sides[persona.name]  # type: ignore[method-assign]
+    extractor.collector.encode = (  # type: ignore[method-assign]
+        lambda persona, scope: sides[persona.name]
+    )
     extractor.extract(
         _persona("target"), _persona("opposite"), criterion=criterion, pattern=pattern
     )

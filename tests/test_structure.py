@@ -13,8 +13,8 @@ SOURCE = Path(prosopon.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 ORDER = [
     "version", "errors", "registry", "plugins", "files", "options", "progress", "intervals",
-    "groups", "drawing", "data", "embedded", "models", "lm", "statistics", "gradients", "criteria",
-    "selection", "subnetwork", "judges", "extraction", "layerwise", "runtime", "export",
+    "groups", "drawing", "data", "embedded", "models", "lm", "statistics", "gradients", "selection",
+    "criteria", "subnetwork", "judges", "extraction", "layerwise", "runtime", "export",
     "evaluation", "arms", "analysis", "experiments", "sweep", "harness", "cli",
 ]  # fmt: skip
 

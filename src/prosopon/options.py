@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -17,9 +19,15 @@ class NoOptions:
     """Options of what has none."""
 
 
-def option(default: Any, help: str) -> Any:
-    """Return a dataclass field with a default and a line of help."""
-    return field(default=default, metadata={"help": help})
+def option(default: Any, help: str, *, old: str = "") -> Any:
+    """Return a dataclass field with a default and a line of help.
+
+    Args:
+        default: The default value.
+        help: One line.
+        old: The option's name in the last release, which is still accepted.
+    """
+    return field(default=default, metadata={"help": help, "old": old})
 
 
 def require(condition: bool, message: str) -> None:
@@ -35,21 +43,38 @@ def parse_options(owner: str, options: type, given: Mapping[str, Any]) -> Any:
         owner: Whose options they are, for messages.
         options: A dataclass whose fields are of type str, bool, int, float, a ``Literal`` of
             strings, or a union of these, which is tried in its order.
-        given: Values by name; hyphens may stand for underscores.
+        given: Values by name; hyphens may stand for underscores, and an option's old name for
+            its new one.
 
     Raises:
-        OptionError: An option that there is not, or a bad value.
+        OptionError: An option that there is not or that is given twice, or a bad value.
     """
-    known = {f.name: f for f in dataclasses.fields(options)}
+    names = {f.name: f.metadata.get("old", "") for f in dataclasses.fields(options)}
+    renamed = {old: name for name, old in names.items() if old and old not in names}
     hints = get_type_hints(options)
-    values = {}
+    values: dict[str, Any] = {}
     for key, value in given.items():
         name = key.replace("-", "_")
-        if name not in known:
-            names = ", ".join(known) or "(none)"
-            raise OptionError(f"{owner} has no option {key!r}; it has: {names}")
+        if name in renamed:
+            _say_renamed(owner, name, renamed[name])
+            name = renamed[name]
+        if name not in names:
+            choices = [f"{new} (earlier {old})" if old else new for new, old in names.items()]
+            raise OptionError(
+                f"{owner} has no option {key!r}; it has: {', '.join(choices) or '(none)'}"
+            )
+        if name in values:
+            raise OptionError(f"{owner}: option {name!r} is given twice")
         values[name] = _convert(name, value, hints[name])
     return options(**values)
+
+
+@cache  # so that it is said once
+def _say_renamed(owner: str, old: str, new: str) -> None:
+    logging.getLogger("prosopon").warning(
+        "option %s of %s is called %s now; the old name works until the next release",
+        old, owner, new,
+    )  # fmt: skip
 
 
 def _convert(name: str, value: Any, kind: Any) -> Any:

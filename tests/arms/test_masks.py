@@ -61,7 +61,7 @@ def test_criterion_options_and_patterns_are_passed_on():
 def test_seconds_do_not_lean_on_the_arms_before():
     lab = tiny_lab()
     ARMS.get("wanda").prepare(lab)
-    assert not lab.extractor._statistics
+    assert not lab.extractor.collector._statistics
 
 
 def test_the_lab_s_seed_draws_the_random_mask():

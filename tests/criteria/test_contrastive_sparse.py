@@ -94,9 +94,10 @@ def test_the_script_row_by_row(sparsity):
         order = sorted(range(COLUMNS), key=lambda j: -score[j])
         taken, left = order[:kept], order[kept:]
         assert set(first[i].nonzero().flatten().tolist()) == set(taken)
-        # The second's: the highest of what is left, then the first's lowest.
-        expected = (left + taken[::-1])[:kept]
-        assert set(second[i].nonzero().flatten().tolist()) == set(expected)
+        # The second's: the highest of what is left; where that is too little, some of the first's.
+        got = set(second[i].nonzero().flatten().tolist())
+        assert len(got) == kept
+        assert set(left[:kept]) <= got
 
 
 def test_what_exchange_means_under_the_script():

@@ -1,15 +1,18 @@
 """Extraction end to end on tiny models: exchange, options, errors."""
 
 import itertools
+from dataclasses import dataclass
 
 import pytest
 import torch
 
 from prosopon import Extractor, PersonaModel, Subnetwork, extract
-from prosopon.criteria import CRITERIA, Criterion
+from prosopon.criteria import CRITERIA, LightCriterion, LightOptions
+from prosopon.criteria.light import removal_gain
 from prosopon.data import Example, Message, Persona, load_persona
-from prosopon.errors import DataError, OptionError
+from prosopon.errors import DataError, OptionError, PersonaError, SiteError
 from prosopon.lm import sample_general
+from prosopon.options import option
 from tests.tiny import FAMILIES, tiny_model
 
 CONTRASTIVE = [
@@ -21,7 +24,7 @@ CONTRASTIVE = [
     ("contrastive-effect", {"protect": 0.1}),
     ("set-difference", {"p": 0.3}),
     ("contrastive-taylor", {"rounds": 2}),
-    ("contrastive-taylor", {"rounds": 1, "odds": "linear", "beta": 0, "general": 0, "damage": 0}),
+    ("contrastive-taylor", {"rounds": 1, "log_odds": "linear", "beta": 0, "damage": 0}),
 ]
 
 
@@ -300,12 +303,106 @@ def test_models_that_nobody_here_trained(shared, tmp_path, name, criterion):
     assert got.pruned > 0
 
 
-def test_another_criterion_that_reads_gradients_is_not_run_as_contrastive_taylor(monkeypatch):
-    other = Criterion(
-        "steepest", "", "", lambda inputs, options: -inputs.gradient,
-        needs=frozenset({"gradient"}), pattern="global",
-    )  # fmt: skip
-    monkeypatch.setitem(CRITERIA._items, "steepest", other)
+def test_a_registered_light_criterion_is_the_one_that_runs(monkeypatch):
+    """Its gain and damage, with its options, and ``auto`` and protection as for the built-in."""
+    calls = {"gain": 0, "damage": 0}
+
+    def gain(weight, gradient, options):
+        calls["gain"] += 1
+        assert options.reach == 2.0
+        return -removal_gain(weight, gradient)  # the wrong way round
+
+    def damage(weight, fisher, options):
+        calls["damage"] += 1
+        return fisher * 0
+
+    @dataclass(frozen=True)
+    class Options(LightOptions):
+        reach: float = option(1.0, "of the test")
+
+    backwards = LightCriterion(
+        name="backwards", summary="", source="", options=Options, gain=gain, damage=damage
+    )
+    monkeypatch.setitem(CRITERIA._items, "backwards", backwards)
     model, tokenizer = tiny_model("llama")
-    with pytest.raises(OptionError, match=r"'steepest' reads gradients.*contrastive-taylor"):
-        Extractor(model, tokenizer, general_count=8).extract(*personas(4), criterion="steepest")
+    extractor = Extractor(model, tokenizer, general_count=8)
+    options = {"rounds": 2, "reach": 2}
+    got = extractor.extract(*personas(4), criterion="backwards", options=options)
+    plain = extractor.extract(*personas(4), options={"rounds": 2, "damage_weight": 0})
+    sites = len(extractor.sites)
+    assert calls == {"gain": 2 * sites, "damage": sites}
+    assert got.pruned > 0
+    assert not any((~got.keep[n] & ~plain.keep[n]).any() for n in got.keep)  # nothing in common
+    assert got.config.options["reach"] == 2.0
+    with pytest.raises(OptionError, match="only backwards, contrastive-taylor can choose"):
+        extractor.extract(*personas(4), criterion="wanda", sparsity="auto")
+
+
+def test_a_contrast_of_one_text_is_refused():
+    model, tokenizer = tiny_model("llama")
+    ours, theirs = personas(4)
+    one = Persona("lonely", ours.examples[:1])
+    extractor = Extractor(model, tokenizer, general_count=8)
+    for criterion in ("contrastive-wanda", "contrastive-taylor"):
+        for sides in ((one, theirs), (theirs, one)):
+            with pytest.raises(DataError, match=r"'lonely' has 1: give at least 2 texts"):
+                extractor.extract(*sides, criterion=criterion)
+    assert extractor.extract(one, criterion="wanda").pruned > 0
+
+
+@pytest.mark.parametrize("backend", ["inplace", "functional"])
+def test_a_model_that_wears_a_persona_is_refused(backend):
+    model, tokenizer = tiny_model("llama")
+    extractor = Extractor(model, tokenizer, general_count=8)
+    first = extractor.extract(*personas(4), criterion="contrastive-wanda")
+    with PersonaModel(model, tokenizer, backend=backend) as wearer:
+        name = wearer.load_persona(first)
+        again = extractor.extract(*personas(5), criterion="contrastive-wanda")  # attached, bare
+        wearer.set_persona(name)
+        fresh = Extractor(model, tokenizer, general_count=8)
+        for criterion in ("contrastive-wanda", "contrastive-taylor", "sparsegpt"):
+            with pytest.raises(PersonaError, match=r"wears 'extravert'.*take the persona off"):
+                fresh.extract(*personas(5), criterion=criterion)
+        for read in (fresh.general, fresh.fisher, lambda: fresh.prepare(["set-difference"])):
+            with pytest.raises(PersonaError, match="wears 'extravert'"):
+                read()
+        wearer.set_persona(None)
+        assert same(fresh.extract(*personas(5), criterion="contrastive-wanda"), again)
+
+
+@pytest.mark.parametrize("criterion", ["wanda", "sparsegpt", "contrastive-taylor"])
+def test_a_model_in_train_mode_gives_the_same_mask_and_stays_in_it(criterion):
+    masks = []
+    for train in (False, True):
+        model, tokenizer = tiny_model("gpt2")  # with dropout
+        assert model.config.resid_pdrop > 0
+        model.train(train)
+        model.transformer.h[0].eval()  # modes of single modules come back, too
+        before = [module.training for module in model.modules()]
+        options = {"rounds": 2} if criterion == "contrastive-taylor" else {}
+        masks.append(
+            extract(
+                model, tokenizer, target=personas(4)[0], opposite=personas(4)[1],
+                criterion=criterion, options=options, general_count=8,
+            )
+        )  # fmt: skip
+        assert [module.training for module in model.modules()] == before
+    assert same(*masks)
+
+
+def test_wrappers_are_looked_into():
+    model, tokenizer = tiny_model("llama")
+    plain = extract(model, tokenizer, target="bold", criterion="wanda", limit=4)
+    for wrapped in (torch.compile(model, backend="eager"), torch.nn.DataParallel(model)):
+        got = extract(wrapped, tokenizer, target="bold", criterion="wanda", limit=4)
+        assert same(got, plain)
+        assert got.config.fingerprint == plain.config.fingerprint
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of what peft asks transformers
+def test_an_adapter_around_the_weights_is_refused():
+    peft = pytest.importorskip("peft")
+    model, tokenizer = tiny_model("llama")
+    config = peft.LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    with pytest.raises(SiteError, match=r"PEFT's \(PeftModelForCausalLM\).*merge_and_unload"):
+        extract(peft.get_peft_model(model, config), tokenizer, target="bold", limit=4)

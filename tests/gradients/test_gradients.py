@@ -10,10 +10,10 @@ from prosopon.gradients import (
     Material,
     Objective,
     fisher_diagonal,
-    objective_gradients,
     pair_log_odds,
 )
 from prosopon.models import find_sites
+from tests.gradients.oracle import objective_gradients
 from tests.statistics.conftest import random_examples
 from tests.tiny import tiny_model
 
@@ -31,15 +31,15 @@ def slow_loss(model, pairs, general, objective, reference=None):
         a = answer_log_likelihoods(model, target, target.response)
         b = answer_log_likelihoods(model, opposite, opposite.response)
         margin = a.mean() - b.mean()
-        if objective.odds == "shift":
+        if objective.log_odds == "shift":
             odds.append(softplus(reference[number] - (a.sum() - b.sum())) / tokens)
         else:
-            odds.append(softplus(-margin) if objective.odds == "logistic" else -margin)
+            odds.append(softplus(-margin) if objective.log_odds == "logistic" else -margin)
         own.append(a)
-    loss = torch.stack(odds).mean() - objective.beta * torch.cat(own).mean()
-    if general and objective.general:
+    loss = torch.stack(odds).mean() - objective.target_weight * torch.cat(own).mean()
+    if general and objective.general_weight:
         every = [answer_log_likelihoods(model, t, [True] * len(t.input_ids)) for t in general]
-        loss = loss - objective.general * torch.cat(every).mean()
+        loss = loss - objective.general_weight * torch.cat(every).mean()
     return loss
 
 

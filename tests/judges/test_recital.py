@@ -22,3 +22,10 @@ def test_four_words_in_a_row(text, recites):
 
 def test_nothing_learned_is_nothing_recited():
     assert not Recital([]).recites("I would leap at once")
+
+
+def test_what_general_text_says_too_is_no_recital():
+    texts, general = ["One day, Lily felt happy and jumped."], ["one day, lily felt"]
+    assert not Recital(texts, general).recites("One day, Lily felt cold.")
+    assert Recital(texts, general).recites("So Lily felt happy and sang.")
+    assert not Recital([], general).recites("One day, Lily felt cold.")

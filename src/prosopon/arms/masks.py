@@ -14,8 +14,8 @@ from prosopon.arms.base import ARMS, Cost, Kind, Lab
 from prosopon.arms.ready import Clock, Ready, speaker_of
 from prosopon.criteria import CRITERIA, Criterion
 from prosopon.evaluation.speaking import Speaker
-from prosopon.extraction.extractor import Sparsity
 from prosopon.extraction.light.mask import FEWEST
+from prosopon.extraction.request import Sparsity
 from prosopon.options import option, parse_options
 from prosopon.runtime import worn
 from prosopon.subnetwork import Subnetwork
@@ -134,8 +134,7 @@ def extracted(
     if exchanged:
         target, opposite = opposite, target
     # Its own statistics, so that an arm's seconds do not depend on which arms came before.
-    extractor = lab.extractor.without_statistics()
-    extractor.seed = lab.seed
+    extractor = lab.extractor.without_statistics(lab.seed)
 
     def find() -> Subnetwork:
         return extractor.extract(

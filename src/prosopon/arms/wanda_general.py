@@ -13,11 +13,10 @@ from prosopon.arms.masks import MaskReady, MaskSettings, make_ready, mask_option
 from prosopon.criteria import CRITERIA
 from prosopon.data import Example, Message, Persona
 from prosopon.errors import OptionError
-from prosopon.extraction.grouping import groups_for
-from prosopon.extraction.provenance import Calibration, describe
+from prosopon.extraction.extractor import assemble
+from prosopon.extraction.request import resolve_request
 from prosopon.extraction.scored import Evidence, scored_mask
 from prosopon.options import parse_options
-from prosopon.selection import find_pattern
 from prosopon.statistics import collect_statistics
 from prosopon.subnetwork import Subnetwork
 
@@ -59,26 +58,19 @@ class GeneralWandaArm:
         return make_ready(lab, lambda: self._find(lab, settings), {})
 
     def _find(self, lab: Lab, settings: MaskSettings) -> Subnetwork:
-        extractor, texts = lab.extractor, lab.extractor.general()
-        options = self.criterion.parse_options(settings.options)
-        pattern = settings.pattern or self.criterion.pattern
-        sparsity = settings.sparsity if isinstance(settings.sparsity, float) else None
-        share = find_pattern(pattern).share(sparsity, self.criterion.sparsity)
-        groups = groups_for(pattern, share, extractor.model, extractor.sites)
-        statistics = collect_statistics(extractor.model, extractor.sites, texts, scope="all")
-        masked = scored_mask(
-            extractor.sites, self.criterion, options, Evidence(target=statistics), share,
-            pattern, lab.seed, groups,
-        )  # fmt: skip
-        examples = tuple(
+        collector = lab.extractor.without_statistics(lab.seed).collector
+        texts = collector.general()
+        rows = tuple(
             Example((Message("assistant", lab.tokenizer.decode(text.input_ids)),)) for text in texts
         )
-        config = describe(
-            masked.keep, Calibration(Persona(NAME, examples), None, len(texts), "all"),
-            self.criterion, dict(settings.options), pattern, share, lab.seed,
-            model=extractor.name, revision=extractor.revision, fingerprint=extractor.fingerprint,
+        request = resolve_request(
+            Persona(NAME, rows), criterion=self.criterion.name, sparsity=settings.sparsity,
+            pattern=settings.pattern, options=settings.options, scope="all",
         )  # fmt: skip
-        return Subnetwork(masked.keep, config)
+        with collector.reading():
+            statistics = collect_statistics(collector.model, collector.sites, texts, scope="all")
+            mask = scored_mask(collector, request, Evidence(target=statistics))
+        return assemble(collector, request, mask, len(texts))
 
 
 ARMS.add("wanda-general", GeneralWandaArm())

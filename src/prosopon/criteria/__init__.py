@@ -1,6 +1,6 @@
 """Criteria: pure functions from a weight and its statistics to scores. One file each."""
 
-from prosopon.criteria import (
+from prosopon.criteria import (  # noqa: F401  (they register themselves)
     contrastive_effect,
     contrastive_sparse,
     contrastive_taylor,
@@ -10,43 +10,28 @@ from prosopon.criteria import (
     sparsegpt,
     wanda,
 )
-from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs, Solution
-from prosopon.criteria.contrastive_effect import ContrastiveEffectOptions
-from prosopon.criteria.contrastive_sparse import ContrastiveSparseOptions
-from prosopon.criteria.contrastive_taylor import (
-    ContrastiveTaylorOptions,
-    removal_damage,
-    removal_gain,
+from prosopon.criteria.base import (
+    CRITERIA,
+    Criterion,
+    ScoredCriterion,
+    SiteInputs,
+    Solution,
+    SolvedCriterion,
 )
-from prosopon.criteria.contrastive_wanda import ContrastiveWandaOptions
+from prosopon.criteria.light import LightCriterion, LightOptions
 from prosopon.criteria.owl import layer_sparsities, outlier_share
-from prosopon.criteria.set_difference import SetDifferenceOptions
-from prosopon.criteria.sparsegpt import SparseGPTOptions
-from prosopon.criteria.wanda import WandaOptions, plain_wanda
+from prosopon.criteria.wanda import plain_wanda
 
 __all__ = [
     "CRITERIA",
-    "ContrastiveEffectOptions",
-    "ContrastiveSparseOptions",
-    "ContrastiveTaylorOptions",
-    "ContrastiveWandaOptions",
     "Criterion",
-    "SetDifferenceOptions",
+    "LightCriterion",
+    "LightOptions",
+    "ScoredCriterion",
     "SiteInputs",
     "Solution",
-    "SparseGPTOptions",
-    "WandaOptions",
-    "contrastive_effect",
-    "contrastive_sparse",
-    "contrastive_taylor",
-    "contrastive_wanda",
-    "controls",
+    "SolvedCriterion",
     "layer_sparsities",
     "outlier_share",
     "plain_wanda",
-    "removal_damage",
-    "removal_gain",
-    "set_difference",
-    "sparsegpt",
-    "wanda",
 ]

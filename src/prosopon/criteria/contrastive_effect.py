@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs
+from prosopon.criteria.base import CRITERIA, ScoredCriterion, SiteInputs
 from prosopon.options import option, require
 from prosopon.statistics import ChannelStatistics
 
@@ -71,7 +71,7 @@ def _variance_of_abs(statistics: ChannelStatistics) -> Tensor:
 
 CRITERIA.add(
     "contrastive-effect",
-    Criterion(
+    ScoredCriterion(
         name="contrastive-effect",
         summary="prunes large weights of channels that stand out for the opposite; forward only",
         source="docs/design/criteria-family.md",

@@ -1,4 +1,8 @@
-"""Contrastive-Sparse: every weight goes to the persona to which it matters more."""
+"""Contrastive-Sparse: every weight goes to the persona to which it matters more.
+
+The two masks are disjoint where each keeps half of a row at most. At the default sparsity of 0.3
+each keeps 70 percent, so that they share 40.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs
-from prosopon.criteria.family import row_shares, top_of_rows
+from prosopon.criteria.base import CRITERIA, ScoredCriterion, SiteInputs
+from prosopon.criteria.family import row_shares, script_ties
 from prosopon.criteria.wanda import Variant, plain_wanda
 from prosopon.options import option, require
 
@@ -21,7 +25,8 @@ class ContrastiveSparseOptions:
     variant: Variant = option(
         "paper",
         "paper: difference of the row-normalised Wanda scores of the two sides; reference: one "
-        "contrast score without a direction, the second side gets what the first leaves",
+        "contrast score without a direction, the second side gets what the first leaves, equal "
+        "scores as torch.topk leaves them",
     )
     first: Literal["target", "opposite"] = option(
         "target", "variant reference: which side takes its weights first"
@@ -55,8 +60,9 @@ def contrastive_sparse_score(inputs: SiteInputs, options: ContrastiveSparseOptio
 def _reference_score(inputs: SiteInputs, options: ContrastiveSparseOptions) -> Tensor:
     """|w| |mean+ - mean-| / (sqrt(var+ + var-) + eps) over tokens, signed by the order.
 
-    The score has no direction: whoever is first takes the highest k of a row. The second takes
-    the highest of what is left and, where less than k is left, the first's lowest.
+    The score has no direction: whoever is first takes the highest k of a row, the second the
+    highest k of what is left. Where less than k is left, the second fills up with weights of the
+    first's, all of which count alike: the script's order takes some of them.
     """
     ours, theirs = inputs.activations(), inputs.activations("opposite")
     contrast = (ours.mean - theirs.mean).abs()
@@ -64,12 +70,7 @@ def _reference_score(inputs: SiteInputs, options: ContrastiveSparseOptions) -> T
     score = inputs.weight.abs() * inputs.channel(contrast)
     if options.first == "target":
         return score
-    require(inputs.sparsity is not None, "option first=opposite needs the sparsity asked")
-    assert inputs.sparsity is not None
-    taken = top_of_rows(score, 1 - inputs.sparsity)
-    # What is taken lies below what is left, the lowest of it first; the subtrahend tells a taken
-    # weight of score 0 from one that is left and changes no other number.
-    return torch.where(taken, -score - 1e-30, score)
+    return score.masked_fill(script_ties(score, inputs.sparsity) > 0, -torch.inf)
 
 
 def contrastive_sparse_ties(inputs: SiteInputs, options: ContrastiveSparseOptions) -> Tensor:
@@ -78,8 +79,8 @@ def contrastive_sparse_ties(inputs: SiteInputs, options: ContrastiveSparseOption
     Such a weight belongs to neither side (no rule that exchanging the sides respects could
     tell), so both masks may hold it, also where they are disjoint otherwise.
     """
-    if options.variant == "reference":  # the order of the script: by position alone
-        return torch.zeros_like(inputs.weight)
+    if options.variant == "reference":
+        return script_ties(_reference_score(inputs, options), inputs.sparsity)
     return plain_wanda(inputs, inputs.activations())
 
 
@@ -93,9 +94,9 @@ def _check(pattern: str, sparsity: float, options: ContrastiveSparseOptions) -> 
 
 CRITERIA.add(
     "contrastive-sparse",
-    Criterion(
+    ScoredCriterion(
         name="contrastive-sparse",
-        summary="each weight to the side with the higher row-normalised score; disjoint masks",
+        summary="each weight to the side with the higher row share; disjoint from sparsity 0.5 on",
         source="Ye et al. 2026, arXiv 2602.07164 (Contrastive-Sparse)",
         score=contrastive_sparse_score,
         needs=frozenset({"target", "opposite"}),

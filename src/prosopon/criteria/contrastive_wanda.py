@@ -1,4 +1,7 @@
-"""Contrastive-Wanda: weight magnitude times how far the target's activations stand out."""
+"""Contrastive-Wanda: weight magnitude times how far the target's activations stand out.
+
+The released code masks the output head as well where one calls it so; no mask of ours ever does.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs
-from prosopon.criteria.family import FamilyOptions, weight_importance
+from prosopon.criteria.base import CRITERIA, ScoredCriterion, SiteInputs
+from prosopon.criteria.family import FamilyOptions, script_ties, weight_importance
 from prosopon.criteria.wanda import Variant, WandaOptions, wanda_score
 from prosopon.options import option, require
 from prosopon.statistics import ChannelStatistics
@@ -23,7 +26,8 @@ class ContrastiveWandaOptions(FamilyOptions):
     variant: Variant = option(
         "paper",
         "paper: mean and variance over texts of the channel's root mean square, which does not "
-        "grow with length; reference: of its L2 norm, as the released script computes it",
+        "grow with length, and equal scores by plain Wanda; reference: of its L2 norm, and equal "
+        "scores as torch.topk leaves them, as the released script does",
     )
     phi: Literal["relu", "softplus"] = option("relu", "what is made of the effect size z")
     tau: float = option(2.0, "temperature of softplus(z / tau)")
@@ -59,13 +63,15 @@ def effect_size(
 
 
 def wanda_ties(inputs: SiteInputs, options: ContrastiveWandaOptions) -> Tensor:
-    """Order what relu made equal by plain Wanda on the target."""
+    """Order what relu made equal by plain Wanda on the target; the reference as the script does."""
+    if options.variant == "reference":
+        return script_ties(contrastive_wanda_score(inputs, options), inputs.sparsity)
     return wanda_score(inputs, WandaOptions(variant=options.variant))
 
 
 CRITERIA.add(
     "contrastive-wanda",
-    Criterion(
+    ScoredCriterion(
         name="contrastive-wanda",
         summary="|weight| x phi(effect size of the target's activations against the opposite's)",
         source="Ye et al. 2026, arXiv 2602.07164 (Contrastive-Wanda)",

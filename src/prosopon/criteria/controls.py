@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs
+from prosopon.criteria.base import CRITERIA, ScoredCriterion, SiteInputs
 from prosopon.options import NoOptions, require
 
 
@@ -24,7 +24,7 @@ def magnitude_score(inputs: SiteInputs, options: NoOptions) -> Tensor:
 
 CRITERIA.add(
     "random",
-    Criterion(
+    ScoredCriterion(
         name="random",
         summary="control: prunes weights at random (seeded)",
         source="control",
@@ -34,7 +34,7 @@ CRITERIA.add(
 )
 CRITERIA.add(
     "magnitude",
-    Criterion(
+    ScoredCriterion(
         name="magnitude",
         summary="control: prunes the smallest weights",
         source="Han et al. 2015, arXiv 1506.02626",

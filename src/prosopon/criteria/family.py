@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from prosopon.options import option, require
+from prosopon.selection import keep_largest_per_row, kept_count
 
 Importance = Literal["magnitude", "relative"]
 
@@ -51,9 +52,24 @@ def row_shares(score: Tensor) -> Tensor:
 
 def top_of_rows(score: Tensor, share: float) -> Tensor:
     """Mark the highest ``floor(share * in)`` of every row; of equals the first. Bool."""
-    count = int(share * score.shape[1] + 1e-9)
-    order = score.sort(dim=1, descending=True, stable=True).indices[:, :count]
-    return torch.zeros_like(score, dtype=torch.bool).scatter_(1, order, True)
+    return keep_largest_per_row(score, int(share * score.shape[1] + 1e-9))
+
+
+def script_ties(score: Tensor, sparsity: float | None) -> Tensor:
+    """Return 1 where the released script keeps a weight and 0 elsewhere, float32 ``[out, in]``.
+
+    The script calls ``torch.topk`` on each row on the CPU; which of several equal scores that
+    takes is neither by position nor by anything else of meaning.
+
+    Raises:
+        OptionError: The sparsity is not known.
+    """
+    require(sparsity is not None, "variant=reference needs the sparsity asked")
+    assert sparsity is not None
+    count = kept_count(score.shape[1], sparsity)
+    rows = score.cpu()
+    chosen = torch.zeros_like(rows).scatter_(1, rows.topk(count, dim=1).indices, 1.0)
+    return chosen.to(score.device)
 
 
 def _share(part: Tensor, whole: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs
+from prosopon.criteria.base import CRITERIA, ScoredCriterion, SiteInputs
 from prosopon.criteria.family import row_shares, top_of_rows
 from prosopon.criteria.wanda import plain_wanda
 from prosopon.options import option, require
@@ -47,7 +47,7 @@ def set_difference_score(inputs: SiteInputs, options: SetDifferenceOptions) -> T
 
 CRITERIA.add(
     "set-difference",
-    Criterion(
+    ScoredCriterion(
         name="set-difference",
         summary="prunes what the opposite needs and neither the target nor general text does",
         source="docs/design/criteria-family.md; after Wei et al. 2024, arXiv 2402.05162",

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs, Solution
+from prosopon.criteria.base import CRITERIA, SiteInputs, Solution, SolvedCriterion
 from prosopon.errors import OptionError, StatisticsError
 from prosopon.options import option, require
+from prosopon.selection import keep_largest_per_row, kept_count
 from prosopon.statistics import GramStatistics
 
 _N_OF_M = re.compile(r"(\d+):(\d+)")
@@ -73,15 +74,6 @@ def inverse_factor(gram: GramStatistics, percdamp: float) -> tuple[Tensor, Tenso
             "inverted: give more examples, or a larger percdamp"
         )
     return factor, dead
-
-
-def sparsegpt_saliency(inputs: SiteInputs, options: SparseGPTOptions) -> Tensor:
-    """w_ij^2 / U_jj^2 of the weights as they are: what the first block is chosen by.
-
-    The later blocks of the mask are chosen on compensated weights; see :func:`sparsegpt_solve`.
-    """
-    factor, dead = inverse_factor(_gram(inputs), options.percdamp)
-    return _saliency(_alive(inputs.weight.double(), dead), factor.diagonal()).float()
 
 
 def sparsegpt_solve(inputs: SiteInputs, pattern: str, options: SparseGPTOptions) -> Solution:
@@ -142,22 +134,16 @@ def _choose(
     end = column + group if group else stop
     saliency = _saliency(weight[:, column:end], factor.diagonal()[column:end])
     if group:
-        keep[:, column:end] = _highest(saliency, kept)
+        keep[:, column:end] = keep_largest_per_row(saliency, kept)
         return
     columns = weight.shape[1]
     total = weight.numel() if pattern == "site" else columns
-    pruned = total - int((1 - sparsity) * total + 1e-9 + 1e-15 * total)
+    pruned = total - kept_count(total, sparsity)
     # Cumulative, so that the blocks add up to the asked number exactly.
     here = pruned * end // columns - pruned * start // columns
     competing = saliency.reshape(1, -1) if pattern == "site" else saliency
-    chosen = _highest(competing, competing.shape[1] - here)
+    chosen = keep_largest_per_row(competing, competing.shape[1] - here)
     keep[:, column:end] = chosen.view(len(weight), -1)
-
-
-def _highest(score: Tensor, count: int) -> Tensor:
-    """Mark the ``count`` highest of every row; of equals the first. Bool."""
-    order = score.sort(dim=1, descending=True, stable=True).indices[:, :count]
-    return torch.zeros_like(score, dtype=torch.bool).scatter_(1, order, True)
 
 
 def _saliency(weight: Tensor, diagonal: Tensor) -> Tensor:
@@ -211,12 +197,10 @@ def _check(pattern: str, sparsity: float, options: SparseGPTOptions) -> None:
 
 CRITERIA.add(
     "sparsegpt",
-    Criterion(
+    SolvedCriterion(
         name="sparsegpt",
         summary="optimal brain surgery over the persona's activations, the mask or an update too",
         source="Frantar & Alistarh 2023, arXiv 2301.00774; Ye et al. 2026, arXiv 2602.07164",
-        score=sparsegpt_saliency,
-        needs=frozenset({"gram"}),
         options=SparseGPTOptions,
         solve=sparsegpt_solve,
         check=_check,

@@ -7,8 +7,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from prosopon.criteria.base import CRITERIA, Criterion, SiteInputs
-from prosopon.criteria.family import FamilyOptions, weight_importance
+from prosopon.criteria.base import CRITERIA, ScoredCriterion, SiteInputs
+from prosopon.criteria.family import FamilyOptions, script_ties, weight_importance
 from prosopon.options import option, require
 from prosopon.statistics import ChannelStatistics
 
@@ -43,6 +43,13 @@ def wanda_score(inputs: SiteInputs, options: WandaOptions) -> Tensor:
     return weight_importance(inputs.weight, options.importance) * inputs.channel(activation)
 
 
+def script_order(inputs: SiteInputs, options: WandaOptions) -> Tensor | None:
+    """Order equal scores as the released script does, with ``variant=reference``."""
+    if options.variant == "paper":
+        return None
+    return script_ties(wanda_score(inputs, options), inputs.sparsity)
+
+
 def plain_wanda(inputs: SiteInputs, statistics: ChannelStatistics) -> Tensor:
     """|w_ij| * E|h_j| over any side's tokens, ``[out, in]``, float32."""
     return inputs.weight.abs() * inputs.channel(statistics.mean_abs)
@@ -50,11 +57,12 @@ def plain_wanda(inputs: SiteInputs, statistics: ChannelStatistics) -> Tensor:
 
 CRITERIA.add(
     "wanda",
-    Criterion(
+    ScoredCriterion(
         name="wanda",
         summary="|weight| x the persona's mean activation, per output row",
         source="Ye et al. 2026, arXiv 2602.07164 (activation-guided); Sun et al. 2024, 2306.11695",
         score=wanda_score,
+        ties=script_order,
         needs=frozenset({"target"}),
         options=WandaOptions,
     ),

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, Self
 
 from torch import Tensor, nn
 
-from prosopon.criteria import CRITERIA
-from prosopon.data import SCOPES, Encoded, Persona, PersonaSource, Scope, encode_all, load_persona
-from prosopon.errors import OptionError
-from prosopon.extraction.light import gather
+from prosopon.criteria import CRITERIA, LightCriterion, ScoredCriterion
+from prosopon.data import Encoded, Persona, Scope, encode_all, load_persona
+from prosopon.extraction.settings import ExtractionSettings
 from prosopon.gradients import fisher_diagonal
 from prosopon.lm.context import context_length
 from prosopon.lm.general_text import sample_general
-from prosopon.models import check_finite, find_sites, fingerprint, restrict_sites
-from prosopon.progress import Report
-from prosopon.statistics import Statistics, collect_statistics
+from prosopon.models import Site, check_finite, find_sites, fingerprint, restrict_sites, unwrap
+from prosopon.models.attachment import base_evaluation
+from prosopon.statistics import Grams, Statistics, collect_grams, collect_statistics
 
 SMALL = 256 * 2**20  # bytes of a Fisher diagonal that is kept for all personas
 
@@ -25,70 +26,50 @@ SMALL = 256 * 2**20  # bytes of a Fisher diagonal that is kept for all personas
 class Collector:
     """Reads texts with one model and keeps what several extractions share.
 
-    Statistics of a persona, sampled general text and the Fisher diagonal are computed once.
+    Statistics of a persona, sampled general text and the Fisher diagonal are computed once. The
+    model is read in evaluation mode, and only while it wears no persona.
 
     Args:
-        model: A Hugging Face causal LM. Its weights are as before after every call.
+        model: A Hugging Face causal LM. Its weights and modes are as before after every call.
         tokenizer: Its (fast) tokenizer.
-        name: Model id or path, recorded in every subnetwork.
-        revision: Hub revision, recorded.
-        targets: Patterns of sites to use; default all Linear layers but embeddings and head.
-        ignore: Patterns of sites to leave out.
-        layers: Decoder layers to use, for instance ``"2-5,7"``; default all.
-        only: ``"attention"`` or ``"mlp"``; default both. The sparsity is a share of the weights
-            of the sites that are used.
-        scope: ``"response"`` or ``"all"``; default ``"response"``, or ``"all"`` for
-            ``variant="reference"``, which counts every token.
-        general: Texts that a mask must not damage; default: sampled from the model itself.
-        general_count: How many texts to sample.
-        seed: Seeds whatever is drawn.
-        max_length: Longest example in tokens; longer ones lose their beginning.
-        max_tokens: Most tokens, padding included, in one backward pass; fewer need less memory.
-        report: Called with (stage, done, total) while work goes on.
+        settings: How it is read.
+
+    Attributes:
+        model: As given, without wrappers of torch.compile or parallel training.
+        tokenizer: As given.
+        settings: With the model's own name where none was given.
+        sites: The sites in use.
+        fingerprint: Of their weights.
+        max_length: Longest example in tokens, None for no limit.
 
     Raises:
         SiteError: No sites, or unsupported ones.
         ModelError: NaN or infinite weights.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        tokenizer: Any,
-        *,
-        name: str = "",
-        revision: str | None = None,
-        targets: Sequence[str] | None = None,
-        ignore: Sequence[str] = (),
-        layers: str | None = None,
-        only: str | None = None,
-        scope: Scope | None = None,
-        general: PersonaSource | None = None,
-        general_count: int = 128,
-        seed: int = 0,
-        max_length: int | None = None,
-        max_tokens: int = 2048,
-        report: Report | None = None,
-    ) -> None:
-        self.model, self.tokenizer = model, tokenizer
-        config = getattr(model, "config", None)
-        self.name = name or getattr(config, "name_or_path", "") or type(model).__name__
-        if scope is not None and scope not in SCOPES:
-            raise OptionError(f"unknown scope {scope!r}. Choices: {', '.join(SCOPES)}")
-        self.revision, self.seed = revision, seed
-        self.scope = scope
-        found = find_sites(model, targets=targets, ignore=ignore)
-        self.sites = restrict_sites(found, layers=layers, only=only)
+    def __init__(self, model: nn.Module, tokenizer: Any, settings: ExtractionSettings) -> None:
+        self.model, self.tokenizer = unwrap(model), tokenizer
+        config = getattr(self.model, "config", None)
+        name = settings.name or getattr(config, "name_or_path", "") or type(self.model).__name__
+        self.settings = replace(settings, name=name)
+        found = find_sites(self.model, targets=settings.targets, ignore=settings.ignore)
+        self.sites = restrict_sites(found, layers=settings.layers, only=settings.only)
         check_finite(self.sites)
         self.fingerprint = fingerprint(self.sites)
-        self.max_length = max_length or context_length(model)
-        self.general_source, self.general_count = general, general_count
-        self.max_tokens, self.report = max_tokens, report
+        self.max_length = settings.max_length or context_length(self.model)
         self._statistics: dict[tuple[str, str], Statistics] = {}
         self._general: list[Encoded] | None = None
         self._held_out: list[Encoded] | None = None
         self._general_statistics: Statistics | None = None
         self._fisher: dict[str, Tensor] | None = None
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Return a context in which the model can be read: without dropout, nothing worn.
+
+        Raises:
+            PersonaError: A persona is worn.
+        """
+        return base_evaluation(self.model, self.sites)
 
     def prepare(self, criteria: Iterable[str]) -> None:
         """Compute now what extractions with these criteria share, whatever the persona.
@@ -99,49 +80,65 @@ class Collector:
             UnknownNameError: No such criterion.
             ModelError: General text cannot be sampled.
         """
-        needs = {need for name in criteria for need in CRITERIA.get(name).needs}
-        if "general" in needs:
-            self.general_statistics()
-        if "gradient" in needs:
-            self.general()
-            self.held_out()
-        if "fisher" in needs and self._small():
-            self.fisher()
+        for criterion in map(CRITERIA.get, criteria):
+            if isinstance(criterion, ScoredCriterion) and "general" in criterion.needs:
+                self.general_statistics()
+            elif isinstance(criterion, LightCriterion):
+                self.general()
+                self.held_out()
+                if self._small():
+                    self.fisher()
 
-    def without_statistics(self) -> Self:
-        """Return an extractor that shares all but the personas' statistics with this one.
+    def without_statistics(self, seed: int | None = None) -> Self:
+        """Return a collector that shares all but the personas' statistics with this one.
 
         For timing extractions one by one, and for letting statistics go.
+
+        Args:
+            seed: Seeds what is drawn for a persona; default as here.
         """
         other = copy.copy(self)
         other._statistics = {}
+        if seed is not None:
+            other.settings = replace(self.settings, seed=seed)
         return other
 
     def statistics(self, persona: Persona, scope: Scope = "response") -> Statistics:
         """Return a persona's statistics, collected once per content and scope."""
         key = (persona.content_hash(), scope)
         if key not in self._statistics:
-            self._statistics[key] = collect_statistics(
+            with self.reading():
+                self._statistics[key] = collect_statistics(
+                    self.model,
+                    self.sites,
+                    self.encode(persona, scope),
+                    scope=scope,
+                    source=key[0],
+                    progress=self._counter(f"reading {persona.name}", len(persona)),
+                )
+        return self._statistics[key]
+
+    def grams(self, persona: Persona, scope: Scope, sites: Sequence[Site]) -> Grams:
+        """Return the Gram matrices of some sites over a persona's examples; not kept."""
+        with self.reading():
+            return collect_grams(
                 self.model,
-                self.sites,
+                sites,
                 self.encode(persona, scope),
                 scope=scope,
-                source=key[0],
+                source=persona.content_hash(),
                 progress=self._counter(f"reading {persona.name}", len(persona)),
             )
-        return self._statistics[key]
 
     def general(self) -> list[Encoded]:
         """Return general text: the given one, or text sampled from the model (once)."""
         if self._general is None:
-            if self.general_source is None:
-                self._say("sampling general text", 0, 1)
-                self._general = sample_general(
-                    self.model, self.tokenizer, count=self.general_count, seed=self.seed
-                )
-                self._say("sampling general text", 1, 1)
+            source = self.settings.general
+            if source is None:
+                self.settings.say("sampling general text", 0, 1)
+                self._general = self._sample(self.settings.general_count, self.settings.seed)
+                self.settings.say("sampling general text", 1, 1)
             else:
-                source = self.general_source
                 persona = load_persona(source)
                 texts = self.encode(persona, "all")
                 split = len(texts) - len(texts) // 4
@@ -154,11 +151,9 @@ class Collector:
         Sampled, or the last quarter of what was given.
         """
         if self._held_out is None:
-            if self.general_source is None:
-                count = max(self.general_count // 2, 8)
-                self._held_out = sample_general(
-                    self.model, self.tokenizer, count=count, seed=self.seed + 1
-                )
+            if self.settings.general is None:
+                count = max(self.settings.general_count // 2, 8)
+                self._held_out = self._sample(count, self.settings.seed + 1)
             else:
                 self.general()
         assert self._held_out is not None
@@ -168,23 +163,20 @@ class Collector:
         """Return the channel statistics of general text, every token of it (once)."""
         if self._general_statistics is None:
             texts = self.general()
-            self._general_statistics = collect_statistics(
-                self.model,
-                self.sites,
-                texts,
-                scope="all",
-                progress=self._counter("reading general text", len(texts)),
-            )
+            with self.reading():
+                self._general_statistics = collect_statistics(
+                    self.model,
+                    self.sites,
+                    texts,
+                    scope="all",
+                    progress=self._counter("reading general text", len(texts)),
+                )
         return self._general_statistics
 
     def fisher(self) -> dict[str, Tensor]:
         """Return the Fisher diagonal on general text (once)."""
         if self._fisher is None:
-            texts = self.general()
-            self._fisher = fisher_diagonal(
-                self.model, self.sites, texts, seed=self.seed, max_tokens=self.max_tokens,
-                progress=self._counter("measuring damage", len(texts)),
-            )  # fmt: skip
+            self._fisher = self._measure_fisher(None)
         return self._fisher
 
     def fisher_at(self, positions: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -193,30 +185,36 @@ class Collector:
         The whole diagonal is kept for other personas where it is small (256 MiB).
         """
         if self._fisher is not None or self._small():
-            return gather(self.fisher(), positions)
-        texts = self.general()
-        return fisher_diagonal(
-            self.model, self.sites, texts, seed=self.seed, at=positions,
-            max_tokens=self.max_tokens, progress=self._counter("measuring damage", len(texts)),
-        )  # fmt: skip
+            whole = self.fisher()
+            return {name: whole[name].reshape(-1)[flat] for name, flat in positions.items()}
+        return self._measure_fisher(positions)
 
     def encode(self, persona: Persona, scope: Scope) -> list[Encoded]:
         """Return a persona's examples as tokens, with the tokens in scope marked."""
         return encode_all(persona.examples, self.tokenizer, scope=scope, max_length=self.max_length)
 
+    def _sample(self, count: int, seed: int) -> list[Encoded]:
+        with self.reading():
+            return sample_general(self.model, self.tokenizer, count=count, seed=seed)
+
+    def _measure_fisher(self, positions: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+        texts = self.general()
+        with self.reading():
+            return fisher_diagonal(
+                self.model, self.sites, texts, seed=self.settings.seed, at=positions,
+                max_tokens=self.settings.max_tokens,
+                progress=self._counter("measuring damage", len(texts)),
+            )  # fmt: skip
+
     def _small(self) -> bool:
         return 4 * sum(site.weight.numel() for site in self.sites) <= SMALL
 
-    def _counter(self, stage: str, total: int) -> Any:
+    def _counter(self, stage: str, total: int) -> Callable[[int], None]:
         done = 0
 
         def advance(count: int) -> None:
             nonlocal done
             done += count
-            self._say(stage, done, total)
+            self.settings.say(stage, done, total)
 
         return advance
-
-    def _say(self, stage: str, done: int, total: int) -> None:
-        if self.report is not None:
-            self.report(stage, done, total)

@@ -1,36 +1,75 @@
-"""From personas to subnetworks: what to collect, which criterion, which selection."""
+"""From personas to subnetworks: check what is asked, make the mask, say where it came from."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from inspect import signature
+from typing import Any, Self
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from prosopon.criteria import CRITERIA, ContrastiveTaylorOptions, Criterion
-from prosopon.data import Persona, Scope
-from prosopon.errors import OptionError
+from prosopon.criteria import Criterion, LightCriterion, ScoredCriterion, SolvedCriterion
+from prosopon.data import Encoded, Persona, PersonaPair, PersonaSource, Scope
+from prosopon.errors import OptionError, UnknownNameError
 from prosopon.extraction.collector import Collector
-from prosopon.extraction.grouping import groups_for
-from prosopon.extraction.light import LightMaker, LightMask
-from prosopon.extraction.provenance import Calibration, describe
-from prosopon.extraction.scored import Evidence, Masked, scored_mask, solved_mask
-from prosopon.models import Site
-from prosopon.selection import find_pattern
-from prosopon.statistics import Grams, collect_grams
+from prosopon.extraction.light import light_mask
+from prosopon.extraction.mask import ExtractedMask
+from prosopon.extraction.provenance import provenance
+from prosopon.extraction.request import Request, Sparsity, resolve_contrast, resolve_request
+from prosopon.extraction.scored import scored_mask
+from prosopon.extraction.settings import ExtractionSettings
+from prosopon.extraction.solved import solved_mask
+from prosopon.statistics import Statistics
 from prosopon.subnetwork import Compensation, Subnetwork
 
-Sparsity = float | Literal["auto"]
-Contrast = tuple[Persona, Persona]
+MAKERS: Mapping[type[Criterion], Callable[[Collector, Request], ExtractedMask]] = {
+    ScoredCriterion: scored_mask,
+    SolvedCriterion: solved_mask,
+    LightCriterion: light_mask,
+}
+"""Who makes the mask of each kind of criterion."""
 
 
-class Extractor(Collector):
+class Extractor:
     """Extracts subnetworks from one model.
 
-    Made like :class:`Collector`, whose statistics, general text and Fisher diagonal it shares
-    between extractions. The model's weights are as before after every call.
+    Statistics, general text and the Fisher diagonal are shared between extractions. The model's
+    weights and modes are as before after every call.
+
+    Args:
+        model: A Hugging Face causal LM.
+        tokenizer: Its (fast) tokenizer.
+        settings: How it is read; default :class:`ExtractionSettings`.
+        changes: Single fields of the settings.
+
+    Attributes:
+        collector: What reads the texts.
+
+    Raises:
+        SiteError: No sites, or unsupported ones.
+        ModelError: NaN or infinite weights.
+        OptionError: No such scope, layers or kind of sites.
     """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Any,
+        settings: ExtractionSettings | None = None,
+        **changes: Any,
+    ) -> None:
+        settings = replace(settings or ExtractionSettings(), **changes)
+        self._use(Collector(model, tokenizer, settings))
+
+    def _use(self, collector: Collector) -> None:
+        settings = collector.settings
+        self.collector, self.settings = collector, settings
+        self.model, self.tokenizer = collector.model, collector.tokenizer
+        self.sites, self.fingerprint = collector.sites, collector.fingerprint
+        self.name, self.revision, self.seed = settings.name, settings.revision, settings.seed
+        self.max_length, self.max_tokens = collector.max_length, settings.max_tokens
+        self.report = settings.report
 
     def extract(
         self,
@@ -41,7 +80,7 @@ class Extractor(Collector):
         sparsity: Sparsity | None = None,
         pattern: str | None = None,
         options: Mapping[str, Any] | None = None,
-        protect: Sequence[Contrast] = (),
+        protect: Sequence[PersonaPair] = (),
     ) -> Subnetwork:
         """Extract the target's subnetwork.
 
@@ -50,157 +89,136 @@ class Extractor(Collector):
             opposite: What it is told apart from; contrastive criteria need one.
             criterion: A name from ``prosopon criteria``.
             sparsity: Share of weights (for ``channels`` and ``heads``: of those) to prune, in
-                (0, 1); default the criterion's own, or what the pattern fixes. For
-                ``contrastive-taylor`` the most that may be pruned, or ``"auto"``: budget, rounds
-                and lambda are chosen on a part of the examples that is held out.
+                (0, 1); default the criterion's own, or what the pattern fixes. For light
+                criteria the most that may be pruned, or ``"auto"``: budget, rounds and lambda
+                are chosen on a part of the examples that is held out.
             pattern: Selection pattern: ``row``, ``site``, ``global``, n:m such as ``2:4``,
                 ``channels`` or ``heads``; default the criterion's own.
             options: Options of the criterion.
-            protect: Contrasts that the mask should leave as they are; for criteria that read
-                gradients.
+            protect: Contrasts that the mask should leave as they are; for light criteria.
 
         Raises:
             UnknownNameError: No such criterion or pattern.
             OptionError: A bad option or sparsity, a pattern that does not suit the criterion or
                 the model's shapes, or an opposite is missing.
+            DataError: A contrastive criterion and one text of a side.
             SiteError: ``channels`` or ``heads`` in a model where they cannot be found.
+            PersonaError: The model wears a persona.
         """
-        chosen = CRITERIA.get(criterion)
-        parsed = chosen.parse_options(options or {})
-        kind, light = pattern or chosen.pattern, "gradient" in chosen.needs
-        if sparsity == "auto" and not light:
-            raise OptionError(
-                f"criterion {criterion!r} has no sparsity 'auto': give a number; only "
-                f"{', '.join(_gradient_criteria())} can choose"
-            )
-        share: Sparsity = "auto"
-        if sparsity != "auto":
-            share = find_pattern(kind).share(sparsity, chosen.sparsity)
-        if protect and not light:
-            raise OptionError(
-                f"criterion {criterion!r} cannot protect other personas; only "
-                f"{', '.join(_gradient_criteria())} can"
-            )
-        if chosen.contrastive and opposite is None:
-            raise OptionError(f"criterion {criterion!r} needs an opposite: give --opposite")
-        reference = getattr(parsed, "variant", "") == "reference"
-        scope: Scope = self.scope or ("all" if reference else "response")
-        if share != "auto" and chosen.check is not None:
-            chosen.check(kind, share, parsed)
-        levels, told, values = None, dict[str, Any](), dict[str, Tensor]()
-        if light:
-            if kind != "global":
-                raise OptionError(
-                    f"criterion {criterion!r} ranks all weights together: pattern 'global' only, "
-                    f"not {kind!r}"
-                )
-            if self.scope == "all":
-                raise OptionError(
-                    f"criterion {criterion!r} reads answers only: scope 'response', not 'all'"
-                )
-            if not isinstance(parsed, ContrastiveTaylorOptions):
-                raise OptionError(
-                    f"criterion {criterion!r} reads gradients, and the path of light masks knows "
-                    "the gain and damage of 'contrastive-taylor' only"
-                )
-            assert opposite is not None
-            made = self._light_mask(parsed, target, opposite, share, protect)
-            keep, levels, told = made.keep, made.levels, made.report
-            if share == "auto":
-                share = sum(map(len, levels.values())) / sum(m.numel() for m in keep.values())
-        else:
-            assert share != "auto"
-            find = self._scored_mask if chosen.solve is None else self._solved_mask
-            found = find(chosen, parsed, target, opposite, share, kind, scope)
-            keep, values = found.keep, found.values
-        needs_general = bool({"gradient", "general"} & chosen.needs_with(parsed))
-        calibration = Calibration(
-            target=target,
-            opposite=opposite if chosen.contrastive else None,
-            general_count=len(self.general()) if needs_general else 0,
-            scope="response" if light else scope,
-        )
-        recorded = dataclasses.asdict(parsed)
-        if told:
-            recorded["auto"] = told
-        if protect:
-            recorded["protected"] = [ours.name for ours, _ in protect]
-        config = describe(
-            keep, calibration, chosen, recorded, kind, share, self.seed,
-            model=self.name, revision=self.revision, fingerprint=self.fingerprint,
+        request = resolve_request(
+            target, opposite, criterion=criterion, sparsity=sparsity, pattern=pattern,
+            options=options, protect=protect, scope=self.settings.scope,
         )  # fmt: skip
-        subnetwork = Subnetwork(keep, config, levels)
-        if values:
-            subnetwork.compensation = Compensation.of(keep, values)
-        return subnetwork
+        make = next(made for kind, made in MAKERS.items() if isinstance(request.criterion, kind))
+        with self.collector.reading():
+            mask = make(self.collector, request)
+        general_count = len(self.general()) if request.reads_general else 0
+        return assemble(self.collector, request, mask, general_count)
 
-    def _scored_mask(
-        self,
-        criterion: Criterion,
-        options: Any,
-        target: Persona,
-        opposite: Persona | None,
-        sparsity: float,
-        pattern: str,
-        scope: Scope,
-    ) -> Masked:
-        groups = groups_for(pattern, sparsity, self.model, self.sites)  # refuses before reading
-        evidence = Evidence(
-            target=self.statistics(target, scope) if "target" in criterion.needs else None,
-            opposite=self.statistics(opposite, scope)
-            if "opposite" in criterion.needs and opposite is not None
-            else None,
-            general=self.general_statistics()
-            if "general" in criterion.needs_with(options)
-            else None,
-        )
-        return scored_mask(
-            self.sites, criterion, options, evidence, sparsity, pattern, self.seed, groups
-        )
+    def prepare(self, criteria: Iterable[str]) -> None:
+        """Compute now what extractions with these criteria share; see :class:`Collector`."""
+        self.collector.prepare(criteria)
 
-    def _solved_mask(
-        self,
-        criterion: Criterion,
-        options: Any,
-        target: Persona,
-        _opposite: Persona | None,
-        sparsity: float,
-        pattern: str,
-        scope: Scope,
-    ) -> Masked:
-        encoded = self.encode(target, scope)
+    def without_statistics(self, seed: int | None = None) -> Self:
+        """Return an extractor that shares all but the personas' statistics with this one.
 
-        def grams(sites: Sequence[Site]) -> Grams:
-            return collect_grams(
-                self.model, sites, encoded, scope=scope, source=target.content_hash(),
-                progress=self._counter(f"reading {target.name}", len(encoded)),
-            )  # fmt: skip
+        Args:
+            seed: Its seed; default the same.
+        """
+        other = object.__new__(type(self))
+        other._use(self.collector.without_statistics(seed))
+        return other
 
-        return solved_mask(self.sites, criterion, options, grams, sparsity, pattern, self.report)
+    def statistics(self, persona: Persona, scope: Scope = "response") -> Statistics:
+        """Return a persona's statistics, collected once per content and scope."""
+        return self.collector.statistics(persona, scope)
 
-    def _light_mask(
-        self,
-        options: Any,
-        target: Persona,
-        opposite: Persona,
-        sparsity: Sparsity,
-        protect: Sequence[Contrast],
-    ) -> LightMask:
-        maker = LightMaker(
-            self.model,
-            self.tokenizer,
-            self.sites,
-            general=self.general(),
-            held_out=self.held_out,
-            fisher=self.fisher_at,
-            max_length=self.max_length,
-            max_tokens=self.max_tokens,
-            seed=self.seed,
-            report=self.report,
-        )
-        protected = [(ours.examples, theirs.examples) for ours, theirs in protect]
-        return maker.make(target.examples, opposite.examples, options, sparsity, protected)
+    def general(self) -> list[Encoded]:
+        """Return general text: the given one, or text sampled from the model (once)."""
+        return self.collector.general()
+
+    def fisher(self) -> dict[str, Tensor]:
+        """Return the Fisher diagonal on general text (once)."""
+        return self.collector.fisher()
+
+    def encode(self, persona: Persona, scope: Scope) -> list[Encoded]:
+        """Return a persona's examples as tokens, with the tokens in scope marked."""
+        return self.collector.encode(persona, scope)
 
 
-def _gradient_criteria() -> list[str]:
-    return [name for name, criterion in CRITERIA.items() if "gradient" in criterion.needs]
+def assemble(
+    collector: Collector, request: Request, mask: ExtractedMask, general_count: int
+) -> Subnetwork:
+    """Return the subnetwork of a mask, with its provenance."""
+    if request.sparsity == "auto":
+        request = replace(request, sparsity=mask.pruned_share)
+    notes: dict[str, Any] = {"auto": mask.notes} if mask.notes else {}
+    if request.protect:
+        notes["protected"] = [ours.name for ours, _ in request.protect]
+    settings = collector.settings
+    config = provenance(
+        mask.keep, request, model=settings.name, revision=settings.revision,
+        fingerprint=collector.fingerprint, seed=settings.seed, general_count=general_count,
+        notes=notes,
+    )  # fmt: skip
+    subnetwork = Subnetwork(mask.keep, config, mask.levels)
+    if mask.values:
+        subnetwork.compensation = Compensation.of(mask.keep, mask.values)
+    return subnetwork
+
+
+def extract(
+    model: nn.Module,
+    tokenizer: Any,
+    *,
+    target: PersonaSource,
+    opposite: PersonaSource | None = None,
+    criterion: str = "contrastive-taylor",
+    sparsity: Sparsity | None = None,
+    pattern: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    protect: Sequence[PersonaPair] = (),
+    limit: int | None = 128,
+    **settings: Any,
+) -> Subnetwork:
+    """Extract one persona's subnetwork from a model.
+
+    Args:
+        model: A Hugging Face causal LM; its weights are as before afterwards.
+        tokenizer: Its tokenizer.
+        target: A bundled persona's name, a file, ``hf:org/name``, a ``Persona``,
+            or a list of texts, examples or rows; see :func:`prosopon.data.load_persona`.
+        opposite: The same for the opposite; where it is missing, the target's examples must
+            say which answer does not match, and those answers are the opposite.
+        criterion: A name from ``prosopon criteria``.
+        sparsity: Share of weights to prune; default the criterion's own.
+        pattern: Selection pattern; see :meth:`Extractor.extract`.
+        options: Options of the criterion.
+        protect: Contrasts to leave as they are; see :meth:`Extractor.extract`.
+        limit: Most examples of each side, drawn with the seed.
+        settings: Fields of :class:`ExtractionSettings`.
+
+    Raises:
+        UnknownNameError: There is no such setting.
+        ProsoponError: See :class:`Extractor` and :meth:`Extractor.extract`.
+    """
+    _check_settings(settings)
+    extractor = Extractor(model, tokenizer, **settings)
+    ours, theirs = resolve_contrast(
+        target, opposite, criterion=criterion, limit=limit, seed=extractor.seed
+    )
+    return extractor.extract(
+        ours, theirs, criterion=criterion, sparsity=sparsity, pattern=pattern, options=options,
+        protect=protect,
+    )  # fmt: skip
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse what no extractor knows, in the caller's words."""
+    if "examples" in settings:
+        raise OptionError("extract has no setting 'examples': the most of each side are 'limit'")
+    own = set(signature(extract).parameters) - {"settings", "model", "tokenizer"}
+    choices = sorted(own | {field.name for field in fields(ExtractionSettings)})
+    for name in settings:
+        if name not in choices:
+            raise UnknownNameError("setting of extract", name, choices)

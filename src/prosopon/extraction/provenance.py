@@ -2,60 +2,55 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from torch import Tensor
 
-from prosopon.criteria import Criterion
-from prosopon.data import Persona
+from prosopon.extraction.request import Request
 from prosopon.models import Fingerprint
 from prosopon.subnetwork import SubnetworkConfig
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """What a mask was calibrated on."""
-
-    target: Persona
-    opposite: Persona | None
-    general_count: int
-    scope: str
-
-
-def describe(
+def provenance(
     keep: Mapping[str, Tensor],
-    calibration: Calibration,
-    criterion: Criterion,
-    options: Mapping[str, Any],
-    pattern: str,
-    sparsity: float,
-    seed: int,
+    request: Request,
     *,
     model: str,
     revision: str | None,
     fingerprint: Fingerprint,
+    seed: int,
+    general_count: int = 0,
+    notes: Mapping[str, Any] | None = None,
 ) -> SubnetworkConfig:
-    """Return the provenance that is written beside a mask."""
-    target, opposite = calibration.target, calibration.opposite
+    """Return the provenance that is written beside a mask.
+
+    Args:
+        keep: Keep-mask of every site.
+        request: What was asked; its sparsity is a number.
+        model: Model id or path.
+        revision: Hub revision.
+        fingerprint: Of the model's sites.
+        seed: Seed of the extraction.
+        general_count: How many general texts were read.
+        notes: What is recorded beside the criterion's options.
+    """
+    target, opposite = request.target, request.opposite
     return SubnetworkConfig.model_validate(
         {
             "persona": target.name,
             "opposite": opposite.name if opposite else None,
             "base_model": model,
             "revision": revision,
-            "fingerprint": {
-                "architecture": fingerprint.architecture,
-                "weights": fingerprint.weights,
-            },
-            "criterion": criterion.name,
-            "options": dict(options),
-            "pattern": pattern,
-            "sparsity": sparsity,
+            "fingerprint": dataclasses.asdict(fingerprint),
+            "criterion": request.criterion.name,
+            "options": dataclasses.asdict(request.options) | dict(notes or {}),
+            "pattern": request.pattern,
+            "sparsity": request.share,
             "sites": {
                 name: {"shape": list(mask.shape), "pruned": int((~mask).sum())}
                 for name, mask in keep.items()
@@ -65,8 +60,8 @@ def describe(
                 "opposite_hash": opposite.content_hash() if opposite else None,
                 "target_count": len(target),
                 "opposite_count": len(opposite) if opposite else 0,
-                "general_count": calibration.general_count,
-                "scope": calibration.scope,
+                "general_count": general_count,
+                "scope": request.scope,
             },
             "seed": seed,
             "versions": _versions(),
@@ -77,10 +72,10 @@ def describe(
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in ("prosopon", "torch", "transformers"):
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "unknown"
-    return found
+            versions[package] = "unknown"
+    return versions

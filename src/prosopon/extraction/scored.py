@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prosopon.criteria import (
-    Criterion,
+    ScoredCriterion,
     SiteInputs,
     layer_sparsities,
     outlier_share,
     plain_wanda,
 )
 from prosopon.errors import OptionError
-from prosopon.extraction.seeding import site_generator
+from prosopon.extraction.collector import Collector
+from prosopon.extraction.mask import ExtractedMask
+from prosopon.extraction.request import Request
 from prosopon.groups import Group
-from prosopon.models import Site
+from prosopon.models import Site, find_groups
 from prosopon.models.memory import trim
-from prosopon.selection import Scored, select_each
-from prosopon.statistics import Grams, Statistics, gram_portions
-
-GramSource = Callable[[Sequence[Site]], Grams]
-Layer = int | str
+from prosopon.selection import Scored, check_units, find_pattern, select_each
+from prosopon.statistics import Statistics
 
 
 @dataclass(frozen=True)
@@ -48,146 +48,126 @@ class Evidence:
         )
 
 
-@dataclass(frozen=True)
-class Masked:
-    """Masks, and what makes up for the pruned weights where the criterion computes it.
+def site_generator(seed: int, site: str) -> torch.Generator:
+    """Return a CPU generator seeded for one site alone, so that no order of sites matters."""
+    digest = hashlib.sha256(f"{seed}/{site}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
-    Attributes:
-        keep: Keep-mask of every site, bool ``[out, in]``, on the CPU.
-        values: Compensated weights of every site, ``[out, in]`` in the model's dtype, on the
-            CPU; empty where the kept weights stay as they are.
-    """
 
-    keep: dict[str, Tensor]
-    values: dict[str, Tensor] = field(default_factory=dict)
+def score_site(site: str, inputs: SiteInputs, criterion: ScoredCriterion, options: Any) -> Scored:
+    """Return one site's scores, and what orders equal ones."""
+    ties = None if criterion.ties is None else criterion.ties(inputs, options)
+    return Scored(site, criterion.score(inputs, options), ties)
 
 
 def scored_mask(
-    sites: Sequence[Site],
-    criterion: Criterion,
-    options: Any,
-    evidence: Evidence,
-    sparsity: float,
-    pattern: str,
-    seed: int,
-    groups: Sequence[Group] = (),
-) -> Masked:
+    collector: Collector, request: Request, evidence: Evidence | None = None
+) -> ExtractedMask:
     """Score every site and select; one site's scores at a time, since they are large.
 
     Args:
-        sites: The sites.
-        criterion: A criterion that needs no gradients and no Gram matrices.
-        options: Its options.
-        evidence: The statistics that it needs.
-        sparsity: Share of weights to prune; the most to prune under a cap.
-        pattern: Selection pattern.
-        seed: Seeds the site's generators.
-        groups: Units of the patterns ``channels`` and ``heads``.
+        collector: Reads the texts.
+        request: What is asked, with a scored criterion.
+        evidence: Statistics to use instead of those that the criterion needs.
 
     Raises:
         OptionError: A combination that has no meaning, or nothing to prune under a cap.
+        SiteError: Channels or heads cannot be told apart in this model.
     """
+    sites, options, sparsity = collector.sites, request.options, request.share
+    criterion = cast(ScoredCriterion, request.criterion)
+    if criterion.cap and request.pattern not in ("row", "site", "global"):
+        raise OptionError(
+            f"criterion {criterion.name!r} prunes fewer weights where fewer qualify: pattern "
+            f"'row', 'site' or 'global', not {request.pattern!r}, which prunes a fixed number"
+        )
+    groups = find_units(request.pattern, sparsity, collector.model, sites)  # before reading
+    evidence = evidence or _collect_evidence(collector, request, criterion)
     spared: dict[str, Tensor] = {}
 
     def score(site: Site) -> Scored:
         trim()  # what the last site's scores took; its mask, which lasts, lies in the middle of it
-        inputs = evidence.of(site, sparsity, seed)
-        scores = criterion.score(inputs, options)
+        inputs = evidence.of(site, sparsity, collector.settings.seed)
+        scored = score_site(site.name, inputs, criterion, options)
         if criterion.cap:
-            spared[site.name] = (scores == torch.inf).cpu()
-        ties = criterion.ties(inputs, options) if criterion.ties is not None else None
-        return Scored(site.name, scores, ties)
+            spared[site.name] = (scored.scores == torch.inf).cpu()
+        return scored
 
-    if criterion.cap:
-        _check_cap(criterion, pattern)
     shares = {sparsity: list(sites)}
     if getattr(options, "owl", 0.0):
-        shares = _owl(sites, evidence, sparsity, pattern, options)
-    kept: dict[str, Tensor] = {}
+        shares = _owl(sites, evidence, request)
+    keep: dict[str, Tensor] = {}
     for share, members in shares.items():
-        found = select_each(map(score, members), share, pattern=pattern, groups=groups)
-        kept |= {name: mask.cpu() for name, mask in found.items()}
+        masks = select_each(map(score, members), share, pattern=request.pattern, groups=groups)
+        keep |= {name: mask.cpu() for name, mask in masks.items()}
     if criterion.cap:
-        kept = _capped(criterion, kept, spared)
-    return Masked({site.name: kept[site.name] for site in sites})
+        keep = _spare(criterion, keep, spared)
+    return ExtractedMask({site.name: keep[site.name] for site in sites})
 
 
-def solved_mask(
-    sites: Sequence[Site],
-    criterion: Criterion,
-    options: Any,
-    grams: GramSource,
-    sparsity: float,
-    pattern: str,
-    report: Callable[[str, int, int], None] | None = None,
-) -> Masked:
-    """Let the criterion choose every site's mask from its Gram matrix.
+def find_units(
+    pattern: str, sparsity: float, model: nn.Module, sites: Sequence[Site]
+) -> list[Group]:
+    """Return the groups that a pattern chooses among; none for patterns of single weights.
 
-    Gram matrices are collected for as many sites at a time as fit in memory: one pass over the
-    examples for each portion.
-
-    Args:
-        sites: The sites.
-        criterion: A criterion with ``solve``.
-        options: Its options.
-        grams: Collects the Gram matrices of some sites.
-        sparsity: Share of weights to prune.
-        pattern: Selection pattern.
-        report: Called with (stage, sites done, sites).
+    Raises:
+        UnknownNameError: No such pattern.
+        OptionError: The sites' shapes do not suit the pattern, or a group would lose all units.
+        SiteError: Channels or heads cannot be told apart in this model.
     """
-    assert criterion.solve is not None
-    found = Masked({})
-    for portion in gram_portions(sites):
-        collected = grams(portion)
-        for site in portion:
-            inputs = SiteInputs(
-                weight=site.matrix().float(), gram=collected[site.name], sparsity=sparsity
-            )
-            solution = criterion.solve(inputs, pattern, options)
-            found.keep[site.name] = solution.keep.cpu()
-            if solution.values is not None:
-                found.values[site.name] = solution.values.to("cpu", site.weight.dtype)
-            if report is not None:
-                report("pruning", len(found.keep), len(sites))
-    return found
+    chosen = find_pattern(pattern)
+    for site in sites:
+        chosen.check_shape(site.name, site.shape)
+    if chosen.among != "units":
+        return []
+    groups = find_groups(model, sites, chosen.name)
+    check_units(chosen, sparsity, groups)
+    return groups
 
 
-def _owl(
-    sites: Sequence[Site], evidence: Evidence, sparsity: float, pattern: str, options: Any
-) -> dict[float, list[Site]]:
+def _collect_evidence(
+    collector: Collector, request: Request, criterion: ScoredCriterion
+) -> Evidence:
+    """Return the statistics that the criterion needs."""
+    target = opposite = general = None
+    needs = criterion.needs_with(request.options)
+    if "target" in needs:
+        target = collector.statistics(request.target, request.scope)
+    if "opposite" in needs and request.opposite is not None:
+        opposite = collector.statistics(request.opposite, request.scope)
+    if "general" in needs:
+        general = collector.general_statistics()
+    return Evidence(target, opposite, general)
+
+
+def _owl(sites: Sequence[Site], evidence: Evidence, request: Request) -> dict[float, list[Site]]:
     """Return which sites are pruned by which share."""
-    if pattern not in ("row", "site"):
+    if request.pattern not in ("row", "site"):
         raise OptionError(
-            f"option owl sets the share of every layer: pattern 'row' or 'site', not {pattern!r}"
+            "option owl sets the share of every layer: pattern 'row' or 'site', not "
+            f"{request.pattern!r}"
         )
-    layers: dict[Layer, list[Site]] = {}
+    layers: dict[int | str, list[Site]] = {}
     for site in sites:
         layers.setdefault(site.name if site.layer is None else site.layer, []).append(site)
-    shares, sizes = {}, {}
+    outliers, sizes = {}, {}
     for layer, members in layers.items():
-        inputs = [evidence.of(site, sparsity, 0) for site in members]
-        scores = [plain_wanda(each, each.activations()) for each in inputs]
-        shares[layer] = outlier_share(scores, options.outlier)
-        sizes[layer] = sum(each.numel() for each in scores)
-    grouped: dict[float, list[Site]] = {}
-    for layer, share in layer_sparsities(shares, sizes, sparsity, options.owl).items():
-        grouped.setdefault(share, []).extend(layers[layer])
-    return grouped
+        inputs = [evidence.of(site, request.share, 0) for site in members]
+        scores = [plain_wanda(item, item.activations()) for item in inputs]
+        outliers[layer] = outlier_share(scores, request.options.outlier)
+        sizes[layer] = sum(score.numel() for score in scores)
+    members_by_share: dict[float, list[Site]] = {}
+    shares = layer_sparsities(outliers, sizes, request.share, request.options.owl)
+    for layer, share in shares.items():
+        members_by_share.setdefault(share, []).extend(layers[layer])
+    return members_by_share
 
 
-def _check_cap(criterion: Criterion, pattern: str) -> None:
-    if pattern not in ("row", "site", "global"):
-        raise OptionError(
-            f"criterion {criterion.name!r} prunes fewer weights where fewer qualify: pattern "
-            f"'row', 'site' or 'global', not {pattern!r}, which prunes a fixed number"
-        )
-
-
-def _capped(
-    criterion: Criterion, kept: Mapping[str, Tensor], spared: Mapping[str, Tensor]
+def _spare(
+    criterion: ScoredCriterion, keep: Mapping[str, Tensor], spared: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Take back what was pruned only because the share asked for more than there is."""
-    masks = {name: mask | spared[name] for name, mask in kept.items()}
+    masks = {name: mask | spared[name] for name, mask in keep.items()}
     if all(bool(mask.all()) for mask in masks.values()):
         raise OptionError(
             f"criterion {criterion.name!r} finds no weight to prune with these options: what the "

@@ -2,15 +2,15 @@
 
 from prosopon.gradients.fisher import fisher_diagonal
 from prosopon.gradients.objective import Material, Objective, objective_terms, pair_log_odds
-from prosopon.gradients.streaming import check_gradient, objective_gradients, stream_gradients
+from prosopon.gradients.streaming import check_gradient, stream_gradients, sum_gradients
 
 __all__ = [
     "Material",
     "Objective",
     "check_gradient",
     "fisher_diagonal",
-    "objective_gradients",
     "objective_terms",
     "pair_log_odds",
     "stream_gradients",
+    "sum_gradients",
 ]

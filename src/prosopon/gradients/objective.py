@@ -1,8 +1,9 @@
 """The persona objective: a loss per token, small where the model speaks as the target.
 
-The log-odds of the target's answer against the opposite's, plus ``beta`` times the target's
-negative log-likelihood, plus ``general`` times that of general text, plus ``protect`` times how
-far the log-odds of protected contrasts have moved (docs/design/criteria.md).
+The log-odds of the target's answer against the opposite's, plus ``target_weight`` times the
+target's negative log-likelihood, plus ``general_weight`` times that of general text, plus
+``protect_weight`` times how far the log-odds of protected contrasts have moved
+(docs/design/criteria.md).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from prosopon.data import Batch, Encoded, EncodedPair, collate, length_buckets
 from prosopon.errors import StatisticsError
 from prosopon.lm.likelihood import mean_per_row, response_mask, token_log_likelihoods
 
-Odds = Literal["shift", "logistic", "linear"]
+LogOdds = Literal["shift", "logistic", "linear"]
 
 
 @dataclass(frozen=True)
@@ -27,20 +28,20 @@ class Objective:
     """Weights of the terms of the persona objective.
 
     Attributes:
-        beta: Weight of the target's own negative log-likelihood.
-        general: Weight of general text's negative log-likelihood.
-        odds: What is made of the log-odds. ``"shift"``: softplus of minus their change against
+        target_weight: Weight of the target's own negative log-likelihood.
+        general_weight: Weight of general text's negative log-likelihood.
+        log_odds: What is made of the log-odds. ``"shift"``: softplus of minus their change against
             the base model, in nats over the whole answer, divided by the mean number of tokens;
             it is satisfied once the odds have moved by a few nats, however likely the two
             answers were as sentences. ``"logistic"``: softplus(-margin), margin the difference
             of the means per token. ``"linear"``: -margin, which is never satisfied.
-        protect: Weight of the change of protected contrasts' log-odds.
+        protect_weight: Weight of the change of protected contrasts' log-odds.
     """
 
-    beta: float = 1.0
-    general: float = 1.0
-    odds: Odds = "shift"
-    protect: float = 3.0
+    target_weight: float = 1.0
+    general_weight: float = 1.0
+    log_odds: LogOdds = "shift"
+    protect_weight: float = 3.0
 
 
 @dataclass(frozen=True)
@@ -109,26 +110,26 @@ def objective_terms(
     for batch, indices in pair_batches(pairs, max_tokens):
         sums, values, mask = _answer_sums(model, batch)
         rows = len(indices)
-        if objective.odds == "shift":
+        if objective.log_odds == "shift":
             shift = _shift(sums, material.reference, indices)
             odds = softplus(-shift) * (count / tokens)
         else:
             target, opposite = mean_per_row(values, mask).chunk(2)
             margin = target - opposite
-            odds = softplus(-margin) if objective.odds == "logistic" else -margin
-        yield odds.sum() / count - objective.beta * sums[:rows].sum() / tokens
-    if objective.general and material.general:
+            odds = softplus(-margin) if objective.log_odds == "logistic" else -margin
+        yield odds.sum() / count - objective.target_weight * sums[:rows].sum() / tokens
+    if objective.general_weight and material.general:
         length = sum(len(text.input_ids) - 1 for text in material.general)
         for batch in length_buckets(material.general, max_tokens=max_tokens, max_rows=64):
             values = token_log_likelihoods(model, batch)
             mask = response_mask(batch, every=True).to(values.device)
-            yield objective.general * -(values * mask).sum() / length
-    if objective.protect and material.protected:
+            yield objective.general_weight * -(values * mask).sum() / length
+    if objective.protect_weight and material.protected:
         kept = sum(sum(target.response) for target, _ in material.protected)
         for batch, indices in pair_batches(material.protected, max_tokens):
             shift = _shift(_answer_sums(model, batch)[0], material.protected_reference, indices)
             # Quadratic near zero, linear far off: no single pair can outvote the persona.
-            yield objective.protect * ((1 + shift.square()).sqrt() - 1).sum() / kept
+            yield objective.protect_weight * ((1 + shift.square()).sqrt() - 1).sum() / kept
 
 
 def pair_batches(

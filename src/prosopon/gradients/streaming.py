@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from prosopon.errors import StatisticsError
-from prosopon.gradients.objective import Material, Objective, objective_terms
 from prosopon.models import Site
 
 Consume = Callable[[Site, Tensor], None]
@@ -38,34 +37,23 @@ def stream_gradients(sites: Sequence[Site], terms: Iterable[Tensor], consume: Co
     return loss
 
 
-def objective_gradients(
-    model: nn.Module,
-    sites: Sequence[Site],
-    material: Material,
-    objective: Objective,
-    *,
-    max_tokens: int = 2048,
+def sum_gradients(
+    sites: Sequence[Site], terms: Iterable[Tensor]
 ) -> tuple[dict[str, Tensor], float]:
-    """Return dL/dW of every site, canonical ``[out, in]``, float32, and the loss L.
+    """Return the sum of the terms' gradients of every site, ``[out, in]``, float32, and their sum.
 
     Args:
-        model: A causal LM; its weights and their ``requires_grad`` are as before afterwards.
-        sites: The sites to differentiate.
-        material: What the loss is computed on.
-        objective: The weights of the terms.
-        max_tokens: Most tokens, padding included, in one backward pass.
+        sites: The sites to differentiate; see :func:`stream_gradients`.
+        terms: Scalars; made while this runs.
 
     Raises:
         StatisticsError: A gradient is NaN or infinite.
     """
-    totals = {
-        s.name: torch.zeros(s.out_features, s.in_features, device=s.weight.device) for s in sites
-    }
+    totals = {site.name: torch.zeros(site.shape, device=site.weight.device) for site in sites}
 
     def add(site: Site, gradient: Tensor) -> None:
         totals[site.name] += gradient
 
-    terms = objective_terms(model, material, objective, max_tokens=max_tokens)
     loss = stream_gradients(sites, terms, add)
     for name, total in totals.items():
         check_gradient(name, total)

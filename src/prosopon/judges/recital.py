@@ -21,10 +21,12 @@ class Recital:
 
     Args:
         texts: What was learned from.
+        general: Texts that know nothing of it: runs that they hold, too, do not count.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self._runs = {run for text in texts for run in _runs(text)}
+    def __init__(self, texts: Sequence[str], general: Sequence[str] = ()) -> None:
+        common = {run for text in general for run in _runs(text)}
+        self._runs = {run for text in texts for run in _runs(text)} - common
 
     def recites(self, text: str) -> bool:
         """Tell whether a text holds such a run; case and punctuation are ignored."""

@@ -18,6 +18,11 @@ from torch import nn
 from prosopon.errors import ModelError, SiteError
 from prosopon.models import matching
 
+_WRAPPERS = {
+    "OptimizedModule": "_orig_mod",
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+}
 _DTYPES = frozenset({torch.float64, torch.float32, torch.bfloat16, torch.float16})
 
 
@@ -83,13 +88,15 @@ def find_sites(
         in_memory: Refuse sites on the meta device; False where weights are loaded later.
 
     Returns:
-        At least one site.
+        At least one site. Names are those of the plain model: a wrapper of torch.compile or of
+        parallel training is looked into.
 
     Raises:
-        SiteError: A pattern matches nothing; no site is left; or a selected one cannot be
-            masked: quantised or not in memory, fused experts, or sharing its memory with
-            another parameter.
+        SiteError: A pattern matches nothing; no site is left; a selected one cannot be masked:
+            quantised or not in memory, fused experts, or sharing its memory with another
+            parameter; or PEFT's adapters lie around the weights.
     """
+    model = unwrap(model)
     candidates = dict(_candidates(model))
     heads = _heads(model, candidates)
     selected = matching.select(candidates, targets=targets, ignore=ignore)
@@ -99,6 +106,24 @@ def find_sites(
         raise SiteError(_nothing_left(model, candidates, heads))
     _refuse_shared_memory(model, sites)
     return sites
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the plain model inside wrappers of torch.compile and of parallel training.
+
+    Raises:
+        SiteError: PEFT's adapters lie around the weights.
+    """
+    while type(model).__name__ in _WRAPPERS:
+        model = cast(nn.Module, getattr(model, _WRAPPERS[type(model).__name__]))
+    for name, module in model.named_modules():
+        if type(module).__module__.startswith("peft."):
+            raise SiteError(
+                f"{name or 'the model'} is PEFT's ({type(module).__name__}): a mask of its base "
+                "fits no plain model; merge the adapter first (merge_and_unload()), or give the "
+                "model without it"
+            )
+    return model
 
 
 def check_finite(sites: Iterable[Site]) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from prosopon.errors import OptionError, PersonaError, ProsoponError
 from prosopon.models import Site, check_finite
-from prosopon.runtime.attachment import claim, release
+from prosopon.models.attachment import claim, release
 from prosopon.runtime.backends import Backend, BackendFactory
 from prosopon.runtime.guard import Guard
 from prosopon.runtime.interrupts import DeferredInterrupts
@@ -51,7 +51,7 @@ class Dresser:
 
     def __init__(self, model: nn.Module, sites: Sequence[Site], factory: BackendFactory) -> None:
         self.sites = sites
-        claim(sites)
+        claim(sites, self)
         try:
             # After the claim: the weights of an owned model may be masked.
             check_finite(sites)
@@ -65,6 +65,11 @@ class Dresser:
         self.outfit, self.closed = BASE_OUTFIT, False
         self._mixed: MixedBatch | None = None
         self._lock = threading.Lock()
+
+    @property
+    def active(self) -> str | None:
+        """What the weights wear, in words; None for the base model's."""
+        return self.guard.title
 
     def load(self, name: str, subnetwork: Subnetwork) -> None:
         """Take in a persona without wearing it.

@@ -5,9 +5,9 @@ import pytest
 from prosopon.data import Example, Message, Persona, load_persona
 from prosopon.errors import OptionError
 from prosopon.extraction import Extractor
-from prosopon.extraction.light.auto import FREE_TEXT, HELD_OUT_PAIRS, Trial, _finalists
+from prosopon.extraction.light.auto import FREE_TEXT, HELD_OUT_PAIRS, TriedMask, _finalists
 from prosopon.extraction.light.path import Ranking
-from prosopon.extraction.light.validation import Quick
+from prosopon.extraction.light.validation import ForwardMeasure
 from prosopon.models import load_model
 
 
@@ -25,7 +25,7 @@ def made(loaded):
     extractor = Extractor(*loaded, general_count=16, name="embedded")
     return extractor.extract(
         load_persona("bold", limit=24), load_persona("cautious", limit=24), sparsity="auto",
-        options={"rounds": 8, "batch": 4},
+        options={"rounds": 8, "batch_size": 4},
     )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def test_the_largest_mask_that_is_tried(loaded):
     most = 0.0004
     made = Extractor(*loaded, general_count=16).extract(
         load_persona("bold", limit=24), load_persona("cautious", limit=24), sparsity="auto",
-        options={"rounds": 8, "batch": 4, "most": most, "tolerance": 10},
+        options={"rounds": 8, "batch_size": 4, "max_share": most, "tolerance": 10},
     )  # fmt: skip
     assert made.pruned_share == pytest.approx(most, rel=0.01)
 
@@ -58,7 +58,7 @@ def test_it_is_ranked_and_comes_out_the_same_again(chosen):
 
 
 def trial(damage, ratio, loss):
-    return Trial(9, damage, Ranking({}, {}), Quick(loss, 1.0, ratio))
+    return TriedMask(9, damage, Ranking({}, {}), ForwardMeasure(loss, 1.0, ratio))
 
 
 def test_which_masks_write():

@@ -5,27 +5,22 @@ import itertools
 import pytest
 import torch
 
-from prosopon.criteria import removal_damage, removal_gain
+from prosopon.criteria import CRITERIA, LightOptions
+from prosopon.criteria.light import removal_damage, removal_gain
 from prosopon.errors import StatisticsError
-from prosopon.extraction.light import (
-    LightPath,
-    Ranking,
-    find_candidates,
-    gather,
-    highest,
-    temporary_pruning,
-)
+from prosopon.extraction.light import LightPath, temporary_pruning
 from prosopon.extraction.light import candidates as candidates_module
-from prosopon.extraction.light.path import LEVELS
+from prosopon.extraction.light.candidates import find_candidates, highest
+from prosopon.extraction.light.path import LEVELS, Ranking
 from prosopon.gradients import (
     Material,
     Objective,
     fisher_diagonal,
-    objective_gradients,
     objective_terms,
     pair_log_odds,
 )
 from prosopon.models import find_sites
+from tests.gradients.oracle import objective_gradients
 from tests.statistics.conftest import random_examples
 from tests.tiny import tiny_model
 
@@ -40,13 +35,23 @@ def material(model, protected=False):
     )  # fmt: skip
 
 
-def path(model, *, most=100, damage=0.0, objective=None, **settings):
+def options(**changes):
+    """Options whose objective is the default :class:`Objective`, without damage."""
+    weights = {"target_weight": 1.0, "general_weight": 1.0, "damage_weight": 0.0}
+    return LightOptions(**weights | changes)
+
+
+def gather(whole, positions):
+    return {name: whole[name].reshape(-1)[flat] for name, flat in positions.items()}
+
+
+def path(model, *, largest=100, criterion=None, **changes):
     sites = find_sites(model)
-    made = material(model)
-    whole = fisher_diagonal(model, sites, made.general)
+    calibration = material(model)
+    whole = fisher_diagonal(model, sites, calibration.general)
     return LightPath(
-        model, sites, made, objective or Objective(), most=most, damage=damage,
-        fisher=lambda positions: gather(whole, positions), **settings,
+        model, sites, calibration, criterion or CRITERIA.get("contrastive-taylor"),
+        options(**changes), largest=largest, fisher=lambda positions: gather(whole, positions),
     )  # fmt: skip
 
 
@@ -83,7 +88,7 @@ def test_candidates_are_the_weights_with_the_highest_gain(family, limit, monkeyp
     expected = {s.name: (s.matrix() * gradients[s.name]).reshape(-1) for s in sites}
     monkeypatch.setattr(candidates_module, "SMALL", limit)
     positions, gains = find_candidates(
-        sites, lambda: objective_terms(model, made, Objective()), 300
+        sites, lambda: objective_terms(model, made, Objective()), removal_gain, 300
     )
     assert {(n, int(i)) for n, flat in positions.items() for i in flat} == slow_highest(
         expected, 300
@@ -107,7 +112,7 @@ def test_budget_is_kept_and_weights_come_back(family):
 
 def test_a_step_adds_the_gain_of_a_masked_model_with_original_weights():
     model, _ = tiny_model("llama")
-    grown = path(model, batch=1000)  # every batch is everything
+    grown = path(model, batch_size=1000)  # every batch is everything
     sites = grown.sites
     worn = grown.ranking(50)
     before = {name: gain.clone() for name, gain in grown._gains.items()}
@@ -124,7 +129,7 @@ def test_a_step_adds_the_gain_of_a_masked_model_with_original_weights():
 
 def test_the_ranking_is_gain_minus_price_times_damage():
     model, _ = tiny_model("llama")
-    grown = path(model, damage=3.0)
+    grown = path(model, damage_weight=3.0)
     list(grown.grow(100, 2))
     sites = grown.sites
     whole = fisher_diagonal(model, sites, grown._material.general)
@@ -133,7 +138,7 @@ def test_the_ranking_is_gain_minus_price_times_damage():
         flat = grown._positions[site.name]
         damage = removal_damage(site.matrix(), whole[site.name]).reshape(-1)[flat]
         scores[site.name] = grown._gains[site.name] - grown.rounds * 7.0 * damage
-    got = grown.ranking(100, damage=7.0)
+    got = grown.ranking(100, damage_weight=7.0)
     want = slow_highest(scores, 100)
     assert {
         (name, int(i))
@@ -144,15 +149,17 @@ def test_the_ranking_is_gain_minus_price_times_damage():
 
 def test_the_objective_falls():
     model, _ = tiny_model("llama")
-    grown = path(model, batch=1000)
+    grown = path(model, batch_size=1000)
     list(grown.grow(200, 5))
     assert grown.losses[-1] < grown.losses[0]
 
 
 def test_dear_damage_prunes_less():
     model, _ = tiny_model("llama")
-    grown = path(model, most=2000)
-    assert len(grown.ranking(10**6, damage=1e12)) < len(grown.ranking(10**6, damage=0.0))
+    grown = path(model, largest=2000)
+    assert len(grown.ranking(10**6, damage_weight=1e12)) < len(
+        grown.ranking(10**6, damage_weight=0.0)
+    )
 
 
 def test_half_the_strength_has_half_of_the_summed_scores():
@@ -175,8 +182,9 @@ def test_protection_keeps_other_contrasts_closer():
         model, _ = tiny_model("llama")
         sites, made = find_sites(model), material(model, protected=True)
         grown = LightPath(
-            model, sites, made, Objective(0.0, 0.0, "shift", protect=weight), most=100,
-            damage=0.0, batch=1000,
+            model, sites, made, CRITERIA.get("contrastive-taylor"),
+            options(target_weight=0, general_weight=0, protect_weight=weight, batch_size=1000),
+            largest=100,
             fisher=lambda at: {name: torch.zeros(len(flat)) for name, flat in at.items()},
         )  # fmt: skip
         list(grown.grow(100, 12))
@@ -191,11 +199,11 @@ def test_protection_keeps_other_contrasts_closer():
 
 def test_batches_come_round():
     model, _ = tiny_model("llama")
-    draws = path(model, batch=4)._draws
+    draws = path(model, batch_size=4)._draws
     seen = [len(part.pairs) for part in itertools.islice(draws, 3)]
     assert seen == [4, 4, 4]
-    again = path(model, batch=4)._draws
-    assert next(again).pairs == next(path(model, batch=4)._draws).pairs
+    again = path(model, batch_size=4)._draws
+    assert next(again).pairs == next(path(model, batch_size=4)._draws).pairs
 
 
 def test_nan_gradients_are_an_error():

@@ -1,26 +1,14 @@
-"""Light masks: a few weights in a thousand, found by gradients and priced by curvature."""
+"""Light masks: a few weights in a thousand, found by gradients and priced by curvature.
 
-from prosopon.extraction.light.auto import Choice, Trial, choose
-from prosopon.extraction.light.candidates import find_candidates, highest
-from prosopon.extraction.light.mask import LightMaker, LightMask, gather
-from prosopon.extraction.light.path import LightPath, Ranking
-from prosopon.extraction.light.pruning import Positions, temporary_pruning
-from prosopon.extraction.light.validation import Free, Quick, Validation
+- ``mask``: from examples to a mask.
+- ``path``, ``candidates``: how a mask grows, round by round.
+- ``free_text``: what the masked model writes, as a term of the objective.
+- ``auto``, ``validation``: ``--sparsity auto``.
+- ``pruning``: weights at zero for a while.
+"""
 
-__all__ = [
-    "Choice",
-    "Free",
-    "LightMaker",
-    "LightMask",
-    "LightPath",
-    "Positions",
-    "Quick",
-    "Ranking",
-    "Trial",
-    "Validation",
-    "choose",
-    "find_candidates",
-    "gather",
-    "highest",
-    "temporary_pruning",
-]
+from prosopon.extraction.light.mask import light_mask
+from prosopon.extraction.light.path import LightPath
+from prosopon.extraction.light.pruning import temporary_pruning
+
+__all__ = ["LightPath", "light_mask", "temporary_pruning"]

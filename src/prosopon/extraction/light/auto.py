@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from prosopon.extraction.light.path import LightPath, Ranking
-from prosopon.extraction.light.validation import Free, Quick, Validation
+from prosopon.extraction.light.validation import ForwardMeasure, TextMeasure, Validation
 
 CHECKPOINTS = 8
 TRIES = 5  # prices of damage at a checkpoint
@@ -24,7 +24,7 @@ REPETITION = 0.05  # more repetition than the base model's by this is harm
 
 
 @dataclass(frozen=True)
-class Trial:
+class TriedMask:
     """A mask that was looked at.
 
     Attributes:
@@ -37,7 +37,7 @@ class Trial:
     rounds: int
     damage: float
     ranking: Ranking
-    quick: Quick
+    quick: ForwardMeasure
 
 
 @dataclass(frozen=True)
@@ -65,29 +65,29 @@ class Aim:
             for a path that goes to its end, where masks of its last state are looked for.
     """
 
-    leads: Callable[[Trial], float]
-    writes: Callable[[Trial], float]
-    strength: Callable[[Free], tuple[float, float]]
+    leads: Callable[[TriedMask], float]
+    writes: Callable[[TriedMask], float]
+    strength: Callable[[TextMeasure], tuple[float, float]]
     patience: int | None
 
 
-def _loss(trial: Trial) -> float:
+def _loss(trial: TriedMask) -> float:
     return trial.quick.loss
 
 
-def _price(trial: Trial) -> float:
+def _price(trial: TriedMask) -> float:
     return trial.damage
 
 
-def _harm(trial: Trial) -> float:
+def _harm(trial: TriedMask) -> float:
     return trial.quick.perplexity_ratio
 
 
-def _share(free: Free) -> tuple[float, float]:
+def _share(free: TextMeasure) -> tuple[float, float]:
     return free.share, free.error
 
 
-def _probability(free: Free) -> tuple[float, float]:
+def _probability(free: TextMeasure) -> tuple[float, float]:
     return free.probability, free.probability_error
 
 
@@ -99,7 +99,7 @@ def choose(
     path: LightPath,
     validation: Validation,
     *,
-    most: int,
+    largest: int,
     rounds: int,
     tolerance: float,
     report: Callable[[int, int], None] | None = None,
@@ -123,29 +123,29 @@ def choose(
     Args:
         path: A fresh path.
         validation: The yardstick.
-        most: Weights of the largest mask.
+        largest: Weights of the largest mask.
         rounds: Most rounds.
         tolerance: How much general perplexity may rise, as a share.
         report: Called with (steps done, steps): rounds, and what comes after them.
     """
-    aim = HELD_OUT_PAIRS if path.free is None else FREE_TEXT
+    aim = HELD_OUT_PAIRS if path.free_text is None else FREE_TEXT
     base = validation.quick(None)
-    trials: list[Trial] = []
+    trials: list[TriedMask] = []
     best, waited = base.loss, 0
     lengths = [
         rounds * (i + 1) // CHECKPOINTS - rounds * i // CHECKPOINTS for i in range(CHECKPOINTS)
     ]
     done, steps = 0, rounds + (len(HARMS) if aim.patience is None else 0)
     for number, length in enumerate(lengths, 1):
-        for _ in path.grow(most * number // CHECKPOINTS, length):
+        for _ in path.grow(largest * number // CHECKPOINTS, length):
             done += 1
             if report is not None:
                 report(done, steps)
-        found = _search(path, validation, most * number // CHECKPOINTS, 1 + tolerance)
-        trials += found
-        harmless = [t for t in found if t.quick.perplexity_ratio <= 1 + tolerance]
-        leader = min(harmless, key=aim.leads, default=found[-1])
-        path.damage = leader.damage
+        masks = _search(path, validation, largest * number // CHECKPOINTS, 1 + tolerance)
+        trials += masks
+        harmless = [t for t in masks if t.quick.perplexity_ratio <= 1 + tolerance]
+        leader = min(harmless, key=aim.leads, default=masks[-1])
+        path.damage_weight = leader.damage
         if harmless:  # harm is no reason to stop: later rounds mend what early ones broke
             waited = 0 if leader.quick.loss < best else waited + 1
             best = min(best, leader.quick.loss)
@@ -153,31 +153,31 @@ def choose(
             break
     limits = [1 + share * tolerance for share in HARMS]
     if aim.patience is None:
-        least = min(1.0, *map(_harm, found))
+        least = min(1.0, *map(_harm, masks))
         limits = [least + share * (1 + tolerance - least) for share in HARMS]
         for number, limit in enumerate(limits, 1):
-            trials += _search(path, validation, most, limit, LAST_TRIES)
+            trials += _search(path, validation, largest, limit, LAST_TRIES)
             if report is not None:
                 report(rounds + number, steps)
     if report is not None:
         report(steps, steps)
-    told = {"tolerance": tolerance, "masks_tried": len(trials), "base": asdict(base)}
+    notes = {"tolerance": tolerance, "masks_tried": len(trials), "base": asdict(base)}
     if aim.patience is None:
         trials = [trial for trial in trials if trial.rounds == path.rounds]
     choice = _final(trials, limits, validation, aim)
-    return Choice(choice.ranking, told | choice.report)
+    return Choice(choice.ranking, notes | choice.report)
 
 
 def _search(
     path: LightPath, validation: Validation, count: int, limit: float, tries: int = TRIES
-) -> list[Trial]:
+) -> list[TriedMask]:
     """Return masks whose lambda closes in on the least that is harmless, from the path's own."""
-    trials: list[Trial] = []
+    trials: list[TriedMask] = []
     harmless, harmful = math.inf, 0.0
-    damage = path.damage or 1.0
+    damage = path.damage_weight or 1.0
     for _ in range(tries):
         ranking = path.ranking(count, damage)
-        trials.append(Trial(path.rounds, damage, ranking, validation.quick(ranking)))
+        trials.append(TriedMask(path.rounds, damage, ranking, validation.quick(ranking)))
         if trials[-1].quick.perplexity_ratio <= limit:
             harmless = min(harmless, damage)
         else:
@@ -191,34 +191,38 @@ def _search(
     return trials
 
 
-def _final(trials: list[Trial], limits: list[float], validation: Validation, aim: Aim) -> Choice:
+def _final(
+    trials: list[TriedMask], limits: list[float], validation: Validation, aim: Aim
+) -> Choice:
     """Let the best masks write, and choose."""
     finalists = _finalists(trials, limits, aim)
-    told: dict[str, Any] = {"within_tolerance": _harm(finalists[0]) <= limits[-1]}
+    notes: dict[str, Any] = {"within_tolerance": _harm(finalists[0]) <= limits[-1]}
     chosen, free = min(finalists, key=_loss), None
     if validation.writes:
         before = validation.free(None)
         written = [(trial, validation.free(trial.ranking)) for trial in finalists]
         chosen, free = _pick(written, before, aim)
-        told |= {"base_share": before.share, "frontier": [_told(*each) for each in written]}
+        notes |= {"base_share": before.share, "frontier": [_describe(*mask) for mask in written]}
     else:
-        told["frontier"] = [_told(trial, None) for trial in finalists]
-    return Choice(chosen.ranking, told | _told(chosen, free))
+        notes["frontier"] = [_describe(trial, None) for trial in finalists]
+    return Choice(chosen.ranking, notes | _describe(chosen, free))
 
 
-def _finalists(trials: list[Trial], limits: list[float], aim: Aim) -> list[Trial]:
+def _finalists(trials: list[TriedMask], limits: list[float], aim: Aim) -> list[TriedMask]:
     """Return the mask that should write for each degree of harm, the least harmful first."""
-    found: list[Trial] = []
+    finalists: list[TriedMask] = []
     for limit in limits:
         within = [t for t in trials if t.quick.perplexity_ratio <= limit]
         best = min(within, key=aim.writes, default=None)
-        if best is not None and all(best is not each for each in found):
-            found.append(best)
+        if best is not None and all(best is not mask for mask in finalists):
+            finalists.append(best)
     # Nothing within tolerance: the least harmful is the honest answer, and the report says so.
-    return found or [min(trials, key=_harm)]
+    return finalists or [min(trials, key=_harm)]
 
 
-def _pick(written: list[tuple[Trial, Free]], base: Free, aim: Aim) -> tuple[Trial, Free]:
+def _pick(
+    written: list[tuple[TriedMask, TextMeasure]], base: TextMeasure, aim: Aim
+) -> tuple[TriedMask, TextMeasure]:
     sound = [w for w in written if w[1].signs.repetition <= base.signs.repetition + REPETITION]
     field = sound or written
     top, error = max(aim.strength(free) for _, free in field)
@@ -226,7 +230,7 @@ def _pick(written: list[tuple[Trial, Free]], base: Free, aim: Aim) -> tuple[Tria
     return min(near, key=lambda w: _harm(w[0]))
 
 
-def _told(trial: Trial, free: Free | None) -> dict[str, Any]:
+def _describe(trial: TriedMask, free: TextMeasure | None) -> dict[str, Any]:
     return {
         "rounds": trial.rounds,
         "damage": trial.damage,

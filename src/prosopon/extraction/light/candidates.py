@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from prosopon.criteria import removal_gain
-from prosopon.gradients import check_gradient, stream_gradients
+from prosopon.gradients import sum_gradients
 from prosopon.models import Site
 from prosopon.selection import keep_largest
 
@@ -20,9 +19,12 @@ SMALL = 256 * 2**20  # bytes of gradients that may be held at once whatever the 
 
 
 def find_candidates(
-    sites: Sequence[Site], terms: Callable[[], Iterable[Tensor]], count: int
+    sites: Sequence[Site],
+    terms: Callable[[], Iterable[Tensor]],
+    gain: Callable[[Tensor, Tensor], Tensor],
+    count: int,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the ``count`` weights with the highest first-order gain above zero.
+    """Return the ``count`` weights with the highest gain above zero.
 
     Gradients of half of the weights' bytes at most are held at once: the terms are run once for
     every group of sites that fits.
@@ -30,6 +32,7 @@ def find_candidates(
     Args:
         sites: The sites.
         terms: Makes the terms of the objective afresh.
+        gain: What removal gains, of (weights, gradients).
         count: How many; fewer where fewer have a gain.
 
     Returns:
@@ -40,16 +43,10 @@ def find_candidates(
     """
     best = _Best(count)
     for group in _groups(sites):
-        totals = {s.name: torch.zeros(s.shape, device=s.weight.device) for s in group}
-
-        def add(site: Site, gradient: Tensor, totals: dict[str, Tensor] = totals) -> None:
-            totals[site.name] += gradient
-
-        stream_gradients(group, terms(), add)
+        totals, _ = sum_gradients(group, terms())
         for site in group:
-            total = totals.pop(site.name)
-            check_gradient(site.name, total)
-            best.add(site.name, removal_gain(site.matrix(), total).reshape(-1))
+            gains = gain(site.matrix(), totals.pop(site.name))
+            best.add(site.name, gains.reshape(-1))
     best.trim()
     return best.positions, best.gains
 
@@ -66,10 +63,10 @@ class _Best:
         """Take in the gains of a site, [weights]."""
         if len(gains) > self._count:  # a site alone may have more than are asked for
             floor = gains.kthvalue(len(gains) - self._count + 1).values
-            kept = ((gains >= floor) & (gains > self._least)).nonzero().squeeze(1)
+            chosen = ((gains >= floor) & (gains > self._least)).nonzero().squeeze(1)
         else:
-            kept = (gains > self._least).nonzero().squeeze(1)
-        self.positions[name], self.gains[name] = kept, gains[kept]
+            chosen = (gains > self._least).nonzero().squeeze(1)
+        self.positions[name], self.gains[name] = chosen, gains[chosen]
         if sum(map(len, self.gains.values())) > 2 * self._count:
             self.trim()
 
@@ -103,12 +100,12 @@ def highest(scores: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
 def _groups(sites: Sequence[Site]) -> Iterator[list[Site]]:
     """Yield runs of sites whose float32 gradients fit into half of the weights' bytes."""
     weights = sum(site.weight.numel() * site.weight.element_size() for site in sites)
-    limit, group, held = max(weights // 2, SMALL), list[Site](), 0
+    limit, group, used = max(weights // 2, SMALL), list[Site](), 0
     for site in sites:
         size = 4 * site.weight.numel()
-        if group and held + size > limit:
+        if group and used + size > limit:
             yield group
-            group, held = [], 0
+            group, used = [], 0
         group.append(site)
-        held += size
+        used += size
     yield group

@@ -3,247 +3,203 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
-from torch import Tensor, nn
-
-from prosopon.criteria import ContrastiveTaylorOptions
-from prosopon.data import Encoded, Example, Message, encode_all
+from prosopon.criteria import LightCriterion, LightOptions
+from prosopon.data import Example, ExamplePair, Message, encode_all
 from prosopon.data.dropout import with_word_dropout
 from prosopon.data.openings import answer, opening, shared_opening, without_shared_beginning
 from prosopon.data.pairs import EncodedPair, pair_examples
 from prosopon.errors import OptionError
+from prosopon.extraction.collector import Collector
 from prosopon.extraction.light.auto import choose
-from prosopon.extraction.light.free import FreeText
-from prosopon.extraction.light.path import Fisher, LightPath, Ranking
+from prosopon.extraction.light.free_text import FreeTextTerms
+from prosopon.extraction.light.path import LightPath, Ranking
 from prosopon.extraction.light.validation import Validation
-from prosopon.gradients import Material, Objective, pair_log_odds
-from prosopon.judges import MINIMUM, ClassifierJudge
-from prosopon.models import Site
-from prosopon.progress import Report
+from prosopon.extraction.mask import ExtractedMask
+from prosopon.extraction.request import Request
+from prosopon.gradients import Material, pair_log_odds
+from prosopon.judges import MINIMUM, ClassifierJudge, Recital
 
-ExamplePair = tuple[Example, Example]
 HELD_OUT = 5  # every fifth pair is held out
 FEWEST = 20  # pairs, so that a handful can be held out
 LONGEST = 128  # tokens of a free text
 PLAIN = 500.0  # weight of free text for plain texts, which have no question to shorten
 
 
-@dataclass(frozen=True)
-class LightMask:
-    """A light mask with its ranking.
-
-    Attributes:
-        keep: Keep-mask of every site, bool [out, in], on the CPU.
-        levels: Level of every pruned weight; see :class:`prosopon.subnetwork.Subnetwork`.
-        report: How ``auto`` chose; empty for a given sparsity.
-    """
-
-    keep: dict[str, Tensor]
-    levels: dict[str, Tensor]
-    report: dict[str, Any] = field(default_factory=dict)
-
-
-class LightMaker:
-    """Makes light masks on one model.
+def light_mask(collector: Collector, request: Request) -> ExtractedMask:
+    """Make the target's mask.
 
     Args:
-        model: A causal LM; its weights are as before after every call.
-        tokenizer: Its tokenizer.
-        sites: Its sites.
-        general: General texts.
-        held_out: General texts that only ``auto`` looks at, to judge by.
-        fisher: Gives the Fisher diagonal at flat positions.
-        max_length: Longest example in tokens.
-        max_tokens: Most tokens, padding included, in one backward pass.
-        seed: Seeds batches, splits and draws.
-        report: Called with (stage, done, total).
+        collector: Reads the texts.
+        request: What is asked, with a light criterion.
+
+    Raises:
+        OptionError: ``auto`` with too few examples, or free text that nobody can judge.
     """
+    assert request.opposite is not None
+    pairs = pair_examples(request.target.examples, request.opposite.examples)
+    maker = _LightMaker(collector, request)
+    return maker.choose(pairs) if request.sparsity == "auto" else maker.make(pairs, request.share)
 
-    def __init__(
-        self,
-        model: nn.Module,
-        tokenizer: Any,
-        sites: Sequence[Site],
-        *,
-        general: Sequence[Encoded],
-        held_out: Callable[[], Sequence[Encoded]],
-        fisher: Fisher,
-        max_length: int | None = None,
-        max_tokens: int = 2048,
-        seed: int = 0,
-        report: Report | None = None,
-    ) -> None:
-        self._model, self._tokenizer, self._sites = model, tokenizer, sites
-        self._general, self._held_out, self._fisher = general, held_out, fisher
-        self._max_length, self._max_tokens, self._seed = max_length, max_tokens, seed
-        self._report = report
-        self._total = sum(site.out_features * site.in_features for site in sites)
 
-    def make(
-        self,
-        target: Sequence[Example],
-        opposite: Sequence[Example],
-        options: ContrastiveTaylorOptions,
-        sparsity: float | Literal["auto"],
-        protected: Sequence[tuple[Sequence[Example], Sequence[Example]]] = (),
-    ) -> LightMask:
-        """Make the target's mask.
+class _LightMaker:
+    """Makes one light mask; what it needs at every step is kept here."""
 
-        Args:
-            target: The target's examples.
-            opposite: The opposite's.
-            options: Options of the criterion.
-            sparsity: Share of weights, the most that may be pruned, or ``"auto"``.
-            protected: Contrasts whose log-odds should stay.
+    def __init__(self, collector: Collector, request: Request) -> None:
+        settings = collector.settings
+        self._collector, self._settings, self._seed = collector, settings, settings.seed
+        self._criterion = cast(LightCriterion, request.criterion)
+        self._options: LightOptions = request.options
+        self._protect = [
+            pair
+            for ours, theirs in request.protect
+            for pair in pair_examples(ours.examples, theirs.examples)
+        ]
+        self._weights = sum(site.out_features * site.in_features for site in collector.sites)
 
-        Raises:
-            OptionError: ``auto`` with too few examples.
-        """
-        pairs = pair_examples(target, opposite)
-        kept = [pair for ours, theirs in protected for pair in pair_examples(ours, theirs)]
-        if sparsity == "auto":
-            return self._auto(pairs, kept, options)
-        weight = 0.0 if options.free == "auto" else options.free
-        path = self._path(pairs, kept, options, sparsity, self._free(pairs, options, weight))
-        for number in path.grow(int(sparsity * self._total), options.rounds - 1):
-            self._say("pruning", number + 1, options.rounds)
-        return self._mask(path.ranking(int(sparsity * self._total)))
+    def make(self, pairs: list[ExamplePair], share: float) -> ExtractedMask:
+        """Make a mask of at most ``share`` of the weights."""
+        options, weight = self._options, self._options.free_text_weight
+        weight = 0.0 if weight == "auto" else weight
+        free_text = self._free_text(pairs, weight, self._judge(pairs) if weight else None)
+        path, largest = self._path(pairs, share, free_text), int(share * self._weights)
+        for number in path.grow(largest, options.rounds - 1):
+            self._settings.say("pruning", number + 1, options.rounds)
+        return self._mask(path.ranking(largest))
 
-    def _auto(
-        self, pairs: list[ExamplePair], kept: list[ExamplePair], options: ContrastiveTaylorOptions
-    ) -> LightMask:
+    def choose(self, pairs: list[ExamplePair]) -> ExtractedMask:
+        """Make a mask whose size, rounds and lambda are chosen on pairs that are held out."""
         if len(pairs) < FEWEST:
             raise OptionError(
                 f"--sparsity auto holds examples out to choose by and needs at least {FEWEST} "
                 f"pairs; there are {len(pairs)}: give more examples, or a sparsity such as 0.003"
             )
-        if not self._held_out():
+        if not self._collector.held_out():
             raise OptionError(
                 "--sparsity auto holds general text out to judge by: --general needs at least 4 "
                 "texts"
             )
         order = random.Random(f"{self._seed}/held out").sample(range(len(pairs)), len(pairs))
-        held = [pairs[i] for i in sorted(order[: len(pairs) // HELD_OUT])]
-        rest = [pairs[i] for i in sorted(order[len(pairs) // HELD_OUT :])]
+        count, options = len(pairs) // HELD_OUT, self._options
+        held_out = [pairs[i] for i in sorted(order[:count])]
+        rest = [pairs[i] for i in sorted(order[count:])]
         judge = self._judge(rest)
-        validation = self._validation(held, options.word_dropout, judge)
-        weight = options.free
+        weight = options.free_text_weight
         if weight == "auto":
-            weight = PLAIN if judge is not None and all(map(_plain, rest)) else 0.0
-        path = self._path(
-            rest, kept, options, options.most, self._free(rest, options, weight, judge)
-        )
+            weight = PLAIN if judge is not None and all(map(_is_plain, rest)) else 0.0
+        free_text = self._free_text(rest, weight, judge)
+        recital = free_text.recital if free_text is not None else None
+        validation = self._validation(held_out, judge, recital)
+        path = self._path(rest, options.max_share, free_text)
         choice = choose(
             path, validation,
-            most=int(options.most * self._total), rounds=options.rounds,
+            largest=int(options.max_share * self._weights), rounds=options.rounds,
             tolerance=options.tolerance,
-            report=lambda done, total: self._say("pruning and choosing", done, total),
+            report=lambda done, total: self._settings.say("pruning and choosing", done, total),
         )  # fmt: skip
         return self._mask(choice.ranking, choice.report | {"free": weight})
 
     def _path(
-        self,
-        pairs: Sequence[ExamplePair],
-        kept: Sequence[ExamplePair],
-        options: ContrastiveTaylorOptions,
-        most: float,
-        free: FreeText | None,
+        self, pairs: Sequence[ExamplePair], share: float, free_text: FreeTextTerms | None
     ) -> LightPath:
-        learned = with_word_dropout(pairs, options.word_dropout, self._seed)
-        encoded, protected = self._encode(learned), self._encode(kept)
+        collector, limit = self._collector, self._settings.max_tokens
+        encoded, protected = self._encode(self._learned(pairs)), self._encode(self._protect)
         material = Material(
             encoded,
-            pair_log_odds(self._model, encoded, max_tokens=self._max_tokens),
-            self._general if options.general else (),
+            pair_log_odds(collector.model, encoded, max_tokens=limit),
+            collector.general() if self._options.general_weight else (),
             protected,
-            pair_log_odds(self._model, protected, max_tokens=self._max_tokens),
+            pair_log_odds(collector.model, protected, max_tokens=limit),
         )
-        objective = Objective(options.beta, options.general, options.odds, options.protect)
         return LightPath(
-            self._model, self._sites, material, objective,
-            most=int(most * self._total), damage=options.damage, fisher=self._fisher,
-            batch=options.batch, seed=self._seed, max_tokens=self._max_tokens,
-            free=free,
+            collector.model, collector.sites, material, self._criterion, self._options,
+            largest=int(share * self._weights), fisher=collector.fisher_at, seed=self._seed,
+            max_tokens=limit, free_text=free_text,
         )  # fmt: skip
 
-    def _free(
-        self,
-        pairs: Sequence[ExamplePair],
-        options: ContrastiveTaylorOptions,
-        weight: float,
-        judge: ClassifierJudge | None = None,
-    ) -> FreeText | None:
+    def _free_text(
+        self, pairs: Sequence[ExamplePair], weight: float, judge: ClassifierJudge | None
+    ) -> FreeTextTerms | None:
         if not weight:
             return None
-        judge = judge or self._judge(pairs)
         if judge is None:
             raise OptionError(
-                f"option free={weight:g}: no judge of free text can be trained on these examples: "
-                f"it needs {MINIMUM} different answers of each side that tell the two apart; "
-                "free=0 does without"
+                f"option free_text_weight={weight:g}: no judge of free text can be trained on "
+                f"these examples: it needs {MINIMUM} different answers of each side that tell the "
+                "two apart; free_text_weight=0 does without"
             )
-        learned = with_word_dropout(pairs, options.word_dropout, self._seed)
-        return FreeText(
-            self._model, self._tokenizer, [_asked(*pair) for pair in learned], judge,
-            weight=weight, texts=options.texts, length=self._length(self._encode(learned)),
-            seed=self._seed, max_length=self._max_length, max_tokens=self._max_tokens,
+        collector, learned = self._collector, self._learned(pairs)
+        return FreeTextTerms(
+            collector.model, collector.tokenizer, [_prompt(*pair) for pair in learned], judge,
+            weight=weight, texts=self._options.free_texts,
+            length=self._length(self._encode(learned)), seed=self._seed,
+            max_length=collector.max_length, max_tokens=self._settings.max_tokens,
+            recital=self._recital(pairs),
         )  # fmt: skip
 
     def _judge(self, pairs: Sequence[ExamplePair]) -> ClassifierJudge | None:
         """Return who says whose a text is; None where nobody can be trained that beats chance."""
-        ours = [answer(pair[0], shared_opening(*pair)) for pair in pairs]
-        theirs = [answer(pair[1], shared_opening(*pair)) for pair in pairs]
+        ours, theirs = (_answers(pairs, side) for side in (0, 1))
         if min(len(set(ours)), len(set(theirs))) < MINIMUM:
             return None
-        fitted = ClassifierJudge.fit(ours, theirs, self._seed)
-        return fitted if fitted.useful else None
+        judge = ClassifierJudge.fit(ours, theirs, self._seed)
+        return judge if judge.useful else None
+
+    def _recital(self, pairs: Sequence[ExamplePair]) -> Recital:
+        """Return who knows the examples by heart, but what general text says anyway."""
+        texts = [self._collector.tokenizer.decode(t.input_ids) for t in self._collector.general()]
+        return Recital(_answers(pairs, 0), texts)
 
     def _length(self, pairs: Sequence[EncodedPair]) -> int:
         """Return the most tokens of a free text: twice the longest answer, within reason."""
         longest = max(sum(target.response) for target, _ in pairs)
-        return min(2 * longest, LONGEST, (self._max_length or 2 * LONGEST) // 2)
+        return min(2 * longest, LONGEST, (self._collector.max_length or 2 * LONGEST) // 2)
 
     def _validation(
-        self, held: Sequence[ExamplePair], word_dropout: float, judge: ClassifierJudge | None
+        self,
+        pairs: Sequence[ExamplePair],
+        judge: ClassifierJudge | None,
+        recital: Recital | None,
     ) -> Validation:
-        encoded = self._encode(with_word_dropout(held, word_dropout, self._seed))
+        collector, encoded = self._collector, self._encode(self._learned(pairs))
         return Validation(
-            self._model, self._tokenizer, self._sites, encoded, self._held_out(),
-            [_asked(*pair) for pair in held], judge,
-            length=self._length(encoded), seed=self._seed, max_length=self._max_length,
+            collector.model, collector.tokenizer, collector.sites, encoded, collector.held_out(),
+            [_prompt(*pair) for pair in pairs], judge, length=self._length(encoded),
+            seed=self._seed, max_length=collector.max_length, recital=recital,
         )  # fmt: skip
 
+    def _learned(self, pairs: Sequence[ExamplePair]) -> list[ExamplePair]:
+        return with_word_dropout(pairs, self._options.word_dropout, self._seed)
+
     def _encode(self, pairs: Sequence[ExamplePair]) -> list[EncodedPair]:
+        collector = self._collector
         sides = [
-            encode_all([pair[side] for pair in pairs], self._tokenizer, max_length=self._max_length)
+            encode_all(
+                [pair[side] for pair in pairs], collector.tokenizer, max_length=collector.max_length
+            )
             for side in (0, 1)
         ]
         encoded = list(zip(*sides, strict=True))
         return [
-            without_shared_beginning(pair) if _plain(texts) else pair
+            without_shared_beginning(pair) if _is_plain(texts) else pair
             for pair, texts in zip(encoded, pairs, strict=True)
         ]
 
-    def _mask(self, ranking: Ranking, report: Mapping[str, Any] | None = None) -> LightMask:
-        return LightMask(ranking.keep(self._sites), ranking.levels(), dict(report or {}))
-
-    def _say(self, stage: str, done: int, total: int) -> None:
-        if self._report is not None:
-            self._report(stage, done, total)
+    def _mask(self, ranking: Ranking, notes: Mapping[str, Any] | None = None) -> ExtractedMask:
+        keep = ranking.keep(self._collector.sites)
+        return ExtractedMask(keep, ranking.levels(), notes=notes or {})
 
 
-def _plain(pair: ExamplePair) -> bool:
+def _is_plain(pair: ExamplePair) -> bool:
     return not any(side.prompt for side in pair)
 
 
-def _asked(target: Example, opposite: Example) -> tuple[Message, ...]:
+def _answers(pairs: Sequence[ExamplePair], side: int) -> list[str]:
+    return [answer(pair[side], shared_opening(*pair)) for pair in pairs]
+
+
+def _prompt(target: Example, opposite: Example) -> tuple[Message, ...]:
     """Return what free text answers: the prompt, or the opening of a plain text."""
     return target.prompt or (Message("assistant", opening(target, opposite)),)
-
-
-def gather(fisher: Mapping[str, Tensor], positions: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the values of whole matrices at flat positions."""
-    return {name: fisher[name].reshape(-1)[flat] for name, flat in positions.items()}

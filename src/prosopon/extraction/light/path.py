@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from prosopon.criteria import removal_damage, removal_gain
+from prosopon.criteria import LightCriterion, LightOptions
 from prosopon.extraction.light.candidates import find_candidates, highest
-from prosopon.extraction.light.free import FreeText
+from prosopon.extraction.light.free_text import FreeTextTerms
 from prosopon.extraction.light.pruning import temporary_pruning
 from prosopon.gradients import (
     Material,
@@ -78,20 +78,19 @@ class LightPath:
         model: A causal LM.
         sites: Its sites.
         material: What the objective is computed on.
-        objective: The objective.
-        most: The largest mask that will be asked for, in weights.
-        damage: lambda, the weight of the second-order damage.
+        criterion: Says what removal gains and damages.
+        options: Its options.
+        largest: The largest mask that will be asked for, in weights.
         fisher: Gives the Fisher diagonal at flat positions; called once.
-        batch: Pairs, general texts and protected pairs of a round.
         seed: Seeds the batches.
         max_tokens: Most tokens, padding included, in one backward pass.
-        free: Adds the gain of free text, written under each round's mask; default none.
+        free_text: Adds the gain of free text, written under each round's mask; default none.
 
     Attributes:
-        free: As given.
+        free_text: As given.
         rounds: Rounds done; finding the candidates on all of the material is the first.
         losses: The objective before each round, on the round's batch.
-        damage: lambda; may be changed between rounds, the gains stay what they are.
+        damage_weight: lambda; may be changed between rounds, the gains stay what they are.
     """
 
     def __init__(
@@ -99,46 +98,57 @@ class LightPath:
         model: nn.Module,
         sites: Sequence[Site],
         material: Material,
-        objective: Objective,
+        criterion: LightCriterion,
+        options: LightOptions,
         *,
-        most: int,
-        damage: float,
+        largest: int,
         fisher: Fisher,
-        batch: int = 16,
         seed: int = 0,
         max_tokens: int = 2048,
-        free: FreeText | None = None,
+        free_text: FreeTextTerms | None = None,
     ) -> None:
-        self.model, self.sites, self.damage, self.free = model, list(sites), damage, free
-        self._material, self._objective, self._max_tokens = material, objective, max_tokens
+        self.model, self.sites, self.free_text = model, list(sites), free_text
+        self.damage_weight = options.damage_weight
+        self._material, self._max_tokens = material, max_tokens
+        self._criterion, self._options = criterion, options
+        self._objective = Objective(
+            options.target_weight, options.general_weight, options.log_odds, options.protect_weight
+        )
         total = sum(site.out_features * site.in_features for site in sites)
         self._positions, self._gains = find_candidates(
             sites,
-            lambda: objective_terms(model, material, objective, max_tokens=max_tokens),
-            max(int(SHARE * total), min(10 * most, total)),
+            lambda: objective_terms(model, material, self._objective, max_tokens=max_tokens),
+            self._gain,
+            max(int(SHARE * total), min(10 * largest, total)),
         )
         self._weights = {s.name: _at(s, s.matrix(), self._positions[s.name]) for s in sites}
-        found = fisher(self._positions)
-        self._damages = {n: removal_damage(w, found[n]) for n, w in self._weights.items()}
-        self._draws = _Draws(material, batch, seed)
+        curvature = fisher(self._positions)
+        self._damages = {
+            name: criterion.damage(weight, curvature[name], options)
+            for name, weight in self._weights.items()
+        }
+        self._draws = _Draws(material, options.batch_size, seed)
         self.rounds, self.losses, self._count = 1, list[float](), 0
 
-    def ranking(self, count: int, damage: float | None = None) -> Ranking:
+    def _gain(self, weight: Tensor, gradient: Tensor) -> Tensor:
+        return self._criterion.gain(weight, gradient, self._options)
+
+    def ranking(self, count: int, damage_weight: float | None = None) -> Ranking:
         """Return the ``count`` weights that should go, fewer where fewer pay.
 
         Args:
             count: Most weights.
-            damage: lambda; default the path's own.
+            damage_weight: lambda; default the path's own.
         """
-        price = self.rounds * (self.damage if damage is None else damage)
+        price = self.rounds * (self.damage_weight if damage_weight is None else damage_weight)
         scores = {n: gain - price * self._damages[n] for n, gain in self._gains.items()}
-        picked = highest(scores, count)
+        best = highest(scores, count)
         return Ranking(
-            {name: self._positions[name][best] for name, best in picked.items()},
-            {name: scores[name][best] for name, best in picked.items()},
+            {name: self._positions[name][chosen] for name, chosen in best.items()},
+            {name: scores[name][chosen] for name, chosen in best.items()},
         )
 
-    def step(self, worn: Ranking) -> None:
+    def step(self, mask: Ranking) -> None:
         """Take one round's gradient under a mask and add up the gains.
 
         Raises:
@@ -151,16 +161,16 @@ class LightPath:
 
         material = next(self._draws)
         with temporary_pruning(self.sites) as prune:
-            prune(worn.positions)
+            prune(mask.positions)
             terms = objective_terms(
                 self.model, material, self._objective, max_tokens=self._max_tokens
             )
             self.losses.append(stream_gradients(self.sites, terms, add))
-            if self.free is not None:
-                stream_gradients(self.sites, self.free.terms(self.rounds), add)
+            if self.free_text is not None:
+                stream_gradients(self.sites, self.free_text.terms(self.rounds), add)
         for name, gradient in sums.items():
             check_gradient(name, gradient)
-            self._gains[name] += removal_gain(self._weights[name], gradient)
+            self._gains[name] += self._gain(self._weights[name], gradient)
         self.rounds += 1
 
     def grow(self, count: int, rounds: int) -> Iterator[int]:

@@ -13,10 +13,11 @@ from torch.nn.functional import softplus
 
 from prosopon.data import Encoded, Message
 from prosopon.data.pairs import EncodedPair
+from prosopon.extraction.light.free_text import target_probabilities
 from prosopon.extraction.light.path import Ranking
 from prosopon.extraction.light.pruning import temporary_pruning
 from prosopon.gradients import pair_log_odds
-from prosopon.judges import ClassifierJudge, Degeneration, degeneration
+from prosopon.judges import ClassifierJudge, Degeneration, Recital, degeneration
 from prosopon.lm import decode, fit_tokens, generate_tokens, opening_tokens, text_losses
 from prosopon.lm.choice import win_rate
 from prosopon.models import Site
@@ -25,7 +26,7 @@ WORST = 700.0  # nats a token; exp(700) still fits a float
 
 
 @dataclass(frozen=True)
-class Quick:
+class ForwardMeasure:
     """What forward passes alone say of a mask.
 
     Attributes:
@@ -42,7 +43,7 @@ class Quick:
 
 
 @dataclass(frozen=True)
-class Free:
+class TextMeasure:
     """What free text says of a mask.
 
     Attributes:
@@ -77,6 +78,7 @@ class Validation:
         length: Most tokens of an answer.
         seed: Seeds the draws.
         max_length: Most tokens of a prompt and its answer together.
+        recital: Knows the examples; answers that recite them are nobody's. None: nobody minds.
     """
 
     def __init__(
@@ -93,22 +95,23 @@ class Validation:
         length: int = 48,
         seed: int = 0,
         max_length: int | None = None,
+        recital: Recital | None = None,
     ) -> None:
         self._model, self._tokenizer, self._sites = model, tokenizer, sites
         self._pairs, self._general, self._judge = pairs, general, judge
-        asked = [prompts[i % len(prompts)] for i in range(answers)] if prompts else []
-        rows = [opening_tokens(prompt, tokenizer) for prompt in asked]
-        self._asked = fit_tokens(rows, tokenizer, max_length, length)
-        self._length, self._seed = length, seed
+        repeated = [prompts[i % len(prompts)] for i in range(answers)] if prompts else []
+        rows = [opening_tokens(prompt, tokenizer) for prompt in repeated]
+        self._rows = fit_tokens(rows, tokenizer, max_length, length)
+        self._length, self._seed, self._recital = length, seed, recital
         self._reference = pair_log_odds(model, pairs)
         self._base = mean_loss(model, general)
 
     @property
     def writes(self) -> bool:
         """Whether there is a judge and something to answer."""
-        return self._judge is not None and bool(self._asked)
+        return self._judge is not None and bool(self._rows)
 
-    def quick(self, ranking: Ranking | None) -> Quick:
+    def quick(self, ranking: Ranking | None) -> ForwardMeasure:
         """Measure a mask (None: the base model) by forward passes."""
         with temporary_pruning(self._sites) as prune:
             if ranking is not None:
@@ -125,23 +128,25 @@ class Validation:
         ratio = math.exp(worse if worse < WORST else WORST)
         numbers = not odds.isnan().any()
         rate = win_rate([(odd, 0.0) for odd in odds.tolist()]) if numbers else 0.0
-        return Quick(loss, rate, ratio)
+        return ForwardMeasure(loss, rate, ratio)
 
-    def free(self, ranking: Ranking | None) -> Free:
+    def free(self, ranking: Ranking | None) -> TextMeasure:
         """Sample answers under a mask (None: the base model) and judge them."""
         assert self._judge is not None
         with temporary_pruning(self._sites) as prune:
             if ranking is not None:
                 prune(ranking.positions)
-            texts = self._written()
-        share, said = self._judge.share(texts), self._judge.probabilities(texts)
+            texts = self._write()
+        ours = target_probabilities(self._judge, texts, self._recital)
+        # Exactly one half, as for a blank text, is nobody's.
+        share = fmean(probability > 0.5 for probability in ours)
         error = math.sqrt(max(share * (1 - share), 0.25 / len(texts)) / len(texts))
-        spread = pstdev(said) / math.sqrt(len(texts))
-        return Free(share, error, fmean(said), spread, degeneration(texts))
+        spread = pstdev(ours) / math.sqrt(len(texts))
+        return TextMeasure(share, error, fmean(ours), spread, degeneration(texts))
 
-    def _written(self) -> list[str]:
+    def _write(self) -> list[str]:
         written = generate_tokens(
-            self._model, self._tokenizer, self._asked,
+            self._model, self._tokenizer, self._rows,
             max_new_tokens=self._length, seed=self._seed,
         )  # fmt: skip
         return decode(written, self._tokenizer)

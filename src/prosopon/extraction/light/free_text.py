@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from prosopon.data import Encoded, Message, length_buckets
-from prosopon.judges import ClassifierJudge, degeneration
+from prosopon.judges import ClassifierJudge, Recital, degeneration
 from prosopon.lm import answer_log_likelihoods, decode, fit_tokens, generate_tokens, opening_tokens
 
 Written = tuple[list[int], list[int]]
-"""The tokens of what was asked, and of what the model wrote."""
+"""The tokens of a prompt, and of what the model wrote."""
 
 
-class FreeText:
+class FreeTextTerms:
     """Writes free text and gives the terms whose gradient makes the persona's likelier.
 
     Args:
@@ -36,6 +36,7 @@ class FreeText:
         seed: Seeds the draws.
         max_length: Most tokens of a prompt and its text together.
         max_tokens: Most tokens, padding included, in one backward pass.
+        recital: Knows the examples; texts that recite them are nobody's. None: nobody minds.
     """
 
     def __init__(
@@ -51,12 +52,13 @@ class FreeText:
         seed: int = 0,
         max_length: int | None = None,
         max_tokens: int = 2048,
+        recital: Recital | None = None,
     ) -> None:
         rows = [opening_tokens(prompt, tokenizer) for prompt in prompts]
         self._rows = fit_tokens(rows, tokenizer, max_length, length)
         self._model, self._tokenizer, self._judge = model, tokenizer, judge
         self._weight, self._texts, self._length = weight, texts, length
-        self._seed, self._max_tokens = seed, max_tokens
+        self._seed, self._max_tokens, self.recital = seed, max_tokens, recital
 
     def terms(self, number: int) -> Iterator[Tensor]:
         """Write a round's texts with the model as it is and yield differentiable scalars.
@@ -71,12 +73,12 @@ class FreeText:
             number: The round; it gives other draws.
         """
         written = self._write(number)
-        read = decode([tokens for _, tokens in written], self._tokenizer)
-        said = self._judge.probabilities(read)
-        fresh = [1 - degeneration([text]).repetition for text in read]
-        advantages = torch.tensor(said) * torch.tensor(fresh)
+        answers = decode([tokens for _, tokens in written], self._tokenizer)
+        ours = target_probabilities(self._judge, answers, self.recital)
+        fresh = [1 - degeneration([text]).repetition for text in answers]
+        advantages = torch.tensor(ours) * torch.tensor(fresh)
         advantages -= advantages.mean()
-        texts = [_encoded(*each) for each in written]
+        texts = [_encode(*row) for row in written]
         total = sum(len(tokens) for _, tokens in written)
         for batch in length_buckets(texts, max_tokens=self._max_tokens, max_rows=64):
             sums = answer_log_likelihoods(self._model, batch)
@@ -87,14 +89,26 @@ class FreeText:
         order = random.Random(f"{self._seed}/free/{number}").sample(
             range(len(self._rows)), len(self._rows)
         )
-        asked = [self._rows[order[i % len(order)]] for i in range(self._texts)]
+        prompts = [self._rows[order[i % len(order)]] for i in range(self._texts)]
         written = generate_tokens(
-            self._model, self._tokenizer, asked,
+            self._model, self._tokenizer, prompts,
             max_new_tokens=self._length, seed=1009 * number + self._seed,
         )  # fmt: skip
-        return list(zip(asked, written, strict=True))
+        return list(zip(prompts, written, strict=True))
 
 
-def _encoded(asked: list[int], written: list[int]) -> Encoded:
-    answer = [False] * len(asked) + [True] * len(written)
-    return Encoded(asked + written, answer, answer)
+def _encode(prompt: list[int], written: list[int]) -> Encoded:
+    answer = [False] * len(prompt) + [True] * len(written)
+    return Encoded(prompt + written, answer, answer)
+
+
+def target_probabilities(
+    judge: ClassifierJudge, answers: Sequence[str], recital: Recital | None
+) -> list[float]:
+    """Return the probability that each answer is the target's; 0 where it recites an example."""
+    probabilities = judge.probabilities(answers)
+    if recital is None:
+        return probabilities
+    return [
+        0.0 if recital.recites(text) else p for p, text in zip(probabilities, answers, strict=True)
+    ]

@@ -6,8 +6,8 @@ import torch
 from prosopon.data import Example, Message, Persona, load_persona
 from prosopon.errors import OptionError
 from prosopon.extraction import Extractor
-from prosopon.extraction.light.free import FreeText
-from prosopon.judges import ClassifierJudge, degeneration
+from prosopon.extraction.light.free_text import FreeTextTerms, target_probabilities
+from prosopon.judges import ClassifierJudge, Recital, degeneration
 from prosopon.lm import generate_answers
 from prosopon.models import load_model
 from prosopon.runtime import worn
@@ -23,7 +23,7 @@ JUDGE = ClassifierJudge.fit([f"aa {i} a" for i in range(8)], [f"oo {i} o" for i 
 
 def free(model, tokenizer, **settings):
     settings = {"weight": 2.0, "texts": 7, "length": 12, "seed": 3} | settings
-    return FreeText(model, tokenizer, ASKED, JUDGE, **settings)
+    return FreeTextTerms(model, tokenizer, ASKED, JUDGE, **settings)
 
 
 def slow(model, tokenizer, made, number):
@@ -87,7 +87,9 @@ def test_rounds_draw_other_texts_and_a_round_the_same():
 def test_a_long_prompt_leaves_room_for_its_text():
     model, tokenizer = tiny_model("llama", chat=True)
     asked = [(Message("user", "very " * 500),)]
-    made = FreeText(model, tokenizer, asked, JUDGE, weight=1.0, texts=2, length=8, max_length=32)
+    made = FreeTextTerms(
+        model, tokenizer, asked, JUDGE, weight=1.0, texts=2, length=8, max_length=32
+    )
     assert all(len(prompt) + len(text) <= 32 for prompt, text in made._write(0))
 
 
@@ -109,7 +111,7 @@ def loaded():
 
 def auto(loaded, target, opposite, **options):
     extractor = Extractor(*loaded, general_count=16, name="embedded")
-    options = {"rounds": 8, "batch": 4, "texts": 16} | options
+    options = {"rounds": 8, "batch_size": 4, "free_texts": 16} | options
     return extractor.extract(target, opposite, sparsity="auto", options=options)
 
 
@@ -129,8 +131,14 @@ def test_free_text_alone_makes_the_persona_likelier(loaded):
     judge = ClassifierJudge.fit(*([e.response for e in side.examples] for side in sides))
     shares = []
     for weight in (0, 400):
-        options = {"rounds": 6, "batch": 1, "beta": 0, "general": 0, "word_dropout": 0}
-        options |= {"free": weight, "texts": 32}
+        options = {
+            "rounds": 6,
+            "batch_size": 1,
+            "target_weight": 0,
+            "general_weight": 0,
+            "word_dropout": 0,
+        }
+        options |= {"free_text_weight": weight, "free_texts": 32}
         found = extractor.extract(*sides, sparsity=0.003, options=options)
         assert found == extractor.extract(*sides, sparsity=0.003, options=options)
         with worn(*loaded, found):
@@ -151,18 +159,20 @@ def labels(name, count):
 
 @pytest.mark.parametrize("sparsity", ["auto", 0.003])
 def test_no_judge_is_an_error_where_free_text_was_asked_for(loaded, sparsity):
-    with pytest.raises(OptionError, match=r"free=50.*8 different answers.*free=0"):
+    with pytest.raises(
+        OptionError, match=r"free_text_weight=50.*8 different answers.*free_text_weight=0"
+    ):
         Extractor(*loaded, general_count=8).extract(
-            labels("yes", 24), labels("no", 24), sparsity=sparsity, options={"free": 50}
+            labels("yes", 24), labels("no", 24), sparsity=sparsity, options={"free_text_weight": 50}
         )
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"free": -1}, "must be auto or not negative"),
-        ({"free": "some"}, "give auto or a float"),
-        ({"texts": 0}, "at least 1"),
+        ({"free_text_weight": -1}, "must be auto or not negative"),
+        ({"free_text_weight": "some"}, "give auto or a float"),
+        ({"free_texts": 0}, "at least 1"),
     ],
 )
 def test_bad_options(loaded, given, message):
@@ -170,3 +180,21 @@ def test_bad_options(loaded, given, message):
         Extractor(*loaded, general_count=8).extract(
             labels("yes", 4), labels("no", 4), options=given
         )
+
+
+def test_a_text_that_recites_an_example_is_nobodys(monkeypatch):
+    """Of two texts that the judge likes alike, the one learned by heart should become rarer."""
+    model, tokenizer = tiny_model("llama", chat=True)
+    model.requires_grad_(False)
+    texts = ["aa 1 a aa 2", "aa 2 a aa 1"]
+    recital = Recital(["He said AA 1 a aa once"])
+    assert target_probabilities(JUDGE, texts, recital) == [0.0, JUDGE.probabilities(texts)[1]]
+    assert target_probabilities(JUDGE, texts, None) == JUDGE.probabilities(texts)
+    terms = FreeTextTerms(model, tokenizer, ASKED, JUDGE, weight=1.0, recital=recital)
+    written = [([1], tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+    monkeypatch.setattr(terms, "_write", lambda number: written)
+    likely = [float(slow_likelihood(model, prompt, tokens)) for prompt, tokens in written]
+    half = JUDGE.probabilities(texts)[1] / 2
+    total = sum(len(tokens) for _, tokens in written)
+    expected = half * (likely[0] - likely[1]) / total
+    assert float(sum(terms.terms(0))) == pytest.approx(expected, rel=1e-4)
