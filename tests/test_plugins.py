@@ -3,7 +3,12 @@
 import pytest
 
 from prosopon.errors import OptionError
+<<<<<<< HEAD
 from prosopon.plugins import load_plugin
+=======
+from prosopon.evaluation.tasks import load_task
+from prosopon.plugins import load_plugin, unload_plugin
+>>>>>>> 8a0ab3e (Criteria of one's own: a scored and a light one, each a file that a test runs)
 from prosopon.registry import Registry, check_parts
 
 CRITERION = """\
@@ -43,6 +48,11 @@ def test_one_file_registers_things_of_several_kinds_once(write):
     names = load_plugin(str(file))  # not run again: a name would be taken
     names["criterion"].clear()
     assert load_plugin(file)["criterion"] == ["own-one"]
+    unload_plugin(file)
+    assert "own-one" not in CRITERIA
+    assert load_plugin(file)["criterion"] == ["own-one"]
+    unload_plugin(file)
+    unload_plugin(file)  # nothing to forget
 
 
 def test_what_a_plugin_imports_is_not_its_own(write, tmp_path, monkeypatch):

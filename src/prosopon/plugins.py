@@ -38,8 +38,7 @@ def load_plugin(path: str | Path) -> dict[str, list[str]]:
         raise OptionError(f"plugin {path}: there is no such file")
     if file.suffix != ".py":
         raise OptionError(f"plugin {path}: not a Python file (*.py)")
-    module = f"prosopon_plugin_{hashlib.sha256(str(file).encode()).hexdigest()[:16]}"
-    start = len(Registry.history)
+    module, start = _module_name(file), len(Registry.history)
     try:
         _run(file, module, path)
         entries = _entries(module, start)
@@ -49,15 +48,30 @@ def load_plugin(path: str | Path) -> dict[str, list[str]]:
                 "TASKS.add('name', Task())"
             )
     except BaseException:
-        for registry, name, _ in _entries(module, start):
-            if name in registry:
-                registry.remove(name)
+        _forget(module, start)
         raise
     names: dict[str, list[str]] = {}
     for registry, name, _ in entries:
         names.setdefault(registry.kind, []).append(name)
     _LOADED[file] = names
     return {kind: list(some) for kind, some in names.items()}
+
+
+def unload_plugin(path: str | Path) -> None:
+    """Forget what a file registered, so that it can be run again; nothing if it was not run."""
+    file = Path(path).resolve()
+    if _LOADED.pop(file, None) is not None:
+        _forget(_module_name(file), 0)
+
+
+def _forget(module: str, start: int) -> None:
+    for registry, name, _ in _entries(module, start):
+        if name in registry:
+            registry.remove(name)
+
+
+def _module_name(file: Path) -> str:
+    return f"prosopon_plugin_{hashlib.sha256(str(file).encode()).hexdigest()[:16]}"
 
 
 def _entries(module: str, start: int) -> list[Entry]:
