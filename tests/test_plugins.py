@@ -3,12 +3,7 @@
 import pytest
 
 from prosopon.errors import OptionError
-<<<<<<< HEAD
-from prosopon.plugins import load_plugin
-=======
-from prosopon.evaluation.tasks import load_task
 from prosopon.plugins import load_plugin, unload_plugin
->>>>>>> 8a0ab3e (Criteria of one's own: a scored and a light one, each a file that a test runs)
 from prosopon.registry import Registry, check_parts
 
 CRITERION = """\
