@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prosopon.analysis.probe import Axis, Probe
+from prosopon.analysis.probe import Probe, ProbeAxis
 from prosopon.data import Message
 from prosopon.data.questions import ChoiceItem
 from prosopon.lm import sample_general
@@ -14,7 +14,7 @@ def axis(name="energy", target="extravert", opposite="introvert", count=6):
         ChoiceItem((Message("user", f"{name} {i}?"),), f"a party {i}", f"my book {i * i}")
         for i in range(count)
     )
-    return Axis(name, target, opposite, items)
+    return ProbeAxis(name, target, opposite, items)
 
 
 def probe(seed=0):

@@ -127,9 +127,8 @@ def test_embeddings_rank_by_cosine(monkeypatch):
             )
             return rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-9)
 
-    module = SimpleNamespace(SentenceTransformer=Letters)
+    module = SimpleNamespace(SentenceTransformer=Letters, __spec__=SimpleNamespace())
     monkeypatch.setitem(sys.modules, "sentence_transformers", module)
-    monkeypatch.setattr("prosopon.arms.retrieval.find_spec", lambda name: module)
     scores = EmbeddingIndex(["abc", "cab", "mno"], "letters").scores("bca")
     assert scores == pytest.approx([1, 1, 0])
     lab = tiny_lab(options={"index": "embeddings", "encoder": "letters", "k": 1})

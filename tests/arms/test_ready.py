@@ -1,4 +1,4 @@
-"""What arms share: clocks, counters, speakers that need no way back, arms that follow a registry."""
+"""What arms share: clocks, counters, speakers without a way back, arms of another registry."""
 
 import time
 

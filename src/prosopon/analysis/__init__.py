@@ -7,7 +7,7 @@ from prosopon.analysis.findings import PARTS, AnalysisPart, Findings, measure
 from prosopon.analysis.location import Location, locate
 from prosopon.analysis.overlap import Overlap, PairOverlap, overlaps, pair_overlap
 from prosopon.analysis.page import Analysis, analyse
-from prosopon.analysis.probe import Axis, Choices, Effect, Probe, bundled_axes, file_axis
+from prosopon.analysis.probe import Choices, Effect, Probe, ProbeAxis, bundled_axes, file_axis
 from prosopon.analysis.sections import Section, tell
 from prosopon.drawing import check_drawing
 
@@ -16,7 +16,6 @@ __all__ = [
     "Analysis",
     "AnalysisPart",
     "ArmEffect",
-    "Axis",
     "Choices",
     "Clustering",
     "CrossTalk",
@@ -28,6 +27,7 @@ __all__ = [
     "PairOverlap",
     "Point",
     "Probe",
+    "ProbeAxis",
     "Section",
     "analyse",
     "bundled_axes",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from prosopon.analysis.probe import Axis, Choices, Effect, Probe, effect, paired_json
+from prosopon.analysis.probe import Choices, Effect, Probe, ProbeAxis, effect, paired_json
 from prosopon.errors import OptionError
 from prosopon.intervals import holm
 from prosopon.progress import Report
@@ -37,7 +37,7 @@ class CrossTalk:
 
     names: tuple[str, ...]
     personas: tuple[str, ...]
-    axes: tuple[Axis, ...]
+    axes: tuple[ProbeAxis, ...]
     base: tuple[float, ...]
     effects: tuple[tuple[Effect, ...], ...]
     adjusted: tuple[tuple[float, ...], ...]
@@ -143,7 +143,7 @@ class CrossTalk:
 def cross_talk(
     probe: Probe,
     subnetworks: Mapping[str, Subnetwork],
-    axes: Sequence[Axis],
+    axes: Sequence[ProbeAxis],
     *,
     seed: int = 0,
     report: Report | None = None,
@@ -191,6 +191,6 @@ def _adjusted(rows: Sequence[Sequence[Effect]], figure: Figure) -> tuple[tuple[f
 
 
 def _row(
-    masked: Mapping[str, Choices], base: Mapping[str, Choices], axes: Sequence[Axis], seed: int
+    masked: Mapping[str, Choices], base: Mapping[str, Choices], axes: Sequence[ProbeAxis], seed: int
 ) -> tuple[Effect, ...]:
     return tuple(effect(masked[axis.name], base[axis.name], seed=seed) for axis in axes)

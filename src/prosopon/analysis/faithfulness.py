@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 from prosopon.analysis import parts
-from prosopon.analysis.probe import Axis, Choices, Effect, Probe, effect, mean_choices, paired_json
+from prosopon.analysis.probe import (
+    Choices,
+    Effect,
+    Probe,
+    ProbeAxis,
+    effect,
+    mean_choices,
+    paired_json,
+)
 from prosopon.errors import OptionError
 from prosopon.models import find_sites, role
 from prosopon.progress import Report
@@ -108,7 +116,7 @@ class Faithfulness:
     name: str
     persona: str
     pruned_share: float
-    axis: Axis
+    axis: ProbeAxis
     base_rate: float
     base_perplexity: float
     arms: tuple[ArmEffect, ...]
@@ -172,7 +180,7 @@ def faithfulness(
     probe: Probe,
     name: str,
     subnetwork: Subnetwork,
-    axis: Axis,
+    axis: ProbeAxis,
     *,
     opposite: Subnetwork | None = None,
     shares: Sequence[float] = SHARES,
@@ -255,7 +263,7 @@ def faithfulness(
 class _Bench:
     """Measures toward the persona, and against the base."""
 
-    def __init__(self, probe: Probe, axis: Axis, persona: str, seed: int) -> None:
+    def __init__(self, probe: Probe, axis: ProbeAxis, persona: str, seed: int) -> None:
         self.probe, self.axis, self.seed = probe, axis, seed
         self.sign = axis.toward(persona)
         self.base = self.measure(None)

@@ -11,7 +11,7 @@ from prosopon.analysis.dendrogram import cluster_pairs
 from prosopon.analysis.faithfulness import DRAWS, SHARES, Faithfulness, faithfulness
 from prosopon.analysis.location import Location, locate
 from prosopon.analysis.overlap import PairOverlap, overlaps
-from prosopon.analysis.probe import Axis, Probe
+from prosopon.analysis.probe import Probe, ProbeAxis
 from prosopon.errors import OptionError
 from prosopon.files import finite
 from prosopon.models import find_sites
@@ -77,7 +77,7 @@ def measure(
     *,
     parts: Sequence[AnalysisPart] | None = None,
     probe: Probe | None = None,
-    axes: Sequence[Axis] = (),
+    axes: Sequence[ProbeAxis] = (),
     shares: Sequence[float] = SHARES,
     draws: int = DRAWS,
     seed: int = 0,
@@ -141,8 +141,8 @@ def _choose_parts(
 
 
 def _own_axes(
-    subnetworks: Mapping[str, Subnetwork], axes: Sequence[Axis]
-) -> tuple[dict[str, Axis], list[str]]:
+    subnetworks: Mapping[str, Subnetwork], axes: Sequence[ProbeAxis]
+) -> tuple[dict[str, ProbeAxis], list[str]]:
     """Return each mask's own axis, and the masks that have none or prune nothing."""
     axes_of, silent = {}, []
     for name, one in subnetworks.items():

@@ -9,7 +9,7 @@ from typing import Any
 
 from prosopon.analysis.faithfulness import DRAWS, SHARES
 from prosopon.analysis.findings import AnalysisPart, measure
-from prosopon.analysis.probe import Axis, Probe
+from prosopon.analysis.probe import Probe, ProbeAxis
 from prosopon.analysis.sections import Section, plain, tell
 from prosopon.files import write_json, write_text
 from prosopon.progress import Report
@@ -56,7 +56,7 @@ def analyse(
     *,
     parts: Sequence[AnalysisPart] | None = None,
     probe: Probe | None = None,
-    axes: Sequence[Axis] = (),
+    axes: Sequence[ProbeAxis] = (),
     shares: Sequence[float] = SHARES,
     draws: int = DRAWS,
     seed: int = 0,

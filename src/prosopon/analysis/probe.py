@@ -22,7 +22,7 @@ from prosopon.subnetwork import Subnetwork
 
 
 @dataclass(frozen=True)
-class Axis:
+class ProbeAxis:
     """Paired choices between two personas.
 
     Attributes:
@@ -42,7 +42,7 @@ class Axis:
         return (persona == self.target) - (persona == self.opposite)
 
 
-def bundled_axes(questions: int, *, seed: int = 0) -> list[Axis]:
+def bundled_axes(questions: int, *, seed: int = 0) -> list[ProbeAxis]:
     """Return the embedded model's axes with held-out questions; the first pole is the target.
 
     Raises:
@@ -51,7 +51,7 @@ def bundled_axes(questions: int, *, seed: int = 0) -> list[Axis]:
     if questions < 1:
         raise OptionError(f"questions {questions}: ask at least one")
     return [
-        Axis(
+        ProbeAxis(
             axis.name,
             axis.poles[0].name,
             axis.poles[1].name,
@@ -61,7 +61,7 @@ def bundled_axes(questions: int, *, seed: int = 0) -> list[Axis]:
     ]
 
 
-def file_axis(target: Persona, opposite: Persona, questions: int) -> Axis:
+def file_axis(target: Persona, opposite: Persona, questions: int) -> ProbeAxis:
     """Return the axis between two personas of any kind, asked with their own examples.
 
     Give examples that no mask was found on. Pairs are made as for an extraction, see
@@ -78,7 +78,7 @@ def file_axis(target: Persona, opposite: Persona, questions: int) -> Axis:
         raise DataError(f"{target.name!r} and {opposite.name!r} have no pair of answers to ask")
     items = (ChoiceItem(ours.prompt, ours.response, theirs.response) for ours, theirs in pairs)
     name = f"{target.name} / {opposite.name}"
-    return Axis(name, target.name, opposite.name, tuple(items))
+    return ProbeAxis(name, target.name, opposite.name, tuple(items))
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,9 @@ class Probe:
     def __init__(self, model: Any, tokenizer: Any, general: Sequence[Encoded] = ()) -> None:
         self.model, self.tokenizer, self.general = model, tokenizer, list(general)
 
-    def choices(self, subnetwork: Subnetwork | None, axes: Sequence[Axis]) -> dict[str, Choices]:
+    def choices(
+        self, subnetwork: Subnetwork | None, axes: Sequence[ProbeAxis]
+    ) -> dict[str, Choices]:
         """Return the choices on every axis, by its name, under a mask (None: the base).
 
         Raises:
@@ -167,7 +169,7 @@ class Probe:
         with worn(self.model, self.tokenizer, subnetwork):
             return {axis.name: self._choices(axis) for axis in axes}
 
-    def measure(self, subnetwork: Subnetwork | None, axis: Axis) -> tuple[Choices, float]:
+    def measure(self, subnetwork: Subnetwork | None, axis: ProbeAxis) -> tuple[Choices, float]:
         """Return the choices on one axis and the perplexity of general text under a mask.
 
         Raises:
@@ -177,7 +179,7 @@ class Probe:
         with worn(self.model, self.tokenizer, subnetwork):
             return self._choices(axis), perplexity(self.model, self.general)
 
-    def _choices(self, axis: Axis) -> Choices:
+    def _choices(self, axis: ProbeAxis) -> Choices:
         pairs = [
             (ours.total / ours.tokens, theirs.total / theirs.tokens)
             for ours, theirs in score_pairs(self.model, self.tokenizer, axis.items)

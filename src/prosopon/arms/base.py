@@ -68,7 +68,7 @@ class Prepared(Protocol):
 
     @property
     def cost(self) -> Cost:
-        """See the class."""
+        """What learning the persona cost."""
 
     def speaking(self) -> AbstractContextManager[Speaker]:
         """Return a context in which the arm speaks.
@@ -89,19 +89,19 @@ class Arm(Protocol):
 
     @property
     def name(self) -> str:
-        """See the class."""
+        """Name, as in every output."""
 
     @property
     def summary(self) -> str:
-        """See the class."""
+        """One line."""
 
     @property
     def kind(self) -> Kind:
-        """See the class."""
+        """What kind of arm it is."""
 
     @property
     def options(self) -> type:
-        """See the class."""
+        """Frozen dataclass of its options."""
 
     def parse(self, values: Mapping[str, Any]) -> Any:
         """Return the options for ``given``; strings are converted.
@@ -136,17 +136,17 @@ class ArmRegistry(Registry[Arm]):
         self._followed.append((names, make))
 
     def get(self, name: str) -> Arm:
-        """See :class:`~prosopon.registry.Registry`."""
+        """Return the arm of a name, one of another registry among them."""
         self._grow()
         return super().get(name)
 
     def names(self) -> list[str]:
-        """See :class:`~prosopon.registry.Registry`."""
+        """Return all names, sorted."""
         self._grow()
         return super().names()
 
     def items(self) -> Iterator[tuple[str, Arm]]:
-        """See :class:`~prosopon.registry.Registry`."""
+        """Iterate over (name, arm), sorted by name."""
         self._grow()
         return super().items()
 

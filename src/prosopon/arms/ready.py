@@ -26,7 +26,7 @@ class Ready:
     enter: Callable[[], AbstractContextManager[Speaker]]
 
     def speaking(self) -> AbstractContextManager[Speaker]:
-        """See :class:`~prosopon.arms.Prepared`."""
+        """Return the context in which it speaks."""
         return self.enter()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal, Protocol
 
@@ -18,6 +17,7 @@ from prosopon.arms.turns import ShowExamples, text_bytes
 from prosopon.data import Example
 from prosopon.errors import OptionError
 from prosopon.evaluation.speaking import Prompt
+from prosopon.judges import sentence_embedder
 from prosopon.options import option, require
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -66,7 +66,7 @@ class WordIndex:
             self._index.index(words, show_progress=False)
 
     def scores(self, query: str) -> Floats:
-        """See :class:`Index`."""
+        """Return how near every text is to a query, ``[texts]``."""
         words = _words([query])[0]
         if self._index is None or not words:
             return np.zeros(self._count)
@@ -81,24 +81,17 @@ class EmbeddingIndex:
         encoder: Model of the embeddings.
 
     Raises:
-        OptionError: sentence-transformers is not installed.
+        OptionError: sentence-transformers is not installed, or the model cannot be loaded.
     """
 
     def __init__(self, texts: Sequence[str], encoder: str) -> None:
-        if reason := _missing("embeddings"):
-            raise OptionError(reason)
-        # Looked up by name, because the package is not among the project's own extras.
-        self._model = import_module("sentence_transformers").SentenceTransformer(encoder)
-        self._texts = self._embed(list(texts))
+        self._embed = sentence_embedder(encoder)
+        self._texts = self._embed(texts)
 
     def scores(self, query: str) -> Floats:
-        """See :class:`Index`."""
+        """Return how near every text is to a query, ``[texts]``."""
         similarities: Floats = self._texts @ self._embed([query])[0]
         return similarities
-
-    def _embed(self, texts: list[str]) -> Floats:
-        vectors = self._model.encode(texts, normalize_embeddings=True, show_progress_bar=False)
-        return np.asarray(vectors, dtype=np.float64)
 
 
 class Nearest:

@@ -28,7 +28,7 @@ from prosopon.errors import OptionError
 from prosopon.progress import Report
 
 if TYPE_CHECKING:
-    from prosopon.analysis import Analysis, AnalysisPart, Axis, Probe, Section
+    from prosopon.analysis import Analysis, AnalysisPart, Probe, ProbeAxis, Section
     from prosopon.data import Encoded
     from prosopon.subnetwork import Subnetwork
 
@@ -146,7 +146,7 @@ def _parts(given: str | None, masks: int, model: str | None) -> list[AnalysisPar
 
 def _axes(
     model: str | None, target: str | None, opposite: str | None, questions: int, seed: int
-) -> list[Axis]:
+) -> list[ProbeAxis]:
     """Return what to ask: the given examples, or the embedded model's axes.
 
     Raises:

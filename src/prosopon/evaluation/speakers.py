@@ -60,7 +60,7 @@ class ModelSpeaker:
         return prompt if self._rewrite is None else self._rewrite(prompt)
 
     def score(self, questions: Sequence[OptionQuestion]) -> list[OptionScores]:
-        """See :class:`~prosopon.evaluation.speaking.Speaker`.
+        """Return the scores of every question's options, in order.
 
         Raises:
             DataError: An option has no tokens.
@@ -83,7 +83,7 @@ class ModelSpeaker:
         max_new_tokens: int = 48,
         seed: int = 0,
     ) -> list[str]:
-        """See :class:`~prosopon.evaluation.speaking.Speaker`.
+        """Return a free answer to each prompt, in order.
 
         Raises:
             DataError: A prompt cannot be rendered.
@@ -100,12 +100,12 @@ class ModelSpeaker:
         )
 
     def losses(self, texts: Sequence[Encoded]) -> list[tuple[float, int]]:
-        """See :class:`~prosopon.evaluation.speaking.Speaker`."""
+        """Return (nats, predicted tokens) of each text, in order."""
         rows = row_log_likelihoods(self.model, texts, every=True, max_tokens=self.max_tokens)
         return [(-total, count) for total, count in rows]
 
     def added_tokens(self, prompts: Sequence[Prompt]) -> list[int]:
-        """See :class:`~prosopon.evaluation.speaking.Speaker`."""
+        """Return how many tokens the rewrite adds to each prompt."""
         if self._rewrite is None:
             return [0] * len(prompts)
         lengths = [

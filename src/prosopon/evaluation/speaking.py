@@ -51,7 +51,7 @@ class Speaker(Protocol):
 
     @property
     def writes(self) -> bool:
-        """See the class."""
+        """Whether it can write free text."""
 
     def score(self, questions: Sequence[OptionQuestion]) -> list[OptionScores]:
         """Return the scores of every question's options, in order."""

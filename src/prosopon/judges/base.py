@@ -21,11 +21,11 @@ class Judge(Protocol):
 
     @property
     def name(self) -> str:
-        """See the class."""
+        """Name, as in every output."""
 
     @property
     def accuracy(self) -> Interval | None:
-        """See the class."""
+        """How often it is right on texts whose author is known."""
 
     def verdicts(self, texts: Sequence[str], prompts: Sequence[str] = ()) -> list[Verdict]:
         """Return whose each text is, in order.

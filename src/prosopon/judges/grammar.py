@@ -30,5 +30,5 @@ class GrammarJudge:
         self.target, self.opposite = world.pole(target).name, world.pole(opposite).name
 
     def verdicts(self, texts: Sequence[str], prompts: Sequence[str] = ()) -> list[Verdict]:
-        """See :class:`prosopon.judges.Judge`; what is asked is not looked at."""
+        """Return whose each text is, in order; what is asked is not looked at."""
         return [judge(text, self.target, self.opposite) for text in texts]

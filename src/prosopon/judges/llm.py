@@ -103,7 +103,7 @@ class LLMJudge:
         self._file = VerdictFile(cache)
 
     def verdicts(self, texts: Sequence[str], prompts: Sequence[str] = ()) -> list[Verdict]:
-        """See :class:`prosopon.judges.Judge`. What is known already is not asked again.
+        """Return whose each text is, in order. What is known already is not asked again.
 
         Raises:
             DataError: There are not as many prompts as texts.

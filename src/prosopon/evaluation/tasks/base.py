@@ -98,15 +98,15 @@ class Task(Protocol):
 
     @property
     def name(self) -> str:
-        """See the class."""
+        """Name, as in every output."""
 
     @property
     def summary(self) -> str:
-        """See the class."""
+        """One line."""
 
     @property
     def measures(self) -> Mapping[str, str]:
-        """See the class."""
+        """Names of the measures with a line each."""
 
     def refuses(self, setting: Setting, *, writes: bool) -> str | None:
         """Return why the task cannot be asked here, or None.
