@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -139,3 +141,26 @@ def test_a_command_is_named_as_the_reader_can_call_it(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", [console.__file__])
     monkeypatch.setenv("PATH", "")
     assert console.command_line("chat") == f"{sys.executable} -m prosopon chat"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"PYTHONIOENCODING": "cp1252"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+    ids=["cp1252", "C"],
+)
+def test_a_process_whose_output_is_not_utf8(tmp_path, variables):
+    from tests.subnetwork.making import subnetwork
+
+    subnetwork(persona="größe → 🎭 [v2] \x1b[2J").save_pretrained(tmp_path / "mask")
+    for extra in ([], ["--json"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "prosopon", "inspect", "mask", *extra],
+            cwd=tmp_path, capture_output=True, env=os.environ | variables,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert b"[v2]" in done.stdout
+        assert b"\x1b" not in done.stdout
+    assert json.loads(done.stdout)["config"]["persona"] == "größe → 🎭 [v2] \x1b[2J"

@@ -52,8 +52,8 @@ for command in (
 app.command("lm-eval", context_settings=CONTEXT)(lm_eval)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(flag: bool) -> None:
+    if flag:
         from prosopon.version import __version__
 
         typer.echo(f"prosopon {__version__}")

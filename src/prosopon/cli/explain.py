@@ -90,19 +90,21 @@ def explain(
     masks = load_masks(sources)
     check_agree(list(masks.values()))
     name = model or _own_model(masks, target)
-    wanted = _parts(parts, len(masks), name)
-    asks = any(part in ("cross-talk", "faithfulness") for part in wanted)
+    chosen = _parts(parts, len(masks), name)
+    with_questions = any(part in ("cross-talk", "faithfulness") for part in chosen)
     # Before a model is loaded, which may take long.
-    axes = _axes(name, target, opposite, questions, seed) if asks else []
+    axes = _axes(name, target, opposite, questions, seed) if with_questions else []
     with progress() as report:
         probe: Probe | None = None
         if name is not None:
             loaded = load(
                 name, device=device, dtype=dtype, device_map=device_map, revision=revision
             )
-            probe = _probe(loaded, masks, general if asks else None, asks, report)
+            probe = _probe(
+                loaded, masks, general if with_questions else None, with_questions, report
+            )
         analysis = analyse(
-            masks, parts=wanted, probe=probe, axes=axes, draws=draws, seed=seed, report=report
+            masks, parts=chosen, probe=probe, axes=axes, draws=draws, seed=seed, report=report
         )
     written = analysis.write(folder)
     if as_json:
@@ -124,11 +126,11 @@ def _own_model(masks: Mapping[str, Subnetwork], target: str | None) -> str | Non
     return own if own == EMBEDDED or target else None
 
 
-def _parts(given: str | None, masks: int, model: str | None) -> list[AnalysisPart]:
+def _parts(text: str | None, masks: int, model: str | None) -> list[AnalysisPart]:
     """Return the parts to do; overlap of one mask is refused, not left out."""
     from prosopon.analysis import PARTS
 
-    parts = split_list(given, str) if given else list(PARTS)
+    parts = split_list(text, str) if text else list(PARTS)
     if odd := [part for part in parts if part not in PARTS]:
         raise OptionError(f"--parts {odd[0]!r}: choose from {', '.join(PARTS)}")
     if masks < 2 and "overlap" in parts:
@@ -138,7 +140,7 @@ def _parts(given: str | None, masks: int, model: str | None) -> list[AnalysisPar
         )
     if model is None:
         worn = [part for part in parts if part in ("cross-talk", "faithfulness")]
-        if given and worn:
+        if text and worn:
             raise OptionError(f"{worn[0]} wears the masks: give --model, and --target to ask")
         parts = [part for part in parts if part not in worn]
     return cast("list[AnalysisPart]", parts)
@@ -168,7 +170,11 @@ def _axes(
 
 
 def _probe(
-    loaded: Any, masks: Mapping[str, Subnetwork], general: str | None, asks: bool, report: Report
+    loaded: Any,
+    masks: Mapping[str, Subnetwork],
+    general: str | None,
+    with_questions: bool,
+    report: Report,
 ) -> Probe:
     """Return what asks the model, after a check that the masks are its own."""
     from prosopon.analysis import Probe
@@ -180,7 +186,7 @@ def _probe(
     for one in masks.values():
         check_belongs(one, sites)
     texts: list[Encoded] = []
-    if asks:
+    if with_questions:
         report("general text", 0, 1)
         _, texts, _ = general_text(loaded, general, 64)
         report("general text", 1, 1)
@@ -191,9 +197,9 @@ def _show(analysis: Analysis, written: Sequence[Path]) -> None:
     for section in analysis.sections:
         if section.id in SHOWN:
             _table(section)
-    silent = analysis.numbers.get("faithfulness_not_asked")
-    if silent:
-        say(f"no questions for {', '.join(silent)}: faithfulness not measured")
+    unasked = analysis.numbers.get("faithfulness_not_asked")
+    if unasked:
+        say(f"no questions for {', '.join(unasked)}: faithfulness not measured")
     page, *others = written
     say(f"written: {page!s}, with {len(others) - 1} figures and analysis.json")
 
@@ -202,8 +208,8 @@ def _table(section: Section) -> None:
     say(section.title, "bold")
     table = Table()
     for place, heading in enumerate(section.headings):
-        whole = [*heading.split(), *(row[place] for row in section.rows)]
-        table.add_column(heading, min_width=max(map(len, whole)))
+        words = [*heading.split(), *(row[place] for row in section.rows)]
+        table.add_column(heading, min_width=max(map(len, words)))
     for row in section.rows:
         table.add_row(*row)
     # Headings wrap between words, numbers never: on a narrow terminal the table is wider than it.

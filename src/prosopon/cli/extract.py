@@ -264,23 +264,23 @@ def check_scope(scope: str | None) -> None:
         raise OptionError(f"unknown scope {scope!r}. Choices: {', '.join(SCOPES)}")
 
 
-def parse_sparsity(given: str | None) -> float | Literal["auto"] | None:
+def parse_sparsity(text: str | None) -> float | Literal["auto"] | None:
     """Return what ``--sparsity`` says.
 
     Raises:
         OptionError: Neither a number nor ``auto``.
     """
-    if given is None or given == "auto":
-        return cast('Literal["auto"] | None', given)
+    if text is None or text == "auto":
+        return cast('Literal["auto"] | None', text)
     try:
-        return float(given)
+        return float(text)
     except ValueError:
-        raise OptionError(f"--sparsity {given!r}: give a number or 'auto'") from None
+        raise OptionError(f"--sparsity {text!r}: give a number or 'auto'") from None
 
 
-def refuse(where: str, given: Mapping[str, object]) -> None:
+def refuse(where: str, values: Mapping[str, object]) -> None:
     """Raise :class:`OptionError` for an option that has no meaning there."""
-    for name, value in given.items():
+    for name, value in values.items():
         if value is not None:
             raise OptionError(f"{name} has no meaning in {where}")
 

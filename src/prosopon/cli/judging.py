@@ -55,16 +55,16 @@ def llm_judge(url: str | None, model: str | None, cache: Path | None, replay: bo
     from prosopon.judges import LLMJudge, measure_accuracy
 
     def make(contrast: Contrast) -> list[Judge]:
-        told = contrast.description or contrast.target
-        other = contrast.test[1].description or contrast.opposite
+        target = contrast.description or contrast.target
+        opposite = contrast.test[1].description or contrast.opposite
         judge = LLMJudge(
-            url or NOWHERE, model, target=told, opposite=other, cache=cache, replay=replay
+            url or NOWHERE, model, target=target, opposite=opposite, cache=cache, replay=replay
         )
         sides = [persona.examples[:KNOWN] for persona in contrast.judge]
         ours, theirs = ([example.response for example in side] for side in sides)
-        asked, too = ([prompt_text(example.prompt) for example in side] for side in sides)
+        prompts = [[prompt_text(example.prompt) for example in side] for side in sides]
         judge.accuracy = measure_accuracy(
-            judge, ours, theirs, target_prompts=asked, opposite_prompts=too
+            judge, ours, theirs, target_prompts=prompts[0], opposite_prompts=prompts[1]
         )
         return [judge]
 

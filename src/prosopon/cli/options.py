@@ -180,7 +180,7 @@ def check_writable(path: Path) -> None:
     try:
         if "\0" in str(path):
             raise ValueError("a null character in the name")
-        place = next(each for each in (path, *path.absolute().parents) if each.exists())
+        place = next(part for part in (path, *path.absolute().parents) if part.exists())
         if not place.is_dir() and place != path:
             raise NotADirectoryError(errno.ENOTDIR, f"{place} is a file")
         with tempfile.TemporaryFile(dir=place if place.is_dir() else place.parent):

@@ -147,7 +147,7 @@ class Talk:
             UnknownNameError: None or several.
         """
         loaded = self.wearer.personas
-        similar = [each for each in loaded if name and each.startswith(name)]
+        similar = [persona for persona in loaded if name and persona.startswith(name)]
         if name in loaded or len(similar) != 1:
             return name
         return similar[0]
