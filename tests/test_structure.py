@@ -12,7 +12,7 @@ import prosopon
 SOURCE = Path(prosopon.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 ORDER = [
-    "version", "errors", "registry", "plugins", "files", "options", "progress", "intervals",
+    "version", "errors", "registry", "plugins", "files", "hub", "options", "progress", "intervals",
     "groups", "drawing", "data", "embedded", "models", "lm", "statistics", "gradients", "selection",
     "criteria", "subnetwork", "judges", "extraction", "layerwise", "runtime", "export",
     "evaluation", "arms", "analysis", "experiments", "sweep", "harness", "cli",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -106,6 +107,32 @@ class TestFailures:
 
     def test_unknown_hub_id_offline(self) -> None:
         refuse("prosopon-tests/no-such-model", "nor is there a folder of that name")
+
+    def test_a_hub_that_cannot_be_reached_is_asked_once(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        from huggingface_hub import constants
+
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+        began = time.perf_counter()
+        refuse("prosopon-tests/no-such-model", "cannot be reached (", "the cache does not hold it")
+        assert time.perf_counter() - began < 5
+        assert not caplog.records
+
+    def test_a_model_in_the_cache_needs_no_hub(
+        self, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from huggingface_hub import constants
+
+        repository = tmp_path / "models--org--model"
+        (repository / "refs").mkdir(parents=True)
+        (repository / "refs/main").write_text("a" * 40)
+        shutil.copytree(saved, repository / "snapshots" / ("a" * 40))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+        assert load_model("org/model", device="cpu").name == "org/model"
 
     def test_no_config(self, folder: Path) -> None:
         (folder / "config.json").unlink()
@@ -250,6 +277,7 @@ class TestOptions:
             raise OSError("far away")
 
         monkeypatch.setattr(AutoConfig, "from_pretrained", record)
+        monkeypatch.setattr(loading, "unreachable", lambda: None)
         refuse("org/model", "far away", revision="v1")
         assert asked == {"source": "org/model", "revision": "v1", "trust_remote_code": False}
 

@@ -16,6 +16,7 @@ from prosopon.errors import ModelError, OptionError, SiteError
 from prosopon.layerwise.checkpoint import Checkpoint
 from prosopon.models.loading import (
     _dtype,
+    _hub_keywords,
     _load_config,
     _reported,
     _source,
@@ -231,7 +232,7 @@ def open_skeleton(
     name = os.fspath(name)
     place, wanted = resolve_device(device), _dtype(dtype)
     source = _source(name, revision)
-    keywords = {"revision": revision} if revision is not None else {}
+    keywords = _hub_keywords(source, revision)
     config = _load_config(name, source, keywords)
     if getattr(config, "quantization_config", None) is not None:
         raise ModelError(f"model {name!r} is quantised, which is not supported yet")
@@ -282,7 +283,11 @@ def _folder(name: str, source: str, revision: str | None) -> Path:
         from huggingface_hub import snapshot_download
 
         patterns = ["*.safetensors", "*.safetensors.index.json"]
-        return Path(snapshot_download(source, revision=revision, allow_patterns=patterns))
+        cached = "local_files_only" in _hub_keywords(source, revision)
+        folder = snapshot_download(
+            source, revision=revision, allow_patterns=patterns, local_files_only=cached
+        )
+        return Path(folder)
 
 
 def _without_weights(name: str, source: str, config: Any, dtype: torch.dtype) -> Any:

@@ -14,6 +14,7 @@ import torch
 
 from prosopon import embedded
 from prosopon.errors import ModelError, OptionError, ProsoponError
+from prosopon.hub import unreachable
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -115,7 +116,7 @@ def load_model(
     placement = _placement(device, device_map)
     wanted = _dtype(dtype)
     source = _source(name, revision)
-    keywords = {"revision": revision} if revision is not None else {}
+    keywords = _hub_keywords(source, revision)
     config = _load_config(name, source, keywords)
     with _reported(name, source, "its tokenizer"):
         from transformers import AutoTokenizer
@@ -162,6 +163,25 @@ def _source(name: str, revision: str | None) -> str:
     return str(folder)
 
 
+def _hub_keywords(source: str, revision: str | None) -> dict[str, Any]:
+    """Return what loading from the Hub is told: where it cannot be reached, to read the cache.
+
+    Raises:
+        ModelError: The cache does not hold the model either.
+    """
+    keywords: dict[str, Any] = {"revision": revision} if revision is not None else {}
+    if Path(source).is_dir() or (reason := unreachable()) is None:
+        return keywords
+    from huggingface_hub import try_to_load_from_cache
+
+    if not isinstance(try_to_load_from_cache(source, "config.json", revision=revision), str):
+        raise ModelError(
+            f"cannot load model {source!r}: the Hugging Face Hub cannot be reached ({reason}) and "
+            "the cache does not hold it (nor is there a folder of that name)"
+        )
+    return keywords | {"local_files_only": True}
+
+
 def _check_folder(name: str, folder: Path) -> None:
     """Refuse a folder that is not a model's, saying what it is where that can be told."""
     if (folder / "config.json").is_file():
@@ -175,7 +195,7 @@ def _check_folder(name: str, folder: Path) -> None:
     raise ModelError(f"cannot load model {name!r}: {reason}")
 
 
-def _load_config(name: str, source: str, keywords: dict[str, str]) -> PretrainedConfig:
+def _load_config(name: str, source: str, keywords: dict[str, Any]) -> PretrainedConfig:
     """Load the configuration and refuse, before any weights are read, what cannot generate."""
     with _reported(name, source, "its configuration"):
         from transformers import AutoConfig

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prosopon.errors import SubnetworkError
+from prosopon.hub import unreachable
 from prosopon.subnetwork.card import model_card
 from prosopon.subnetwork.compensation import COMPENSATION_NAME
 from prosopon.subnetwork.config import SubnetworkConfig
@@ -40,6 +41,7 @@ def local_folder(
             source,
             revision=revision,
             token=token,
+            local_files_only=unreachable() is not None,
             allow_patterns=[CONFIG_NAME, MASKS_NAME, COMPENSATION_NAME],
         )
     except Exception as error:  # whatever the library's HTTP client raises
