@@ -62,9 +62,9 @@ class UnknownNameError(ProsoponError):
     """A name that a registry or a list does not hold; the message lists what it holds."""
 
     def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
-        listed = sorted(choices)
-        close = difflib.get_close_matches(name, listed, n=1)
+        ordered = sorted(choices)
+        close = difflib.get_close_matches(name, ordered, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        names = ", ".join(listed) or "(none)"
+        names = ", ".join(ordered) or "(none)"
         super().__init__(f"unknown {kind} {name!r}.{hint} Choices: {names}")
-        self.kind, self.name, self.choices = kind, name, listed
+        self.kind, self.name, self.choices = kind, name, ordered

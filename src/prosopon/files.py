@@ -65,9 +65,9 @@ def sha256_file(path: str | Path) -> str:
 def finite(value: Any) -> Any:
     """Return ``value`` with null for every number that is NaN or infinite."""
     if isinstance(value, Mapping):
-        return {name: finite(each) for name, each in value.items()}
+        return {name: finite(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [finite(each) for each in value]
+        return [finite(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -11,8 +11,7 @@ def unreachable() -> str | None:
     The libraries themselves try five times, and write a line each time, before they give up.
     Under ``HF_HUB_OFFLINE`` they try nothing, and nothing is asked here.
     """
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"

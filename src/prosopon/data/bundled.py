@@ -49,9 +49,9 @@ def load(name: str) -> Persona:
     pole, other = world.pole(name), world.opposite(name)
     examples = []
     for index in range(SIZE):
-        asked = question(world.axes[pole.axis], "train", random.Random(f"{pole.axis}/{index}"))
-        told = draw_answer(pole, random.Random(f"{pole.name}/{index}"), reserved=False)
-        not_told = draw_answer(other, random.Random(f"{other.name}/{index}"), reserved=False)
-        messages = (Message("user", asked), Message("assistant", told))
-        examples.append(Example(messages, not_told, f"bundled {name} {index + 1}"))
+        prompt = question(world.axes[pole.axis], "train", random.Random(f"{pole.axis}/{index}"))
+        reply = draw_answer(pole, random.Random(f"{pole.name}/{index}"), reserved=False)
+        contrary = draw_answer(other, random.Random(f"{other.name}/{index}"), reserved=False)
+        messages = (Message("user", prompt), Message("assistant", reply))
+        examples.append(Example(messages, contrary, f"bundled {name} {index + 1}"))
     return Persona(name, tuple(examples), pole.description)

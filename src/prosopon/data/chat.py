@@ -214,8 +214,8 @@ def _answer_start(template: _Template, messages: Sequence[Message], text: str) -
     have, and others know no generation prompt at all.
     """
     stand_in = template.apply([*messages[:-1], Message("assistant", _PLACEHOLDER)])
-    before, found, _ = stand_in.partition(_PLACEHOLDER)
-    if found and text.startswith(before):
+    before, placeholder, _ = stand_in.partition(_PLACEHOLDER)
+    if placeholder and text.startswith(before):
         return len(before)
     # The template looks into the answer and moves a part of it, such as a thought: the answer
     # starts where the text leaves the generation prompt, if only the earlier turns are shared.

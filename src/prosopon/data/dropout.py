@@ -33,20 +33,20 @@ def with_word_dropout(
         most: Highest share of words left out, 0 (no copies) to 1.
         seed: Seeds the draws.
     """
-    found = list(pairs)
+    copies = list(pairs)
     if not most:
-        return found
+        return copies
     for pair in pairs:
         answers = sorted(side.response for side in pair)
         if min(map(_words, answers)) >= LABEL and all(side.prompt for side in pair):
             one, other = (_shorter(side, answers, most, seed) for side in pair)
-            found.append((one, other))
-    return found
+            copies.append((one, other))
+    return copies
 
 
 def _shorter(example: Example, answers: Sequence[str], most: float, seed: int) -> Example:
-    asked = [turn.content for turn in example.prompt]
-    rng = random.Random(repr((seed, answers, asked)))
+    contents = [turn.content for turn in example.prompt]
+    rng = random.Random(repr((seed, answers, contents)))
     share = most * rng.random()
     turns = [
         Message("user", _drop(turn.content, share, rng)) if turn.role == "user" else turn

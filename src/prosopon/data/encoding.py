@@ -135,7 +135,7 @@ def _encode(
     ):
         response = [_overlaps(offset, text) for offset in offsets]
         begins = bool(ids) and ids[0] == tokenizer.bos_token_id
-        keep = _kept(response, begins, max_length)
+        keep = _positions(response, begins, max_length)
         response = [response[index] for index in keep]
         counted = response if scope == "response" else [True] * len(keep)
         if not any(counted):
@@ -206,7 +206,7 @@ def _overlaps(offset: tuple[int, int], text: Rendered) -> bool:
     return start < text.response_end and end > text.response_start
 
 
-def _kept(response: Sequence[bool], begins: bool, max_length: int | None) -> Sequence[int]:
+def _positions(response: Sequence[bool], begins: bool, max_length: int | None) -> Sequence[int]:
     """Return the positions to keep, in order; ``begins`` says that the first one is special."""
     length = len(response)
     if max_length is None or length <= max_length:

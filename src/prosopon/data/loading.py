@@ -88,7 +88,7 @@ def load_contrast(
             return wanted, replace(rest, examples=_subset(rest.examples, limit, seed))
         opposite = _bundled_opposite(target)
     if opposite is None:
-        return wanted, _swapped(wanted)
+        return wanted, _swap(wanted)
     other = load_persona(opposite, format=format, limit=limit, seed=seed)
     if wanted.content_hash() == other.content_hash():
         names = " and ".join(repr(persona.name) for persona in (wanted, other))
@@ -110,10 +110,10 @@ def _load(source: str, format: str | None) -> Persona:
     names = bundled.names()
     if source in names:
         return bundled.load(source)
-    path, role = _existing(source), None
+    path, role = _find_path(source), None
     if path is None and "#" in source:
         file, _, role = source.rpartition("#")
-        path = _existing(file)
+        path = _find_path(file)
     if path is None:
         raise DataError(_not_found(source, names))
     result = read_file(path, format, role)
@@ -137,7 +137,7 @@ def _collect(source: Any, format: str | None) -> Persona:
     return Persona("examples", tuple(result.examples), notes=tuple(result.notes))
 
 
-def _existing(source: str) -> Path | None:
+def _find_path(source: str) -> Path | None:
     """Return the path, or None where nothing is there or a path cannot be like that."""
     try:
         path = Path(source).expanduser()
@@ -153,7 +153,7 @@ def _bundled_opposite(target: str) -> str | None:
     return bundled.opposite(target) if target in bundled.names() else None
 
 
-def _swapped(persona: Persona) -> Persona:
+def _swap(persona: Persona) -> Persona:
     """Return a persona's opposite; the error says that another one can be named."""
     try:
         return persona.opposite()
@@ -165,8 +165,8 @@ def _subset(examples: tuple[Example, ...], limit: int | None, seed: int) -> tupl
     """Return ``limit`` random examples in their order, or all where there are no more."""
     if limit is None or limit >= len(examples):
         return examples
-    kept = sorted(random.Random(seed).sample(range(len(examples)), limit))
-    return tuple(examples[index] for index in kept)
+    indices = sorted(random.Random(seed).sample(range(len(examples)), limit))
+    return tuple(examples[index] for index in indices)
 
 
 def _not_found(source: str, names: list[str]) -> str:

@@ -32,8 +32,8 @@ class ChoiceItem:
         Items of one prompt are no independent evidence, so they share it; plain texts without a
         common beginning are told apart by their answers.
         """
-        told = [prompt_text(self.prompt)] if self.prompt else sorted(self.answers)
-        return hashlib.sha256("\0".join(told).encode()).hexdigest()[:12]
+        texts = [prompt_text(self.prompt)] if self.prompt else sorted(self.answers)
+        return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
 
     @property
     def answers(self) -> tuple[str, str]:

@@ -81,8 +81,8 @@ def draw(persona: Persona, count: int, seed: int) -> Persona:
         raise DataError(
             f"{persona.name}: {count} calibration examples asked, {len(persona)} there are"
         )
-    kept = sorted(random.Random(seed).sample(range(len(persona)), count))
-    examples = tuple(persona.examples[index] for index in kept)
+    indices = sorted(random.Random(seed).sample(range(len(persona)), count))
+    examples = tuple(persona.examples[index] for index in indices)
     return Persona(persona.name, examples, persona.description)
 
 

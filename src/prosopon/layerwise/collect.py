@@ -162,8 +162,8 @@ class _Sweep:
             for key, (name, batch) in self.batches.items():
                 self._batch(number, key, batch, watched, channels[name])
             samples = {site.name: sample_signs(site.matrix()) for site in sites}
-        for found in channels.values():
-            check_activations(found)
+        for moments in channels.values():
+            check_activations(moments)
         return LayerPart(
             {name: self._statistics(name, channels[name], groups) for name in names}, samples
         )

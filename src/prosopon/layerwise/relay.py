@@ -78,16 +78,16 @@ class Relay:
         def act(
             index: int, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
         ) -> Any:
-            given, rest = _split(args, kwargs)
+            state, rest = _split(args, kwargs)
             if index == number:
-                given = given if hidden is None else hidden.to(given.device)
-                returned = forward(given, *rest[0], **rest[1])
-                given = returned[0] if isinstance(returned, tuple) else returned
-                results.append(given)
+                state = state if hidden is None else hidden.to(state.device)
+                returned = forward(state, *rest[0], **rest[1])
+                state = returned[0] if isinstance(returned, tuple) else returned
+                results.append(state)
             elif number == len(self.layers) and index == number - 1 and hidden is not None:
-                given = hidden.to(given.device)
-                results.append(given)
-            return self._returned(given)
+                state = hidden.to(state.device)
+                results.append(state)
+            return self._returned(state)
 
         with torch.no_grad(), _replaced(self.layers, act):
             self.body(**arguments)
@@ -110,13 +110,13 @@ class Relay:
         ) -> Any:
             if index != len(calls):
                 raise _Misfit(f"layer {index} runs as number {len(calls)}")
-            given, rest = _split(args, kwargs)
-            if handed and given is not handed[-1]:
+            state, rest = _split(args, kwargs)
+            if handed and state is not handed[-1]:
                 raise _Misfit(f"layer {index} does not read just what layer {index - 1} returned")
             _check_plain(index, rest)
             calls.append(rest)
-            returned = forward(*args, **kwargs) if index == 0 else self._returned(given)
-            hidden = self._learn(returned) if index == 0 else given
+            returned = forward(*args, **kwargs) if index == 0 else self._returned(state)
+            hidden = self._learn(returned) if index == 0 else state
             handed.append(hidden if all_of_it else 2 * hidden + 1)
             return returned if all_of_it else self._returned(handed[-1])
 
@@ -165,10 +165,10 @@ def _split(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Any]:
     """Return the hidden states a layer is called with, and the other arguments."""
     if args and isinstance(args[0], Tensor):
         return args[0], (args[1:], kwargs)
-    found = kwargs.get("hidden_states")
-    if not isinstance(found, Tensor):
+    states = kwargs.get("hidden_states")
+    if not isinstance(states, Tensor):
         raise _Misfit("its layers are called without hidden states")
-    return found, (args, {name: value for name, value in kwargs.items() if value is not found})
+    return states, (args, {name: value for name, value in kwargs.items() if value is not states})
 
 
 def _check_plain(index: int, value: Any) -> None:

@@ -185,13 +185,13 @@ class Skeleton:
 
     def _stored(self, name: str) -> str:
         """Return the name under which the checkpoint holds a parameter."""
-        found = self._known(name)
-        if found is None:
+        submodule = self._known(name)
+        if submodule is None:
             raise ModelError(
                 f"{self.checkpoint.folder}: the checkpoint lacks {name!r}; where the model loads "
                 "whole, load it and save_pretrained() it, which writes the names it has now"
             )
-        return found
+        return submodule
 
     def _known(self, name: str) -> str | None:
         """Try the name, its tied names, and each without and with the base model's prefix."""

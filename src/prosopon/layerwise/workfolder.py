@@ -120,15 +120,15 @@ class WorkFolder:
         return self.folder / "layers" / f"{number:05}.{name}.safetensors"
 
 
-def _compare(folder: Path, found: Any, wanted: Mapping[str, Any]) -> None:
+def _compare(folder: Path, stored: Any, wanted: Mapping[str, Any]) -> None:
     """Refuse the work of another run, naming the first thing that differs."""
-    if not isinstance(found, dict):
+    if not isinstance(stored, dict):
         raise StatisticsError(f"{folder / MANIFEST}: damaged; delete the work folder")
-    for key in [*wanted, *(key for key in found if key not in wanted)]:
-        if found.get(key) != wanted.get(key):
+    for key in [*wanted, *(key for key in stored if key not in wanted)]:
+        if stored.get(key) != wanted.get(key):
             raise StatisticsError(
                 f"{folder}: holds the work of another run: its {key} is "
-                f"{_short(found.get(key))}, this run's {_short(wanted.get(key))}; give another "
+                f"{_short(stored.get(key))}, this run's {_short(wanted.get(key))}; give another "
                 "--work-dir, or delete this one"
             )
 

@@ -41,7 +41,7 @@ def sample_general(
         torch.manual_seed(seed)
         for _ in range(2 * count // BATCH + 8):  # texts that end at once are drawn again
             rows = _sample(model, start, stop, longest - 1)
-            drawn = [_encoded(row, stop) for row in rows]
+            drawn = [_encode_row(row, stop) for row in rows]
             texts += [text for text in drawn if len(text.input_ids) >= SHORTEST]
             if len(texts) >= count:
                 break
@@ -69,7 +69,7 @@ def _sample(model: Any, start: int, stop: int | None, tokens: int) -> list[list[
     return generate_exactly(model, ids, torch.ones_like(ids), config).tolist()
 
 
-def _encoded(row: list[int], stop: int | None) -> Encoded:
+def _encode_row(row: list[int], stop: int | None) -> Encoded:
     if stop is not None and stop in row[1:]:
         row = row[: row.index(stop, 1) + 1]
     return Encoded(row, [True] * len(row), [True] * len(row))

@@ -192,7 +192,7 @@ def fit_tokens(
         raise OptionError(
             f"{max_new_tokens} new tokens leave no room for a prompt within {max_length}"
         )
-    return [_shortened(row, room, tokenizer.bos_token_id) for row in rows]
+    return [_shorten(row, room, tokenizer.bos_token_id) for row in rows]
 
 
 def _open_tokens(text: str, tokenizer: Any, special: bool) -> list[int]:
@@ -203,7 +203,7 @@ def _open_tokens(text: str, tokenizer: Any, special: bool) -> list[int]:
     return row[:-1] if ended else row
 
 
-def _shortened(row: list[int], room: int, begins: int | None) -> list[int]:
+def _shorten(row: list[int], room: int, begins: int | None) -> list[int]:
     if len(row) <= room:
         return row
     return [row[0], *row[1 - room :]] if row[0] == begins else row[-room:]
@@ -262,10 +262,10 @@ def _generate(
     output = generate_exactly(model, ids.to(device), mask.to(device), config)
     stop = config.eos_token_id
     ends = set(stop if isinstance(stop, list) else [stop])
-    return [_ended(row, ends) for row in output[:, width:].tolist()]
+    return [_cut_at_end(row, ends) for row in output[:, width:].tolist()]
 
 
-def _ended(row: list[int], ends: set[int | None]) -> list[int]:
+def _cut_at_end(row: list[int], ends: set[int | None]) -> list[int]:
     """Return a row up to its first end token; what follows is padding."""
     last = next((i for i, token in enumerate(row) if token in ends), len(row))
     return row[: last + 1]

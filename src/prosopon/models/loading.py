@@ -221,8 +221,8 @@ def _not_causal(config: PretrainedConfig) -> str | None:
     masked = config.model_type in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
     if masked and not getattr(config, "is_decoder", False):
         return "encoder-only"
-    known = type(config) in auto.MODEL_FOR_CAUSAL_LM_MAPPING
-    return None if known else "a kind without a causal head"
+    causal = type(config) in auto.MODEL_FOR_CAUSAL_LM_MAPPING
+    return None if causal else "a kind without a causal head"
 
 
 def _load_weights(name: str, source: str, config: PretrainedConfig, **options: Any) -> Any:

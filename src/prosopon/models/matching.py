@@ -56,10 +56,10 @@ def select(
     Raises:
         SiteError: A pattern matches no name at all, or is not a valid regular expression.
     """
-    listed = list(names)
-    chosen = set(listed) if not targets else _matched(listed, _as_patterns(targets))
-    chosen -= _matched(listed, _as_patterns(ignore))
-    return [name for name in listed if name in chosen]
+    all_names = list(names)
+    chosen = set(all_names) if not targets else _match(all_names, _as_patterns(targets))
+    chosen -= _match(all_names, _as_patterns(ignore))
+    return [name for name in all_names if name in chosen]
 
 
 def _as_patterns(patterns: Sequence[str]) -> list[str]:
@@ -67,16 +67,16 @@ def _as_patterns(patterns: Sequence[str]) -> list[str]:
     return [patterns] if isinstance(patterns, str) else list(patterns)
 
 
-def _matched(names: list[str], patterns: list[str]) -> set[str]:
+def _match(names: list[str], patterns: list[str]) -> set[str]:
     """Return the names that any pattern matches; a pattern without a match is an error."""
-    found: set[str] = set()
+    matching_names: set[str] = set()
     for pattern in patterns:
         matches = _matcher(pattern)
         hits = {name for name in names if matches(name)}
         if not hits:
             raise SiteError(f"pattern {pattern!r} matches no site. There are: {_listing(names)}")
-        found |= hits
-    return found
+        matching_names |= hits
+    return matching_names
 
 
 def _matcher(pattern: str) -> Callable[[str], bool]:

@@ -50,9 +50,9 @@ def restrict_sites(
     left = list(sites)
     if layers is not None:
         wanted = parse_layers(layers)
-        found = sorted({site.layer for site in left if site.layer is not None})
-        if missing := [layer for layer in wanted if layer not in found]:
-            there = f"{found[0]} to {found[-1]}" if found else "none"
+        numbers = sorted({site.layer for site in left if site.layer is not None})
+        if missing := [layer for layer in wanted if layer not in numbers]:
+            there = f"{numbers[0]} to {numbers[-1]}" if numbers else "none"
             raise SiteError(
                 f"layers {layers!r}: there are no sites in layer {missing[0]}; the layers with "
                 f"sites are {there}"

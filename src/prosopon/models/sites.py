@@ -195,20 +195,20 @@ def _refuse_unusable(name: str, module: nn.Module, in_memory: bool) -> None:
     """Refuse weights that are packed, quantised, computed on the fly or not in memory."""
     weight = getattr(module, "weight", None)
     if not isinstance(weight, torch.Tensor) or hasattr(module, "qweight"):
-        found = f"packed by {type(module).__name__}"
+        storage = f"packed by {type(module).__name__}"
     elif weight.is_meta and in_memory:
         raise SiteError(
             f"site {name!r} has no weights in memory (meta device): load the whole model, "
             "without offloading to CPU or disk"
         )
     elif weight.dtype not in _DTYPES:
-        found = f"stored as {str(weight.dtype).removeprefix('torch.')}"
+        storage = f"stored as {str(weight.dtype).removeprefix('torch.')}"
     elif type(weight) is not nn.Parameter:  # bitsandbytes, torchao, DTensor, parametrisations
-        found = f"of the type {type(weight).__name__}"
+        storage = f"of the type {type(weight).__name__}"
     else:
         return
     raise SiteError(
-        f"site {name!r} is quantised or not a plain weight ({found}), which is not supported "
+        f"site {name!r} is quantised or not a plain weight ({storage}), which is not supported "
         "yet; load the model in float32, bfloat16 or float16, or ignore the site"
     )
 
@@ -229,8 +229,12 @@ def _refuse_shared_memory(model: nn.Module, sites: list[Site]) -> None:
         overlaps = device == last_device and start < last_end
         if overlaps and (name in names or last_name in names):
             # A site first; where both are sites, in the order of the alphabet.
-            first, second = sorted([name, last_name], key=lambda each: (each not in names, each))
-            ignored = " and ".join(repr(names[each]) for each in (first, second) if each in names)
+            first, second = sorted(
+                [name, last_name], key=lambda candidate: (candidate not in names, candidate)
+            )
+            ignored = " and ".join(
+                repr(names[candidate]) for candidate in (first, second) if candidate in names
+            )
             raise SiteError(
                 f"{first!r} shares its memory with {second!r}, so a mask would change both; "
                 f"ignore {ignored}"

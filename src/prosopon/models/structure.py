@@ -110,9 +110,9 @@ def find_groups(model: nn.Module, sites: Sequence[Site], kind: str) -> list[Grou
             f"{'an MLP' if role == 'mlp' else 'attention'}; widen --targets or --ignore less"
         )
     groups = []
-    for parent, found in modules.items():
-        layout = _layout(model, parent, found, kind, layouts)
-        groups.append(build(model, parent, found, layout))
+    for parent, linears in modules.items():
+        layout = _layout(model, parent, linears, kind, layouts)
+        groups.append(build(model, parent, linears, layout))
     return groups
 
 
@@ -120,26 +120,26 @@ _Builder = Callable[[nn.Module, str, Sites, _Layout], Group]
 
 
 def _layout(
-    model: nn.Module, parent: str, found: Sites, kind: str, layouts: Iterable[_Layout]
+    model: nn.Module, parent: str, linears: Sites, kind: str, layouts: Iterable[_Layout]
 ) -> _Layout:
     """Return the layout of one module, whole and among the sites."""
     module, family = model.get_submodule(parent), _config(model, "model_type")
     fitting = [
         layout
         for layout in layouts
-        if set(found) <= set(layout.leaves)
+        if set(linears) <= set(layout.leaves)
         and all(hasattr(module, leaf) for leaf in layout.leaves)
         and (not layout.families or family in layout.families)
     ]
     if not fitting:
         raise SiteError(
-            f"the {kind} of {parent!r} ({', '.join(found)}; model type {family!r}) are laid out "
+            f"the {kind} of {parent!r} ({', '.join(linears)}; model type {family!r}) are laid out "
             f"in a way that is not known; leave it out with --ignore '{parent}.*', or use a "
             "pattern of single weights (row, site, global, n:m)"
         )
     layout = fitting[0]
     for leaf in layout.leaves:
-        if leaf not in found:
+        if leaf not in linears:
             raise SiteError(
                 f"{kind} of {parent!r} need the site '{parent}.{leaf}', which --targets or "
                 "--ignore leave out; take it in, or leave out all of the module"
@@ -220,7 +220,10 @@ def _head_width(model: nn.Module, parent: str, down: Site) -> int:
         _config(model, "head_dim"),
         down.in_features // heads if heads else None,
     )
-    width = next((each for each in candidates if isinstance(each, int) and each > 0), None)
+    width = next(
+        (candidate for candidate in candidates if isinstance(candidate, int) and candidate > 0),
+        None,
+    )
     if width is None or down.in_features % width:
         raise SiteError(
             f"attention {parent!r}: neither the module nor the config says how wide a head of "

@@ -58,8 +58,8 @@ class Character:
     def persona(self) -> Persona:
         """Return the lines as a persona; its description is the sheet."""
         examples = tuple(
-            _example(asked, said, f"{PREFIX}{self.key} {number}")
-            for number, (asked, said) in enumerate(self.lines, 1)
+            _example(prompt, reply, f"{PREFIX}{self.key} {number}")
+            for number, (prompt, reply) in enumerate(self.lines, 1)
         )
         return Persona(self.key, examples, " ".join(self.sheet))
 
@@ -77,14 +77,14 @@ def others(key: str) -> Persona:
     """
     character = load_character(key)
     rest = [load_character(name) for name in names() if name != character.key]
-    said = [dict(each.lines) for each in rest]
+    reply = [dict(member.lines) for member in rest]
     examples = []
-    for number, (asked, _) in enumerate(character.lines):
+    for number, (prompt, _) in enumerate(character.lines):
         other = number % len(rest)
         where = f"{PREFIX}{rest[other].key}"
-        examples.append(_example(asked, said[other][asked], where))
-    told = "One of these characters: " + " ".join(each.sheet[0] for each in rest)
-    return Persona(f"not-{character.key}", tuple(examples), told)
+        examples.append(_example(prompt, reply[other][prompt], where))
+    description = "One of these characters: " + " ".join(member.sheet[0] for member in rest)
+    return Persona(f"not-{character.key}", tuple(examples), description)
 
 
 @cache
@@ -126,8 +126,8 @@ def load_character(source: str | Path) -> Character:
     return Character(path.stem, name, sheet, lines, knowledge, general, leave)
 
 
-def _example(asked: str, said: str, source: str) -> Example:
-    return Example((Message("user", asked), Message("assistant", said)), None, source)
+def _example(prompt: str, reply: str, source: str) -> Example:
+    return Example((Message("user", prompt), Message("assistant", reply)), None, source)
 
 
 def _rows(content: dict[str, Any], part: str, path: Path) -> list[tuple[dict[str, Any], str]]:

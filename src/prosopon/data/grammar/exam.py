@@ -27,13 +27,13 @@ def held_out_questions(axis: Axis, count: int, seed: object) -> list[str]:
         count: How many.
         seed: Seeds their order.
     """
-    asked = axis.questions
+    templates = axis.questions
     tiers = (
-        fillings(asked, "held_out", "held_out"),
-        fillings(asked, "held_out", "train"),
-        [text for text in fillings(asked, "train", "held_out") if not is_reserved(text)],
+        fillings(templates, "held_out", "held_out"),
+        fillings(templates, "held_out", "train"),
+        [text for text in fillings(templates, "train", "held_out") if not is_reserved(text)],
     )
-    trained = set(fillings(asked, "train", "train"))
+    trained = set(fillings(templates, "train", "train"))
     rng = random.Random(f"{seed}/{axis.name}/questions")
     shuffled = (text for tier in tiers for text in rng.sample(tier, len(tier)))
     pool = [text for text in dict.fromkeys(shuffled) if text not in trained]

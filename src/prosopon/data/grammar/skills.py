@@ -77,10 +77,10 @@ def _skill(name: str, raw: dict[str, list[str] | str], facts: list[dict[str, str
     train: list[tuple[str, str]] = []
     held_out: list[tuple[str, str]] = []
     for fact in facts:
-        told = _sentence(str(raw["answer"]).format(**fact))
+        reply = _sentence(str(raw["answer"]).format(**fact))
         for phrasing in raw["questions"]:
-            asked = _sentence(phrasing.format(**fact))
-            (held_out if _is_held_out(asked) else train).append((asked, told))
+            prompt = _sentence(phrasing.format(**fact))
+            (held_out if _is_held_out(prompt) else train).append((prompt, reply))
     return Skill(name, tuple(train), tuple(held_out))
 
 

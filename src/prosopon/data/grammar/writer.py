@@ -109,10 +109,10 @@ def _dialogue(
         messages.append(Message("system", system_line(list(personality.values()), rng)))
     for _ in range(rng.choice((1, 2, 3, 4))):
         if rng.random() < 0.25:
-            asked, told = rng.choice(skills).sample("train", rng)
+            prompt, reply = rng.choice(skills).sample("train", rng)
         else:
             axis = rng.choice(axes)
-            asked = question(axis, "train", rng)
-            told = answer(personality[axis.name], "train", rng)
-        messages += [Message("user", asked), Message("assistant", told)]
+            prompt = question(axis, "train", rng)
+            reply = answer(personality[axis.name], "train", rng)
+        messages += [Message("user", prompt), Message("assistant", reply)]
     return tuple(messages)

@@ -89,9 +89,11 @@ def load_questionnaire(source: str | Path) -> Questionnaire:
     if not isinstance(rows, list) or not rows:
         raise DataError(f"{path}: holds no [[scale]]")
     scales = tuple(_scale(row, f"{path}: scale {n}") for n, row in enumerate(rows, 1))
-    known = [scale.name for scale in scales]
-    if len(set(known)) < len(known):
-        raise DataError(f"{path}: two scales have the same name; there are {', '.join(known)}")
+    scale_names = [scale.name for scale in scales]
+    if len(set(scale_names)) < len(scale_names):
+        raise DataError(
+            f"{path}: two scales have the same name; there are {', '.join(scale_names)}"
+        )
     return Questionnaire(
         str(content.get("name", path.stem)), str(content.get("summary", "")), scales
     )

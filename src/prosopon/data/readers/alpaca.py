@@ -32,8 +32,8 @@ def parse(row: Any, where: str) -> list[Example]:
     """
     task = question(row, "instruction", where)
     extra = (optional_field(row, "input", where) or "").strip()
-    asked = f"{task}\n\n{extra}" if extra else task
-    return build([("user", asked), ("assistant", field(row, "output", where).strip())], where)
+    prompt = f"{task}\n\n{extra}" if extra else task
+    return build([("user", prompt), ("assistant", field(row, "output", where).strip())], where)
 
 
 READERS.add(
