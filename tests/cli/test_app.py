@@ -1,0 +1,81 @@
+"""The command as a whole: its help, its exit codes, and what becomes of errors."""
+
+import errno
+
+import pytest
+
+from prosopon import cli
+from prosopon.cli import app, console
+from prosopon.errors import OptionError
+from prosopon.version import __version__
+
+COMMANDS = {
+    "demo", "extract", "chat", "evaluate", "compare", "explain", "sweep", "reproduce", "export",
+    "pack", "unpack", "inspect", "personas", "criteria", "lm-eval",
+}  # fmt: skip
+
+
+def test_version_and_commands(prosopon):
+    assert prosopon("--version").stdout == f"prosopon {__version__}\n"
+    shown = prosopon("--help").stdout
+    assert all(name in shown for name in COMMANDS)
+    names = {command.name or command.callback.__name__ for command in app.app.registered_commands}
+    assert names == COMMANDS
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS - {"lm-eval"}))
+def test_help_of_every_command_names_what_all_have(prosopon, command):
+    shown = prosopon(command, "-h").stdout
+    for option in ("--json", "--quiet", "--verbose", "--plugin"):
+        assert option in shown
+    assert "--out " not in shown
+
+
+def test_flags_stand_before_a_command_too(prosopon):
+    assert prosopon("-q", "personas", "--json").stderr == ""
+    assert not console.volume.verbose
+    prosopon("--verbose", "personas", "--json")
+    assert console.volume.verbose
+    prosopon("personas", "--json")
+    assert not console.volume.verbose  # not of the next call
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Return ``run(error)``: exit code and stderr of a command that raises it."""
+
+    def run(problem):
+        def fail():
+            raise problem
+
+        monkeypatch.setattr(app, "app", fail)
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return stop.value.code, capsys.readouterr().err
+
+    monkeypatch.setattr(console, "volume", console.Volume())
+    return run
+
+
+def test_errors_become_one_line(run):
+    assert run(OptionError("bad\n  thing [/]")) == (2, "error: bad thing [/]\n")
+    full = OSError(errno.ENOSPC, "No space left on device", "/some/file")
+    assert run(full) == (2, "error: /some/file: No space left on device\n")
+    assert run(OSError("odd")) == (2, "error: odd\n")
+    overflow = RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+    code, shown = run(overflow)
+    assert code == 2
+    assert "overflow or are NaN: give --dtype float32" in shown
+    code, shown = run(SystemExit(130))
+    assert code == 130
+    assert "interrupted; nothing was left half-written" in shown
+    assert run(SystemExit(0)) == (0, "")
+
+
+def test_a_bug_is_no_fault_of_the_input(monkeypatch):
+    def fail():
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(app, "app", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        cli.main()
