@@ -1,20 +1,20 @@
-"""Gram matrices: exact on every family, whatever the batches; merging; the file."""
+"""Gram matrices: exact on every family, whatever the batches; merging."""
 
 import pytest
 import torch
 
 from prosopon.errors import StatisticsError
 from prosopon.models import find_sites
-from prosopon.statistics import Grams, GramStatistics, collect_grams, gram_portions
+from prosopon.statistics import GramStatistics, collect_grams, gram_portions
 from tests.statistics.test_collect import slow
 from tests.tiny import FAMILIES, tiny_model
 
 
 def assert_same(a, b):
     assert dict(a.groups) == dict(b.groups)
-    for name, gram in a.matrices.items():
-        assert gram.tokens == b.matrices[name].tokens
-        torch.testing.assert_close(gram.total, b.matrices[name].total, rtol=1e-4, atol=1e-4)
+    for name, gram in a.sums.items():
+        assert gram.tokens == b.sums[name].tokens
+        torch.testing.assert_close(gram.total, b.sums[name].total, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -37,7 +37,7 @@ def test_batches_and_padding_change_nothing(side, examples):
     assert_same(one, collect_grams(model, sites, examples[::-1], max_rows=16, padding_side=side))
 
 
-def test_two_halves_merge_and_sites_share(examples, tmp_path):
+def test_two_halves_merge_and_sites_share(examples):
     model, _ = tiny_model("llama")
     sites = find_sites(model)
     whole = collect_grams(model, sites, examples)
@@ -45,35 +45,7 @@ def test_two_halves_merge_and_sites_share(examples, tmp_path):
     assert_same(halves[0] + halves[1], whole)
     layer = "model.layers.0."
     assert whole[layer + "self_attn.k_proj"] is whole[layer + "self_attn.q_proj"]
-    assert len(whole.matrices) == 2 * 4
-
-
-def test_the_file(examples, tmp_path):
-    model, _ = tiny_model("gpt2")
-    grams = collect_grams(model, find_sites(model), examples, source="abc")
-    path = tmp_path / "g.safetensors"
-    grams.save(path)
-    loaded = Grams.load(path)
-    assert (loaded.groups, loaded.sources, loaded.scope) == (grams.groups, ("abc",), "response")
-    for name, gram in grams.matrices.items():
-        assert torch.equal(loaded.matrices[name].total, gram.total)
-        assert loaded.matrices[name].tokens == gram.tokens
-    whole = path.read_bytes()
-    for cut in (0, 4, 100, len(whole) // 2, len(whole) - 1):
-        path.write_bytes(whole[:cut])
-        with pytest.raises(StatisticsError, match=r"g\.safetensors"):
-            Grams.load(path)
-    with pytest.raises(StatisticsError, match="no such file"):
-        Grams.load(tmp_path / "none")
-
-
-def test_channel_statistics_are_no_gram_matrices(examples, tmp_path):
-    from prosopon.statistics import collect_statistics
-
-    model, _ = tiny_model("llama")
-    collect_statistics(model, find_sites(model), examples).save(tmp_path / "s")
-    with pytest.raises(StatisticsError, match="holds 'statistics' of format 1, not Gram"):
-        Grams.load(tmp_path / "s")
+    assert len(whole.sums) == 2 * 4
 
 
 def test_errors(examples):
@@ -82,12 +54,19 @@ def test_errors(examples):
     with pytest.raises(StatisticsError, match="no examples"):
         collect_grams(model, sites, [])
     grams = collect_grams(model, sites[:1], examples)
-    with pytest.raises(StatisticsError, match="no Gram matrix for site 'nowhere'"):
+    with pytest.raises(StatisticsError, match="no statistics for site 'nowhere'"):
         grams["nowhere"]
+    assert type(grams + grams) is type(grams)
+    assert (grams + grams)[sites[0].name].tokens == 2 * grams[sites[0].name].tokens
+    kept = grams[sites[0].name].total.clone()
+    assert grams[sites[0].name] + grams[sites[0].name]  # makes a new one
+    assert torch.equal(grams[sites[0].name].total, kept)
     with pytest.raises(StatisticsError, match="their scope differs"):
         grams + collect_grams(model, sites[:1], examples, scope="all")
     with pytest.raises(StatisticsError, match="of 2 and of 3 channels"):
         GramStatistics.zero(2) + GramStatistics.zero(3)
+    with pytest.raises(StatisticsError, match="of 2 and of 3 channels"):
+        GramStatistics.zero(2).absorb(GramStatistics.zero(3))
     with torch.no_grad():
         model.model.layers[0].input_layernorm.weight.fill_(float("inf"))
     with pytest.raises(StatisticsError, match="NaN or infinite"):

@@ -72,10 +72,7 @@ class ChannelStatistics:
         Raises:
             StatisticsError: The numbers of channels differ.
         """
-        if self.channels != other.channels:
-            raise StatisticsError(
-                f"cannot merge statistics of {self.channels} and of {other.channels} channels"
-            )
+        self._check(other)
         values = [getattr(self, f.name) + getattr(other, f.name) for f in fields(self)]
         return ChannelStatistics(*values)
 
@@ -88,12 +85,20 @@ class ChannelStatistics:
         Raises:
             StatisticsError: The numbers of channels differ.
         """
+        self._check(other)
+        sums = [getattr(self, name).add_(getattr(other, name)) for name in SUMS]
+        return ChannelStatistics(self.tokens + other.tokens, self.samples + other.samples, *sums)
+
+    def _check(self, other: ChannelStatistics) -> None:
         if self.channels != other.channels:
             raise StatisticsError(
                 f"cannot merge statistics of {self.channels} and of {other.channels} channels"
             )
-        sums = [getattr(self, name).add_(getattr(other, name)) for name in SUMS]
-        return ChannelStatistics(self.tokens + other.tokens, self.samples + other.samples, *sums)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether no sum is NaN or infinite; a square shows what any value does."""
+        return bool(torch.isfinite(self.total_square).all())
 
     @property
     def channels(self) -> int:

@@ -1,4 +1,4 @@
-"""Collecting channel statistics in one pass over the examples."""
+"""Collecting sums over the inputs of sites in one pass over the examples."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from prosopon.lm.forward import by_row, inputs, trunk
 from prosopon.models import Site, fingerprint
 from prosopon.models.memory import trim
 from prosopon.statistics.channel import ChannelStatistics
+from prosopon.statistics.container import S, Sums
+from prosopon.statistics.gram import Grams, GramStatistics
 from prosopon.statistics.statistics import Statistics
 
 Progress = Callable[[int], None]
@@ -32,9 +34,7 @@ def collect_statistics(
     scope: str = "response",
     source: str = "",
     max_tokens: int = 1024,
-    max_rows: int = 64,
-    padding_side: PaddingSide = "right",
-    progress: Progress | None = None,
+    **batching: Any,
 ) -> Statistics:
     """Run the examples through the model once and return the statistics of every site's input.
 
@@ -49,13 +49,65 @@ def collect_statistics(
         source: Content hash of the examples; recorded.
         max_tokens: Most tokens, padding included, in one batch. 1024 are enough to keep a
             processor busy; what a forward pass needs beside the weights grows with it.
+        batching: See :func:`collect_sums`.
+
+    Raises:
+        StatisticsError: There are no examples, a site is not reached by the forward pass, or an
+            activation is NaN or infinite.
+    """
+    kind: type[ChannelStatistics] = ChannelStatistics
+    sums, groups = collect_sums(model, sites, examples, kind, max_tokens=max_tokens, **batching)
+    sources = (source,) if source else ()
+    return Statistics(sums, groups, scope, fingerprint(sites).weights, sources)
+
+
+def collect_grams(
+    model: nn.Module,
+    sites: Sequence[Site],
+    examples: Sequence[Encoded],
+    *,
+    scope: str = "response",
+    source: str = "",
+    max_tokens: int = 4096,
+    **batching: Any,
+) -> Grams:
+    """Do the same for Gram matrices.
+
+    Memory: 8 bytes times the squared width of every distinct input; see
+    :func:`~prosopon.statistics.gram_portions`. Arguments and errors are those of
+    :func:`collect_statistics`.
+    """
+    kind: type[GramStatistics] = GramStatistics
+    sums, groups = collect_sums(model, sites, examples, kind, max_tokens=max_tokens, **batching)
+    sources = (source,) if source else ()
+    return Grams(sums, groups, scope, fingerprint(sites).weights, sources)
+
+
+def collect_sums(
+    model: nn.Module,
+    sites: Sequence[Site],
+    examples: Sequence[Encoded],
+    kind: type[S],
+    *,
+    max_tokens: int,
+    max_rows: int = 64,
+    padding_side: PaddingSide = "right",
+    progress: Progress | None = None,
+) -> tuple[dict[str, S], dict[str, str]]:
+    """Return one kind of sums of every distinct input, and whose input each site reads.
+
+    Args:
+        model: A causal LM; it is not changed.
+        sites: The sites to watch.
+        examples: Encoded examples.
+        kind: Which sums.
+        max_tokens: Most tokens, padding included, in one batch.
         max_rows: Most examples in one batch.
         padding_side: ``"right"`` or ``"left"``.
         progress: Called with the number of examples done since the last call.
 
     Raises:
-        StatisticsError: There are no examples, a site is not reached by the forward pass, or an
-            activation is NaN or infinite.
+        StatisticsError: See :func:`collect_statistics`.
     """
     if not examples:
         raise StatisticsError("no examples to collect statistics from")
@@ -68,25 +120,20 @@ def collect_statistics(
     groups = shared_inputs(body, sites, batches[0])
     by_name = {site.name: site for site in sites}
     watched = [by_name[name] for name in dict.fromkeys(groups.values())]
-    channels = {site.name: ChannelStatistics.zero(site.in_features) for site in watched}
-
+    sums = {site.name: kind.zero(site.in_features) for site in watched}
     for batch in batches:
-        collect_batch(watched, channels, batch, partial(body, **inputs(body, batch)))
+        collect_batch(watched, sums, batch, partial(body, **inputs(body, batch)))
         if progress is not None:
             progress(len(batch.index))
     trim()  # what the forward passes needed beside the weights
-    check_activations(channels)
-    sources = (source,) if source else ()
-    return Statistics(channels, groups, scope, fingerprint(sites).weights, sources)
+    check_activations(sums)
+    return sums, groups
 
 
 def collect_batch(
-    watched: Sequence[Site],
-    channels: dict[str, ChannelStatistics],
-    batch: Batch,
-    run: Callable[[], Any],
+    watched: Sequence[Site], sums: dict[str, S], batch: Batch, run: Callable[[], Any]
 ) -> None:
-    """Add what the watched sites read while ``run()`` works on a batch to ``channels``.
+    """Add what the watched sites read while ``run()`` works on a batch to ``sums``.
 
     Raises:
         StatisticsError: The tokens of a site's input cannot be told apart.
@@ -95,9 +142,9 @@ def collect_batch(
 
     def add(site: Site, value: Tensor) -> None:
         mask = masks.setdefault(value.device, batch.scope.to(value.device))
-        rows = by_row(site, value, mask.shape)
-        part = ChannelStatistics.of_batch(rows, mask)
-        channels[site.name] = channels[site.name].absorb(part)
+        before = sums[site.name]
+        part = type(before).of_batch(by_row(site, value, mask.shape), mask)
+        sums[site.name] = before.absorb(part)
 
     with torch.no_grad(), watch_inputs(watched, add):
         run()
@@ -182,14 +229,14 @@ def watch_inputs(sites: Sequence[Site], call: Callable[[Site, Tensor], Any]) -> 
             handle.remove()
 
 
-def check_activations(channels: Mapping[str, ChannelStatistics]) -> None:
+def check_activations(sums: Mapping[str, Sums]) -> None:
     """Check that no sum is NaN or infinite.
 
     Raises:
         StatisticsError: One is; names the first such site.
     """
-    for name, channel in channels.items():
-        if not torch.isfinite(channel.total_square).all():
+    for name, site_sums in sums.items():
+        if not site_sums.is_finite:
             raise StatisticsError(
                 f"the input of site {name!r} holds NaN or infinite activations; "
                 "try --dtype float32 or bfloat16"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -14,43 +13,18 @@ import torch
 from prosopon.errors import StatisticsError
 from prosopon.files import atomic_path
 from prosopon.statistics.channel import SUMS, ChannelStatistics
+from prosopon.statistics.container import SiteSums
 
 FORMAT_VERSION = 1
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """Channel statistics of every site for one set of examples.
+class Statistics(SiteSums[ChannelStatistics]):
+    """Channel statistics of every site for one set of examples; see :class:`SiteSums`."""
 
-    Sites that read the same input share one entry: ``groups`` maps a site's name to the name of
-    the first site with that input, and ``channels`` holds one entry for each of those.
-
-    Attributes:
-        channels: Statistics by group name.
-        groups: Group name by site name, in model order.
-        scope: ``"response"`` or ``"all"``: which tokens were counted.
-        fingerprint: Fingerprint of the model's weights (hexadecimal).
-        sources: Content hashes of the sets of examples counted, sorted.
-    """
-
-    channels: Mapping[str, ChannelStatistics]
-    groups: Mapping[str, str]
-    scope: str
-    fingerprint: str
-    sources: tuple[str, ...] = ()
-
-    def __getitem__(self, site: str) -> ChannelStatistics:
-        """Return the statistics of a site's input.
-
-        Raises:
-            StatisticsError: The site was not collected.
-        """
-        if site not in self.groups:
-            raise StatisticsError(
-                f"no statistics for site {site!r}: they were collected for {len(self.groups)} "
-                "other sites; collect again with the same --targets and --ignore"
-            )
-        return self.channels[self.groups[site]]
+    @property
+    def channels(self) -> Mapping[str, ChannelStatistics]:
+        """Statistics by group name."""
+        return self.sums
 
     @property
     def tokens(self) -> int:
@@ -61,19 +35,6 @@ class Statistics:
     def samples(self) -> int:
         """Number of samples counted."""
         return max((c.samples for c in self.channels.values()), default=0)
-
-    def __add__(self, other: Statistics) -> Statistics:
-        """Merge the statistics of two sets of examples on the same model.
-
-        Raises:
-            StatisticsError: Model, scope or sites differ.
-        """
-        for what in ("fingerprint", "scope", "groups"):
-            if getattr(self, what) != getattr(other, what):
-                raise StatisticsError(f"cannot merge statistics: their {what} differs")
-        merged = {name: self.channels[name] + other.channels[name] for name in self.channels}
-        sources = tuple(sorted(self.sources + other.sources))
-        return Statistics(merged, self.groups, self.scope, self.fingerprint, sources)
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file, whole or not at all."""
