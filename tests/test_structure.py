@@ -15,7 +15,7 @@ ORDER = [
     "version", "errors", "registry", "plugins", "files", "hub", "options", "progress", "intervals",
     "groups", "drawing", "data", "embedded", "models", "lm", "statistics", "gradients", "selection",
     "criteria", "subnetwork", "judges", "extraction", "layerwise", "runtime", "export",
-    "evaluation", "arms", "analysis", "experiments", "sweep", "harness", "cli",
+    "evaluation", "arms", "analysis", "experiments", "harness", "cli",
 ]  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def test_a_package_imports_only_those_to_its_left():
 
 
 def test_a_command_imports_no_other_command():
-    shared = {"app", "console", "judging", "loading", "masks", "options", "summary", "talk"}
+    shared = {"app", "console", "judging", "loading", "masks", "options", "experiments", "talk"}
     commands = {path.stem for path in (SOURCE / "cli").glob("[a-z]*.py")} - shared
     wrong = [
         f"cli/{path.name} imports {module}"

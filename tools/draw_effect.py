@@ -10,7 +10,8 @@ from pathlib import Path
 
 import matplotlib
 
-from prosopon.sweep import Store, Summary, summarise
+from prosopon.experiments import Results, Summary, summarise
+from prosopon.intervals import Interval
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
@@ -23,15 +24,22 @@ LABELS = {
 }
 
 
-def draw(summaries: list[Summary], answers: int, path: Path) -> None:
+COLUMNS = {"target": "text: target", "opposite": "opposite", "neither": "neither"}
+
+
+def _mean(interval: Interval | None) -> float:
+    return 0.0 if interval is None else interval.mean
+
+
+def draw(summary: Summary, answers: int, path: Path) -> None:
     """Draw one bar an arm: shares of free answers, and the neutral skills kept."""
-    rows = [summary for summary in summaries if summary.done][::-1]
+    rows = summary.rows[::-1]
     plt.rcParams.update({"font.size": 10, "svg.hashsalt": "prosopon", "svg.fonttype": "path"})
     figure, axis = plt.subplots(figsize=(9, 0.4 * len(rows) + 1.2), layout="constrained")
-    for place, summary in enumerate(rows):
-        left, found = 0.0, summary.over_personas
+    for place, row in enumerate(rows):
+        left = 0.0
         for kind, colour in COLOURS.items():
-            share = found[kind].mean
+            share = _mean(row.figures.get(COLUMNS[kind]))
             axis.barh(place, share, left=left, color=colour, height=0.66)
             if share >= 0.06:
                 dark = "white" if kind != "neither" else "#333333"
@@ -39,14 +47,14 @@ def draw(summaries: list[Summary], answers: int, path: Path) -> None:
                     left + share / 2, place, f"{share:.0%}", ha="center", va="center", color=dark
                 )
             left += share
-        kept, pruned = found["skills"].mean, found["pruned_share"].mean
+        kept, pruned = _mean(row.figures.get("neutral")), row.costs["pruned_share"]
         axis.text(1.015, place, f"{kept:.0%} skills kept, {pruned:.1%} pruned", va="center")
-    axis.set_yticks(range(len(rows)), [summary.setting.label for summary in rows])
+    axis.set_yticks(range(len(rows)), [row.arm for row in rows])
     axis.set_xlim(0, 1)
     axis.set_xticks([])
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
-    people = max(summary.personas for summary in rows)
+    people = max(row.contrasts for row in rows)
     axis.set_title(f"What the model says, asked freely ({people} personas, {answers} answers each)")
     handles = [plt.Rectangle((0, 0), 1, 1, color=COLOURS[kind]) for kind in COLOURS]
     figure.legend(
@@ -62,10 +70,10 @@ def main() -> None:
     parser.add_argument("sweep", type=Path, help="folder of prosopon sweep")
     parser.add_argument("figure", type=Path)
     args = parser.parse_args()
-    store = Store.open(args.sweep)
-    records = store.records()
+    records = Results.open(args.sweep).records()
+    texts = [record.results["free-text"] for record in records if "free-text" in record.results]
     seeds = len({record.cell.seed for record in records})
-    draw(summarise(records), seeds * store.header["effort"]["answers"], args.figure)
+    draw(summarise(records), seeds * max(len(text.outcomes) for text in texts), args.figure)
 
 
 if __name__ == "__main__":

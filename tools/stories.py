@@ -15,34 +15,38 @@ is a sweep's: a stopped run goes on.
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import re
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, ClassVar
 
 from prosopon.cli.console import progress
-from prosopon.cli.sweep import make_grid, write_results
-from prosopon.data import Encoded, Example, Message, Persona, encode_all
-from prosopon.data.questions import ChoiceItem
+from prosopon.cli.options import split_list
+from prosopon.cli.sweep import criterion_options
+from prosopon.criteria import CRITERIA
+from prosopon.data import Example, Message, Persona
+from prosopon.data.contrast import Contrast
 from prosopon.errors import ProsoponError
-from prosopon.evaluation import Effort, Measures, choice_rates, perplexity
-from prosopon.evaluation.held_out import HELD_OUT_SEED
-from prosopon.evaluation.measures import text_measures
-from prosopon.extraction import Extractor
-from prosopon.intervals import Interval, share_interval
-from prosopon.lm import continue_texts, sample_general
+from prosopon.evaluation.speaking import Speaker
+from prosopon.evaluation.tasks import TASKS, Outcome, Setting, TaskResult
+from prosopon.experiments import Record, Sizes, grid_plan, parse_sparsity, summarise
+from prosopon.experiments.experiment import Experiment, Findings
+from prosopon.experiments.markdown import spread
+from prosopon.experiments.records import by_arm, unfinished
+from prosopon.files import write_text
+from prosopon.intervals import mean_interval, share_interval
+from prosopon.judges import degeneration
+from prosopon.lm import sample_general
 from prosopon.models import load_model
-from prosopon.runtime import worn
-from prosopon.subnetwork import Subnetwork
-from prosopon.sweep import Record, Store, Subject, SweepRunner, summarise
 
 SIDES = {"happy": "sad", "sad": "happy"}
 POOL = 256  # examples of each side
-KNOWN = 1024  # stories without a start token, a quarter of which is held out of the gradients
+KNOWN = 1024  # stories without a start token, a quarter of which is held out for the perplexity
 SLOT = re.compile(r"\{(\w+)\}")
 TEXTS: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 
@@ -94,159 +98,118 @@ def has_word(text: str, side: str) -> bool:
     return bool(set(re.findall(r"\w+", text.casefold())) & set(TEXTS[side]["words"]))
 
 
-class StoryMeter:
-    """Measures happy and sad on a story model; see the module's words on what is what."""
-
-    def __init__(
-        self, model: Any, tokenizer: Any, general: Sequence[Encoded], effort: Effort
-    ) -> None:
-        self.model, self.tokenizer = model, tokenizer
-        self.general, self.effort = list(general), effort
-        self.base = perplexity(model, self.general)
-
-    def measure(
-        self,
-        persona: str,
-        subnetwork: Subnetwork | None = None,
-        *,
-        system: str | None = None,
-        seed: int = 0,
-    ) -> Measures:
-        """See :class:`prosopon.evaluation.Meter`; the system line comes before the story."""
-        line, other = f"{system} " if system else "", SIDES[persona]
-        rows = write("new", max(self.effort.choices, self.effort.answers), f"test/{seed}")
-        items = [
-            ChoiceItem(
-                (),
-                f"{line}{row['opening']} {row[persona]}",
-                f"{line}{row['opening']} {row[other]}",
-            )
-            for row in rows[: self.effort.choices]
-        ]
-        openings = [line + row["opening"] for row in rows[: self.effort.answers]]
-        with worn(self.model, self.tokenizer, subnetwork):
-            choices = choice_rates(self.model, self.tokenizer, items)
-            stories = continue_texts(
-                self.model,
-                self.tokenizer,
-                openings,
-                max_new_tokens=self.effort.max_new_tokens,
-                seed=seed,
-            )
-            found = perplexity(self.model, self.general)
-        ours = [has_word(story, persona) for story in stories]
-        theirs = [has_word(story, other) for story in stories]
-        neither = [not (a or b) for a, b in zip(ours, theirs, strict=True)]
-        return Measures(
-            choice_per_token=choices.per_token,
-            choice_summed=choices.summed,
-            choice_per_byte=choices.per_byte,
-            target=sum(ours) / len(ours),
-            opposite=sum(theirs) / len(theirs),
-            neither=sum(neither) / len(neither),
-            skills=None,
-            perplexity=found,
-            perplexity_ratio=found / self.base,
-            cross_talk=None,
-            judge_accuracy=None,
-            **text_measures(stories),
+def contrast(side: str, count: int) -> Contrast:
+    """Return one side against the other; ``count`` new openings are the test."""
+    sides, other = personas(), SIDES[side]
+    rows = write("new", count, "test/0")
+    test = [
+        Persona(
+            name,
+            tuple(
+                Example((Message("assistant", f"{row['opening']} {row[name]}"),)) for row in rows
+            ),
         )
+        for name in (side, other)
+    ]
+    pair, line = (sides[side], sides[other]), TEXTS[side]["line"]
+    return Contrast(pair, pair, (test[0], test[1]), line)
 
 
-class StorySubjects:
-    """Happy and sad as the subjects of a sweep."""
+class Stories:
+    """Continuations of new openings: whose words they have; a story can have both sides'."""
 
-    def __init__(self, meter: StoryMeter) -> None:
-        self.meter, self.sides = meter, personas()
+    name = "stories"
+    summary = "continuations of new openings, by their words"
+    measures: ClassVar = {
+        "target": "share with a word of the target's list",
+        "opposite": "share with a word of the opposite's",
+        "repetition": "share of a story's 3-grams that occurred before in it",
+    }
 
-    def names(self) -> Sequence[str]:
-        """See :class:`prosopon.sweep.Subjects`."""
-        return tuple(SIDES)
+    def refuses(self, setting: Setting, *, writes: bool) -> str | None:
+        """See :class:`prosopon.evaluation.tasks.Task`."""
+        return None if writes else "a rule cannot write"
 
-    def describe(self) -> dict[str, Any]:
-        """See :class:`prosopon.sweep.Subjects`."""
-        return {"judge": "words", "texts": TEXTS}
+    def run(self, speaker: Speaker, setting: Setting) -> TaskResult:
+        """See :class:`prosopon.evaluation.tasks.Task`."""
+        rows = write("new", setting.questions, f"test/{setting.seed}")
+        prompts = [(Message("assistant", row["opening"]),) for row in rows]
+        texts = speaker.write(prompts, max_new_tokens=setting.max_new_tokens, seed=setting.seed)
+        outcomes = []
+        for row, text in zip(rows, texts, strict=True):
+            values = {
+                "target": float(has_word(text, setting.contrast.target)),
+                "opposite": float(has_word(text, setting.contrast.opposite)),
+                "repetition": degeneration([text]).repetition,
+            }
+            outcomes.append(Outcome(row["opening"], values, row["opening"], text))
+        notes = {"distinct-bigrams": degeneration(texts).distinct_bigrams}
+        return TaskResult(outcomes, notes)
 
-    def get(self, name: str) -> Subject:
-        """See :class:`prosopon.sweep.Subjects`."""
-        line = TEXTS[name]["line"]
-        return Subject(name, self.sides[name], self.sides[SIDES[name]], self.meter, line)
+
+if "stories" not in TASKS:
+    TASKS.add("stories", Stories())
 
 
-def table(records: Sequence[Record], stories: int) -> str:
-    """Return one row a persona and setting: Wilson intervals over all stories of all seeds."""
+def table(records: Sequence[Record]) -> str:
+    """Return one row a persona and arm: Wilson intervals over all stories of all seeds."""
     lines = [
         "| persona | arm | stories | target | opposite | perplexity ratio | distinct bigrams "
         "| repetition | pruned | seconds |",
         "| --- | --- |" + " ---: |" * 8,
     ]
     for persona in SIDES:
-        ours = [record for record in records if record.cell.persona == persona]
-        for summary in summarise(ours):
-            if not summary.done:
-                continue
-            found, count = summary.over_seeds, summary.done * stories
+        ours = [record for record in records if record.cell.contrast == persona]
+        arms = by_arm(ours)
+        for row in summarise(ours).rows:
+            results = [record.results["stories"] for record in arms[row.arm]]
+            told = [outcome.values for result in results for outcome in result.outcomes]
             shares = [
-                share_interval(round(found[name].mean * count), count)
+                share_interval(round(sum(values[name] for values in told)), len(told))
                 for name in ("target", "opposite")
             ]
             cells = [f"{s.mean:.3f} [{s.low:.3f}, {s.high:.3f}]" for s in shares]
-            names = ("perplexity_ratio", "distinct_bigrams", "repetition")
-            cells += [_mean(found[name]) for name in names]
-            cells += [f"{found['pruned_share'].mean:.2%}", f"{found['seconds'].mean:.1f}"]
-            row = [persona, summary.setting.label, str(count), *cells]
-            lines.append(f"| {' | '.join(row)} |")
-    failed = [r for r in records if r.status != "done"]
-    lines += [f"\n{r.cell.persona}, {r.cell.arm}: {r.status}: {r.message}" for r in failed]
+            cells.append(spread((row.over_seeds or row.figures).get("ppl ratio")))
+            bigrams = [float(str(result.notes["distinct-bigrams"])) for result in results]
+            cells.append(spread(mean_interval(bigrams)))
+            cells.append(f"{fmean(values['repetition'] for values in told):.3f}")
+            cells += [f"{row.costs['pruned_share'] or 0:.2%}", f"{row.costs['seconds'] or 0:.1f}"]
+            lines.append(f"| {' | '.join([persona, row.arm, str(len(told)), *cells])} |")
+    lines += [f"\n{who}, {arm}: {why}" for arm, who, why in unfinished(records)]
     return "\n".join(lines)
 
 
-def _mean(interval: Interval) -> str:
-    reach = interval.half_width
-    return f"{interval.mean:.3f}" + ("" if reach == float("inf") else f" ± {reach:.3f}")
-
-
-def run(args: argparse.Namespace) -> list[Record]:
-    """Run the sweep that the arguments describe."""
-    grid = make_grid(
-        tuple(SIDES),
-        args.criteria,
-        args.sparsity,
-        args.examples,
-        args.seeds,
-        args.option,
-        args.controls,
+def run(args: argparse.Namespace) -> Findings:
+    """Run the grid that the arguments describe."""
+    sizes = Sizes(
+        100, args.tokens, general=args.general, speed=0, by_task={"stories": args.stories}
     )
+    everything = args.criteria.strip() == "all"
+    plan = grid_plan(
+        tuple(SIDES), CRITERIA.names() if everything else split_list(args.criteria, str),
+        sparsities=split_list(args.sparsity, parse_sparsity),
+        examples=split_list(args.examples, int), seeds=split_list(args.seeds, int),
+        options=criterion_options(args.option), controls=args.controls, sizes=sizes,
+        tasks=("choice", "stories", "perplexity"),
+    )  # fmt: skip
     loaded = load_model(args.model, device=args.device)
-    model, tokenizer = loaded.model, loaded.tokenizer
-    effort = Effort(answers=args.stories, max_new_tokens=args.tokens, general=args.general)
-    if args.start:
-        general = sample_general(model, tokenizer, count=args.general, seed=HELD_OUT_SEED)
-    else:
-        tokenizer.add_bos_token = False
-        stories = sampled(model, tokenizer, args.general, HELD_OUT_SEED)
-        general = encode_all(stories.examples, tokenizer, scope="all")
-    meter = StoryMeter(model, tokenizer, general, effort)
-    subjects = StorySubjects(meter)
-
+    general = None
+    if not args.start:
+        loaded.tokenizer.add_bos_token = False
+        texts = sampled(loaded.model, loaded.tokenizer, KNOWN, 0)
+        general = str(args.out) + ".general.jsonl"
+        rows = (
+            {"messages": [{"role": "assistant", "content": e.response}]} for e in texts.examples
+        )
+        write_text(general, "".join(json.dumps(row) + "\n" for row in rows))
+    contrasts = {side: contrast(side, sizes.questions) for side in SIDES}
+    experiment = Experiment(
+        plan, contrasts, args.out, general=general, judges=lambda contrast, texts: (),
+        retry=args.retry, plots=False,
+    )  # fmt: skip
+    experiment.check()
     with progress() as report:
-
-        def extractor(seed: int) -> Extractor:
-            known = None if args.start else sampled(model, tokenizer, KNOWN, seed)
-            return Extractor(
-                model, tokenizer, name=args.model, seed=seed, general=known, report=report
-            )
-
-        header = {
-            "model": Path(args.model).name,
-            "fingerprint": asdict(Extractor(model, tokenizer).fingerprint),
-            "effort": asdict(effort),
-            **subjects.describe(),
-            **({} if args.start else {"start": False}),
-        }
-        store = Store(args.out, header)
-        runner = SweepRunner(subjects, grid, store, extractor, retry=args.retry, report=report)
-        return list(runner.run())
+        return experiment.run(loaded, report)
 
 
 def main() -> None:
@@ -268,11 +231,10 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     try:
-        records = run(args)
-        write_results(records, args.out, tables=True, plots=False)
+        records = run(args).records
     except ProsoponError as error:
         sys.exit(f"error: {error}")
-    print(table(records, args.stories))
+    print(table(records))
 
 
 if __name__ == "__main__":

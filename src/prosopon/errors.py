@@ -46,12 +46,8 @@ class ExportError(ProsoponError):
     """A persona that a format cannot hold, or an exported folder that cannot be written."""
 
 
-class SweepError(ProsoponError):
-    """A folder of sweep results that is damaged or belongs to another sweep."""
-
-
-class CompareError(ProsoponError):
-    """A folder of a comparison that is damaged or belongs to another one; or no result at all."""
+class ExperimentError(ProsoponError):
+    """A folder of results that is damaged, belongs elsewhere or cannot be written; or no result."""
 
 
 class JudgeError(ProsoponError):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from prosopon.evaluation import DEMO_ARMS
+from prosopon.experiments.demonstration import DEMO_ARMS
 from tests.commands import run_command
 
 

@@ -16,17 +16,19 @@ def test_a_sweep_and_the_same_again(prosopon, tiny_folder, tmp_path):
         "-o", "out", *SMALL,
     )  # fmt: skip
     told = json.loads(prosopon(*asked, "--json").stdout)
-    assert (told["cells"], told["done"]) == (8, 5)
-    assert {row["arm"] for row in told["failed"]} == {"wanda", "random", "magnitude"}
-    assert all("9999 calibration examples asked" in row["message"] for row in told["failed"])
-    assert {row["arm"] for row in told["settings"]} == {
+    assert (told["cells"], told["done"]) == (8, 8)
+    (note,) = told["notes"]
+    assert "calibration examples of a side instead of 9999" in note
+    assert {row["registered"] for row in told["rows"]} == {
         "base", "prompt", "random", "magnitude", "wanda",
     }  # fmt: skip
-    for name in ("results.parquet", "results.csv", "results.md", "frontier.svg"):
+    for name in ("results.parquet", "results.csv", "table.md", "figures/frontier.svg"):
         assert (tmp_path / "out" / name).stat().st_size
     shown = prosopon(*asked).stdout
     assert "wanda 0.3" in shown
-    assert "9999 calibration examples" in shown
+    assert "instead of 9999" in shown
+    for heading in ("arm", "choice", "target", "opposite", "neither", "ppl ratio", "pruned"):
+        assert heading in shown
 
 
 @pytest.mark.parametrize(
@@ -53,5 +55,5 @@ def test_another_folder_is_left_alone(prosopon, tiny_folder, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("mine")
     done = prosopon("sweep", "-o", "full", "-m", tiny_folder, "-t", "bold", code=2)
-    assert "error: full: is not empty and holds no sweep" in done.stderr
+    assert "error: full: is not empty and holds no experiment" in done.stderr
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["x"]

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from prosopon.arms.turns import with_system
 from prosopon.data import Encoded, Message, encode
 from prosopon.errors import DataError, OptionError
-from prosopon.evaluation.pair_meter import with_system
 from prosopon.evaluation.speakers import ModelSpeaker, RuleSpeaker
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionQuestion, Speaker
 from prosopon.lm import row_log_likelihoods

@@ -9,52 +9,17 @@ import pytest
 
 from prosopon.arms import ARMS
 from prosopon.arms.unchanged import BaseArm
-from prosopon.cli.compare import explained
 from prosopon.data.grammar import load_world
-from prosopon.errors import CompareError, OptionError, UnknownNameError
-from prosopon.evaluation import perplexity
-from prosopon.evaluation.tasks import TASKS
-from prosopon.experiments import (
-    Plan,
-    Record,
-    Sizes,
-    Source,
-    arm_names,
-    assemble,
-    settings_of,
-    summarise,
-    write_results,
-)
+from prosopon.errors import ExperimentError, OptionError, UnknownNameError
+from prosopon.evaluation.tasks import TASKS, Outcome, TaskResult
+from prosopon.experiments import Cell, Plan, Record, Source, arm_names, summarise
 from prosopon.experiments.columns import COLUMNS, clusters, estimate
+from prosopon.experiments.explanation import explain_masks
 from prosopon.experiments.markdown import markdown
 from prosopon.experiments.records import unfinished
-from prosopon.experiments.words import conclusions, sentence
-from prosopon.models import load_model
-
-ARMS_ASKED = ("base", "prompt", "contrastive-wanda", "always-a")
-SIZES = Sizes(examples=12, questions=10, max_new_tokens=24, general=8, speed=1)
-
-
-@pytest.fixture(scope="module")
-def loaded():
-    return load_model("embedded", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def made(loaded, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("compare") / "out"
-    runner = make(loaded, folder)
-    records = list(runner.run())
-    summary, paths = write_results(
-        records, folder, command="prosopon compare", settings=settings_of(runner)
-    )
-    return folder, runner, records, summary, paths
-
-
-def make(loaded, folder, **changes):
-    settings = {"contrasts": ("bold", "cautious"), "arms": ARMS_ASKED, "sizes": SIZES} | changes
-    plan = Plan(**settings)
-    return assemble(loaded, Source(plan.contrasts), plan, folder)
+from prosopon.experiments.report import answers, report
+from prosopon.experiments.words import conclusions, remarks, sentence
+from prosopon.lm import perplexity
 
 
 def test_controls_stand_in_every_table(made):
@@ -66,11 +31,13 @@ def test_controls_stand_in_every_table(made):
     assert summary.rows[-1].kind == "control"
 
 
-def test_a_stopped_comparison_goes_on_without_running_anything_again(made, loaded, monkeypatch):
+def test_a_stopped_comparison_goes_on_without_running_anything_again(made, make, monkeypatch):
     folder, _, records, _, _ = made
     for arm in dict.fromkeys(r.cell.arm for r in records):
         monkeypatch.setattr(type(ARMS.get(arm)), "prepare", refuse, raising=True)
-    again = list(make(loaded, folder).run())
+    resumed = make(folder)
+    again = list(resumed.run())
+    assert resumed._extractor is None
     assert [r.key for r in again] == [r.key for r in records]
     assert [r.to_json() for r in again] == [
         json.loads(json.dumps(r.to_json())) | {"results": again[i].to_json()["results"]}
@@ -83,29 +50,29 @@ def refuse(self, lab):
     raise AssertionError("this cell had a result")
 
 
-def test_a_damaged_cell_is_named(made, loaded, tmp_path):
-    runner = make(loaded, tmp_path / "out", arms=("base",), contrasts=("bold",), controls=False)
+def test_a_damaged_cell_is_named(make, tmp_path):
+    runner = make(tmp_path / "out", arms=("base",), contrasts=("bold",), controls=False)
     (record,) = list(runner.run())
-    path = runner.results.cells.path(record.key)
+    path = runner.store.path(record.key)
     path.write_text(path.read_text()[:-40])
-    with pytest.raises(CompareError, match=record.key):
+    with pytest.raises(ExperimentError, match=record.key):
         list(runner.run())
 
 
-def test_the_folder_of_another_comparison_is_refused(made, loaded, tmp_path):
+def test_the_folder_of_another_comparison_is_refused(make, tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(CompareError, match="is a file"):
-        make(loaded, tmp_path / "file")
-    with pytest.raises(CompareError, match="holds no comparison"):
-        make(loaded, tmp_path)
+    with pytest.raises(ExperimentError, match="is a file"):
+        make(tmp_path / "file")
+    with pytest.raises(ExperimentError, match="holds no experiment"):
+        make(tmp_path)
 
 
-def test_a_failing_arm_does_not_stop_the_others(loaded, tmp_path, monkeypatch):
+def test_a_failing_arm_does_not_stop_the_others(make, tmp_path, monkeypatch):
     def fail(self, lab):
         raise OptionError("there is a reason")
 
     monkeypatch.setattr(BaseArm, "prepare", fail)
-    runner = make(loaded, tmp_path / "out", arms=("base", "always-a"), contrasts=("bold",))
+    runner = make(tmp_path / "out", arms=("base", "always-a"), contrasts=("bold",))
     records = list(runner.run())
     assert {r.cell.arm: r.status for r in records}["base"] == "failed"
     assert {r.cell.arm: r.status for r in records}["always-a"] == "done"
@@ -113,27 +80,27 @@ def test_a_failing_arm_does_not_stop_the_others(loaded, tmp_path, monkeypatch):
     assert "there is a reason" in markdown(summarise(records), records)
 
 
-def test_masks_are_kept_and_explained(made, monkeypatch):
-    folder, runner, _, _, _ = made
+def test_masks_are_kept_and_explained(made, tmp_path):
+    _, runner, _, _, _ = made
     masks = runner.masks("contrastive-wanda")
     assert set(masks) == {"bold", "cautious"}
     assert masks["bold"] != masks["cautious"]
-    found = explained(runner, "contrastive-wanda", lambda stage, done, total: None)
+    found = explain_masks(runner, "contrastive-wanda", tmp_path / "explain")
     assert {section.id for section in found} >= {"explain-cross-talk"}
     assert all("<svg" in section.svg for section in found)
-    assert (folder / "explain" / "analysis.json").is_file()
+    assert (tmp_path / "explain" / "analysis.json").is_file()
     assert runner.masks("prompt") == {}
-    assert explained(runner, None, lambda stage, done, total: None) == []
+    assert explain_masks(runner, None, tmp_path) == []
 
 
-def test_an_arm_that_failed_has_no_masks_and_leaves_the_report_be(loaded, tmp_path, monkeypatch):
+def test_an_arm_that_failed_has_no_masks_and_leaves_the_report_be(make, tmp_path, monkeypatch):
     def fail(self, lab):
         raise OptionError("there is a reason")
 
     monkeypatch.setattr(type(ARMS.get("wanda")), "prepare", fail)
-    runner = make(loaded, tmp_path / "out", arms=("wanda", "base"), contrasts=("bold",))
+    runner = make(tmp_path / "out", arms=("wanda", "base"), contrasts=("bold",))
     list(runner.run())
-    assert explained(runner, "wanda", lambda stage, done, total: None) == []
+    assert explain_masks(runner, "wanda", tmp_path) == []
 
 
 def test_figures_are_means_over_questions(made, loaded):
@@ -208,9 +175,6 @@ def test_a_control_that_scores_is_exposed():
 
 
 def record(arm, value, kind="base"):
-    from prosopon.evaluation.tasks import Outcome, TaskResult
-    from prosopon.experiments import Cell
-
     outcomes = [Outcome(f"q{i}", {"per-token": value}) for i in range(20)]
     cost = {"seconds": 0.0, "bytes": 0, "details": {}}
     return Record(
@@ -226,7 +190,8 @@ def test_the_folder_is_complete(made):
     assert {"results.parquet", "table.md", "report.html", "summary.json", "frontier.svg"} <= names
     frame = pd.read_parquet(folder / "results.parquet")
     assert list(frame.columns) == [
-        "contrast", "arm", "kind", "seed", "task", "question", "measure", "value",
+        "contrast", "opposite", "arm", "kind", "options", "examples", "seed", "task", "question",
+        "measure", "value",
     ]  # fmt: skip
     assert set(frame["arm"]) == {r.cell.arm for r in records}
     assert frame["value"].map(math.isfinite).all()
@@ -235,10 +200,7 @@ def test_the_folder_is_complete(made):
     assert len(found) == len(clusters([r for r in records if r.cell.arm == "prompt"], column))
 
 
-def test_text_of_models_is_escaped(loaded, tmp_path):
-    from prosopon.evaluation.tasks import Outcome, TaskResult
-    from prosopon.experiments.report import report
-
+def test_text_of_models_is_escaped():
     nasty = "<script>alert('x')</script>"
     told = TaskResult([Outcome("q", {"target": 1.0}, nasty, nasty)])
     records = [dataclasses.replace(record("base", 1.0), results={"free-text": told})]
@@ -268,7 +230,14 @@ def test_arms_by_kind():
         ({"arms": ("prompts",)}, UnknownNameError, "Did you mean 'prompt'"),
         ({"tasks": ("chose",)}, UnknownNameError, "unknown task 'chose'"),
         ({"seeds": ()}, OptionError, "no seeds"),
-        ({"options": {"lora": {"r": "2"}}}, OptionError, "'lora', which is not compared"),
+        ({"options": {"lora": ({"r": "2"},)}}, OptionError, "'lora', which does not run"),
+        ({"options": {"base": ({"r": "2"},)}}, OptionError, "no option 'r'"),
+        ({"examples": (0,)}, OptionError, "at least 1"),
+        (
+            {"arms": ("wanda",), "options": {"wanda": ({"sparsity": "2"},)}},
+            OptionError,
+            "a share between 0 and 1",
+        ),
     ],
 )
 def test_plans_that_cannot_be(changes, error, told):
@@ -278,9 +247,65 @@ def test_plans_that_cannot_be(changes, error, told):
 
 def test_bundled_personas_are_the_embedded_models():
     with pytest.raises(OptionError, match="embedded model's"):
-        Source(("bold",)).contrasts("elsewhere", SIZES)
+        Source(("bold",)).contrasts("elsewhere", 5)
     with pytest.raises(OptionError, match="either --personas or --target"):
         Source()
-    assert set(Source(("bold",)).contrasts("embedded", SIZES)) == {"bold"}
+    assert set(Source(("bold",)).contrasts("embedded", 5)) == {"bold"}
     assert set(TASKS.names()) >= {"choice", "a-b", "free-text"}
     assert "bold" in load_world().poles
+
+
+def test_a_column_in_which_controls_do_as_well_measures_nothing():
+    def rows(value):
+        return [
+            record("base", 0.98), record("random", 1.0, kind="control"),
+            record("contrastive-wanda", value, kind="mask"),
+        ]  # fmt: skip
+
+    (line,) = remarks(summarise(rows(0.99)))
+    assert line.startswith("choice: the base and every control have the arms' figure")
+    better = [record("base", 0.5), *rows(0.99)[1:]]
+    assert remarks(summarise(better)) == []
+
+
+def test_an_arm_that_changes_nothing_is_named():
+    rows = [record("base", 0.5), record("few-shot", 0.5, kind="prompting")]
+    rows.append(record("prompt", 0.7, kind="prompting"))
+    (line,) = remarks(summarise(rows))
+    assert line.startswith("few-shot: equal to base in every column")
+    assert line in markdown(summarise(rows), rows)
+    page = report(summarise(rows), rows, [], title="", lead="", command="", settings={})
+    assert "few-shot: equal to base in every column" in page
+
+
+def test_answers_begin_with_a_question_that_the_base_does_not_answer_as_the_persona():
+    def told(arm, verdicts):
+        outcomes = [
+            Outcome(f"q{i}", {"target": value}, f"question {i}", f"{arm} {i}")
+            for i, value in enumerate(verdicts)
+        ]
+        return dataclasses.replace(
+            record(arm, 0.5, kind=arm if arm == "base" else "mask"),
+            results={"free-text": TaskResult(outcomes)},
+        )
+
+    blocks = answers([told("base", [1.0, 1.0, 0.0]), told("wanda", [1.0, 1.0, 1.0])])
+    assert [block["prompt"] for block in blocks] == ["question 2", "question 0"]
+    assert blocks[0]["rows"] == {"base": ("base 2", ""), "wanda": ("wanda 2", "target")}
+
+
+def test_the_table_stands_before_the_sentences_and_these_are_folded(made):
+    page = (made[0] / "report.html").read_text("utf-8")
+    places = [page.index(f'id="{name}"') for name in ("arms", "frontier", "conclusions", "costs")]
+    assert places == sorted(places)
+    conclusions_part = page[places[2] : places[3]]
+    assert conclusions_part.count("<details>") == len(conclusions(made[3]))
+    assert "n = 20" in page[places[0] : places[1]]
+
+
+def test_samples_hold_every_question_with_its_answer(made):
+    folder, _, records, _, _ = made
+    lines = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    assert len(lines) == sum(len(t.outcomes) for r in records for t in r.results.values())
+    first = next(line for line in lines if line["task"] == "free-text")
+    assert {"contrast", "arm", "seed", "question", "prompt", "answer", "values"} <= first.keys()

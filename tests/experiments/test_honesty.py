@@ -6,7 +6,6 @@ import math
 import pytest
 import torch
 
-from prosopon.cli.evaluate import figures
 from prosopon.data import Example, Message, Persona
 from prosopon.data.contrast import bundled_contrast, file_contrast
 from prosopon.errors import ModelError
@@ -14,10 +13,10 @@ from prosopon.evaluation.choice import win
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionScores
 from prosopon.evaluation.tasks import TASKS, Outcome, Setting, TaskResult
 from prosopon.experiments import Cell, Plan, Record, Sizes, Source, assemble, summarise
-from prosopon.experiments.columns import COLUMNS, columns_of, estimate
+from prosopon.experiments.columns import COLUMNS, columns_of, estimate, measures_of
 from prosopon.experiments.figures import across
 from prosopon.experiments.markdown import markdown
-from prosopon.experiments.records import judges_told, unasked
+from prosopon.experiments.records import describe_judges, unasked
 from prosopon.experiments.report import report
 from prosopon.judges import LLMJudge, judges_of
 from prosopon.models import load_model
@@ -58,6 +57,7 @@ def test_a_task_without_a_column_of_its_own_gets_one():
     class Guess:
         name, summary = "guess-of-a-test", "a guess"
         measures = {"hit:WHAT": "by kind", "hit": "share of hits", "miss": "the rest"}  # noqa: RUF012
+        refuses = run = None
 
     made = record("base", "bold", "guess-of-a-test", [{"hit": 1.0, "miss": 0.0}], "base")
     TASKS.add(Guess.name, Guess())
@@ -77,9 +77,9 @@ def test_nothing_wins_against_nan():
 
 def test_an_arm_that_computes_no_numbers_fails_and_the_others_go_on(tmp_path):
     loaded = load_model("embedded", device="cpu")
-    sizes = Sizes(examples=4, questions=2, max_new_tokens=2, general=2, speed=0)
-    plan = Plan(("bold",), ("base", "always-a"), ("free-text", "choice"), (0,), sizes)
-    runner = assemble(loaded, Source(("bold",)), plan, tmp_path / "out")
+    sizes = Sizes(questions=2, max_new_tokens=2, general=2, speed=0)
+    plan = Plan(("bold",), ("base", "always-a"), ("free-text", "choice"), (4,), (0,), sizes)
+    runner = assemble(loaded, plan, Source(("bold",)).contrasts("embedded", 2), tmp_path / "out")
     with torch.no_grad():
         loaded.model.get_output_embeddings().weight.fill_(math.nan)
     told = {r.cell.arm: r for r in runner.run()}
@@ -111,7 +111,7 @@ def test_judges_say_how_far_they_can_be_trusted():
             ("calm", {"grammar": None, "classifier": [0.7, 0.6, 0.8]}),
         )
     ]
-    grammar, classifier = judges_told(rows)
+    grammar, classifier = describe_judges(rows)
     assert grammar == "grammar: right by construction, or never measured"
     assert "0.700 to 0.900" in classifier
     assert "0.600" in classifier
@@ -120,14 +120,13 @@ def test_judges_say_how_far_they_can_be_trusted():
 
 def test_another_llm_judge_is_another_cell(tmp_path):
     loaded = load_model("embedded", device="cpu")
-    plan = Plan(("bold",), ("base",), ("choice",), sizes=Sizes(general=2))
-    contrast = bundled_contrast("bold", questions=60)
+    plan = Plan(("bold",), ("base",), ("free-text",), sizes=Sizes(general=2))
+    contrasts = {"bold": bundled_contrast("bold", questions=60)}
 
     def key(*judges):
         runner = assemble(
-            loaded, Source(("bold",)), plan, tmp_path / "out", contrasts={"bold": contrast},
-            extra_judges=lambda _: judges,
-        )  # fmt: skip
+            loaded, plan, contrasts, tmp_path / "out", judges=lambda contrast, texts: judges
+        )
         return runner.key(next(plan.cells()))
 
     made = [LLMJudge("http://localhost:1", m, target="a", opposite="b") for m in ("one", "two")]
@@ -141,7 +140,7 @@ def test_an_arm_that_reads_better_than_the_base_stays_in_the_picture():
 
 def test_evaluate_tells_a_perplexity_and_not_nats():
     texts = [Outcome(f"t{i}", {"nats": 2.0 * i, "tokens": float(i)}) for i in (1, 2, 3)]
-    found = figures({"perplexity": TaskResult(texts)})["perplexity"]
+    found = measures_of(TaskResult(texts))
     assert set(found) == {"perplexity"}
     assert found["perplexity"].mean == pytest.approx(math.exp(2))
     assert found["perplexity"].low == pytest.approx(math.exp(2))

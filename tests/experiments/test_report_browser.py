@@ -4,8 +4,6 @@ import shutil
 
 import pytest
 
-from tests.experiments.test_compare import loaded, made  # noqa: F401
-
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -14,7 +12,7 @@ FLAGS = [
 
 
 @pytest.fixture(scope="module")
-def page(made):  # noqa: F811
+def page(made):
     if CHROMIUM is None:
         pytest.skip("there is no Chromium on this machine")
     from playwright.sync_api import sync_playwright
@@ -36,7 +34,7 @@ def test_no_errors_and_nothing_from_elsewhere(page):
     assert all(url.startswith(("file:", "data:")) for url in page.asked)
 
 
-def test_every_figure_is_drawn(page, made):  # noqa: F811
+def test_every_figure_is_drawn(page, made):
     figures = page.locator("figure svg")
     assert figures.count() == len(list((made[0] / "figures").glob("*.svg"))) >= 4
     for index in range(figures.count()):

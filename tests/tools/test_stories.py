@@ -1,10 +1,11 @@
 """The story personas: new things are new, and words are counted as words."""
 
 import argparse
+from statistics import fmean
 
 import pytest
 
-from prosopon.sweep import Store
+from prosopon.experiments import Results
 from tests.tiny import tiny_model
 from tools import criteria_table, stories
 
@@ -43,14 +44,19 @@ def test_a_run_prints_a_row_for_every_persona_and_arm(tmp_path, start):
         sparsity="default", option=None, examples="4", seeds="0", stories=6, tokens=5, general=4,
         controls=True, retry=False, device="cpu", start=start,
     )  # fmt: skip
-    records = stories.run(args)
+    records = stories.run(args).records
     assert {record.status for record in records} == {"done"}
-    lines = stories.table(records, 6).splitlines()
+    lines = stories.table(records).splitlines()
     assert len(lines) == 2 + 2 * 5
     assert len({line.count("|") for line in lines}) == 1
-    assert ("start" in Store.open(tmp_path / "s").header) is not start
-    choice = {r.cell.persona: r.measures["choice_summed"] for r in records if r.cell.arm == "base"}
+    results = Results.open(tmp_path / "s")
+    assert (results.header["general"] == "sampled") is start
+    choice = {
+        r.cell.contrast: fmean(o.values["summed"] for o in r.results["choice"].outcomes)
+        for r in records
+        if r.cell.arm == "base"
+    }
     assert choice["happy"] + choice["sad"] == 1
-    page = criteria_table.page(Store.open(tmp_path / "s"))
+    page = criteria_table.page(results)
     assert "mean over 2 personas" in page
     assert page.count("\n| ") == 2 + 5

@@ -39,6 +39,7 @@ class PromptArm(WithOptions):
     name = "prompt"
     summary = "a good system line"
     kind: Kind = "prompting"
+    learns = False
     options = PromptOptions
 
     def refuses(self, lab: Lab) -> str | None:

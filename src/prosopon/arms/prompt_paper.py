@@ -23,6 +23,7 @@ class PaperPromptArm(WithOptions):
     name = "prompt-paper"
     summary = "one plain system line that names the persona, as in the paper"
     kind: Kind = "prompting"
+    learns = False
 
     def refuses(self, lab: Lab) -> str | None:
         """Return None: it can always be made."""

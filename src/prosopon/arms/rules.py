@@ -42,12 +42,15 @@ class RuleArm(WithOptions):
         name: Its name.
         summary: One line.
         rule: The rule.
+        kind: A control.
+        learns: It reads no examples.
     """
 
     name: str
     summary: str
     rule: Rule
     kind: Kind = "control"
+    learns: bool = False
 
     def refuses(self, lab: Lab) -> str | None:
         """Return None: it can always be made; a task that needs a writer refuses it."""

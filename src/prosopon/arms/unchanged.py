@@ -13,6 +13,7 @@ class BaseArm(WithOptions):
     name = "base"
     summary = "the model as it is"
     kind: Kind = "base"
+    learns = False
 
     def refuses(self, lab: Lab) -> str | None:
         """Return None: it can always be made."""

@@ -5,24 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from prosopon.cli.console import command_line, out, progress, say
+from prosopon.cli.console import command_line, out, print_json, progress, say
+from prosopon.cli.experiments import plain_table
 from prosopon.cli.loading import load
 from prosopon.cli.options import LIST, Device, Output, Seed, split_personas
 from prosopon.files import write_json
 from prosopon.progress import format_duration
 
 if TYPE_CHECKING:
-    from prosopon.evaluation import ArmResult, ArmRunner
-
-SHOWN = "contrastive-taylor"
+    from prosopon.experiments.demonstration import DemoRow
+    from prosopon.experiments.experiment import Findings
 
 
 def demo(
@@ -38,36 +37,36 @@ def demo(
     device: Device = "auto",
 ) -> None:
     """Extract personas from the embedded model and measure them against controls."""
-    from prosopon.evaluation import ArmRunner
-    from prosopon.extraction import Extractor
+    from prosopon.experiments import Source, grammar_judge
+    from prosopon.experiments.demonstration import DEMO_ARMS, SHOWN, SIZES, DemoRow, demo_plan
+    from prosopon.experiments.experiment import Experiment
+    from prosopon.experiments.store import try_writing
 
     began = time.perf_counter()
     names = split_personas(personas)
+    plan = demo_plan(names, seed)
+    contrasts = Source(tuple(names)).contrasts("embedded", plan.sizes.questions)
+    try_writing(output)
     loaded = load("embedded", device=device)
     with progress() as report:
-        extractor = Extractor(
-            loaded.model, loaded.tokenizer, name="embedded", seed=seed, report=report
-        )
-        runner = ArmRunner(extractor, seed=seed, report=report)
-        results = list(runner.run(names))
+        findings = Experiment(plan, contrasts, judges=grammar_judge).run(loaded, report)
+    rows = [DemoRow.of_record(record) for record in findings.records if record.status == "done"]
     record = {
         "model": "embedded",
         "seed": seed,
-        "sizes": vars(runner.sizes),
-        "shared_seconds": round(runner.shared_seconds, 3),
-        "arms": [result.to_json() for result in results],
+        "sizes": SIZES,
+        "shared_seconds": round(sum(row.shared_seconds for row in rows), 3),
+        "arms": [row.to_json() for row in rows],
     }
-    folders = _save(runner, output)
+    folders = _save(findings, output, DEMO_ARMS)
     write_json(output / "results.json", record)
     if json_file is not None and str(json_file) == "-":
-        from prosopon.cli.console import print_json
-
         print_json(record)
         return
     if json_file is not None:
         write_json(json_file, record)
-    _answers(runner, results, names)
-    _table(runner, results, names)
+    _show_answers(rows, names)
+    _show_table(rows, names)
     folder = output / f"{names[0]}-{SHOWN}"
     say(
         f"{len(folders)} subnetworks and results.json are in {output}; talk to one:\n"
@@ -76,25 +75,27 @@ def demo(
     )
 
 
-def _save(runner: ArmRunner, output: Path) -> list[Path]:
+def _save(findings: Findings, output: Path, arms: Sequence[str]) -> list[Path]:
     folders = []
-    for (persona, arm), subnetwork in runner.subnetworks.items():
-        folders.append(output / f"{persona}-{arm}")
-        subnetwork.save_pretrained(folders[-1])
+    for arm in arms:
+        for persona, mask in findings.runner.masks(arm).items():
+            folders.append(output / f"{persona}-{arm}")
+            mask.save_pretrained(folders[-1])
     return folders
 
 
-def _answers(runner: ArmRunner, results: Sequence[ArmResult], names: Sequence[str]) -> None:
+def _show_answers(rows: Sequence[DemoRow], names: Sequence[str]) -> None:
     """Print the same questions answered by the base model and by each persona."""
-    found = {(result.persona, result.arm): result for result in results}
+    from prosopon.experiments.demonstration import SHOWN
+
+    by_arm = {(row.persona, row.arm): row for row in rows}
     axes = _by_axis(names)
     for poles in axes[:1] if len(axes) > 1 else axes:
         table = Table("question", "base model", *poles, title="The same model, three ways")
-        prompts = runner.questions(poles[0])
+        base = by_arm[poles[0], "base"].answers
         for index in range(4):
-            cells = [found[poles[0], "base"].answers[index]]
-            cells += [found[pole, SHOWN].answers[index] for pole in poles]
-            table.add_row(prompts[index][-1].content, *cells)
+            cells = [by_arm[pole, SHOWN].answers[index][1] for pole in poles]
+            table.add_row(*base[index], *cells)
             table.add_section()
         out.print(table)
 
@@ -109,41 +110,37 @@ def _by_axis(names: Sequence[str]) -> list[list[str]]:
     return list(axes.values())
 
 
-def _table(runner: ArmRunner, results: Sequence[ArmResult], names: Sequence[str]) -> None:
-    from prosopon.evaluation import DEMO_ARMS
+def _show_table(rows: Sequence[DemoRow], names: Sequence[str]) -> None:
+    from prosopon.experiments.demonstration import DEMO_ARMS, SHOWN, SIZES
 
-    sizes = runner.sizes
-    title = f"Mean over {len(names)} personas, held-out questions"
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = plain_table(f"Mean over {len(names)} personas, held-out questions")
     table.add_column("arm", no_wrap=True)
     for heading in ("choice", "target", "opposite", "neither", "skills", "pruned", "seconds"):
         table.add_column(heading, justify="right", no_wrap=True)
     for arm in DEMO_ARMS:
-        rows = [result.to_json() for result in results if result.arm == arm]
-        table.add_row(*_cells(arm, rows))
+        own = [row for row in rows if row.arm == arm]
+        if own:
+            table.add_row(Text(arm, "bold" if arm == SHOWN else ""), *_cells(own))
     out.print(table)
+    shared = sum(row.shared_seconds for row in rows)
     out.print(
         Panel.fit(
-            f"choice: share of {sizes.choices} pairs whose persona answer is likelier per token\n"
-            f"target, opposite, neither: share of {sizes.answers} sampled answers (temperature 1)\n"
+            f"choice: share of {SIZES['choices']} pairs whose persona answer is likelier per "
+            f"token\ntarget, opposite, neither: share of {SIZES['answers']} sampled answers "
+            "(temperature 1)\n"
             "  that the grammar writes for the persona, for its opposite, for neither\n"
-            f"skills: share of {len(runner.neutral)} neutral questions answered right\n"
+            f"skills: share of {rows[0].neutral} neutral questions answered right\n"
             "pruned: share of the weights masked; seconds: extraction of one persona,\n"
-            f"  without {runner.shared_seconds:.1f} s, once, for general text and its damage",
+            f"  without {shared:.1f} s, once, for general text and its damage",
             title="how to read it",
         )
     )
 
 
-def _cells(arm: str, rows: Sequence[dict[str, Any]]) -> list[str | Text]:
-    def mean(key: str) -> float:
-        values = [row["free_text"][key] if key in row["free_text"] else row[key] for row in rows]
-        return float(sum(values) / len(values))
-
-    shares = [mean(key) for key in ("choice_rate", "target", "opposite", "neither")]
-    return [
-        Text(arm, "bold" if arm == SHOWN else ""),
-        *(f"{share:.3f}" for share in (*shares, mean("neutral_accuracy"))),
-        f"{mean('pruned_share'):.2%}",
-        f"{mean('seconds'):.1f}",
-    ]
+def _cells(rows: Sequence[DemoRow]) -> list[str]:
+    names = ("choice/per-token", "free-text/target", "free-text/opposite", "free-text/neither",
+             "neutral/right")  # fmt: skip
+    means = [sum(row.figures[name] for row in rows) / len(rows) for name in names]
+    pruned = sum(row.pruned_share for row in rows) / len(rows)
+    seconds = sum(row.seconds for row in rows) / len(rows)
+    return [*(f"{mean:.3f}" for mean in means), f"{pruned:.2%}", f"{seconds:.1f}"]

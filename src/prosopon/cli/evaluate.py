@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from prosopon.cli.console import out, print_json, progress, say
+from prosopon.cli.experiments import judges_with, plain_table
 from prosopon.cli.judging import JudgeCache, JudgeModel, JudgeReplay, JudgeUrl, llm_judge
 from prosopon.cli.loading import load
+from prosopon.cli.masks import MaskSource, choose_model, find_mask, load_mask
 from prosopon.cli.options import (
+    MASK,
     ArmOption,
     Device,
     DeviceMap,
@@ -21,26 +22,29 @@ from prosopon.cli.options import (
     General,
     Json,
     MaxNewTokens,
-    Model,
     Opposite,
+    OutputOrDefault,
+    OwnModel,
     PromptLine,
     Revision,
     Seed,
     split_list,
 )
-from prosopon.errors import OptionError
+from prosopon.errors import ExperimentError, OptionError
 from prosopon.files import finite
 
 if TYPE_CHECKING:
     from prosopon.data.contrast import Contrast
     from prosopon.evaluation.tasks import TaskResult
+    from prosopon.experiments import Record
     from prosopon.intervals import Interval
+    from prosopon.subnetwork import Subnetwork
 
 
 def evaluate(
     persona: Annotated[
         str | None,
-        typer.Argument(help="Folder of a subnetwork to wear, or a bundled persona's name."),
+        typer.Argument(help=f"{MASK} Or a bundled persona, for --arm."),
     ] = None,
     arm: Annotated[
         str | None, typer.Option("--arm", "-a", help="Instead of a folder: any arm, or base.")
@@ -53,7 +57,7 @@ def evaluate(
     ] = None,
     opposite: Opposite = None,
     prompt: PromptLine = None,
-    model: Model = "embedded",
+    model: OwnModel = None,
     examples: Annotated[
         int, typer.Option("--examples", "-n", min=1, help="Calibration examples of --arm.")
     ] = 64,
@@ -61,6 +65,7 @@ def evaluate(
     max_new_tokens: MaxNewTokens = 48,
     option: ArmOption = None,
     general: General = None,
+    output: OutputOrDefault = None,
     judge_url: JudgeUrl = None,
     judge_model: JudgeModel = None,
     judge_cache: JudgeCache = None,
@@ -72,72 +77,86 @@ def evaluate(
     device_map: DeviceMap = None,
     as_json: Json = False,
 ) -> None:
-    """Ask one persona, mask or arm; --task list says what can be asked."""
-    from prosopon.arms import ARMS, Lab
+    """Ask one persona, mask or arm; --task list says what can be asked.
+
+    --output keeps every question and its answer in samples.jsonl.
+    """
     from prosopon.arms.options import parse_arm_options
-    from prosopon.evaluation.held_out import general_text
-    from prosopon.evaluation.speakers import ModelSpeaker
-    from prosopon.evaluation.tasks import TASKS, Setting
-    from prosopon.experiments import DEFAULT_TASKS, Sizes, Source, ask
-    from prosopon.extraction import Extractor
-    from prosopon.judges import judges_of
-    from prosopon.runtime import worn
+    from prosopon.arms.worn import WornArm
+    from prosopon.experiments import DEFAULT_TASKS, Plan, Sizes, Source
+    from prosopon.experiments.experiment import Experiment
+    from prosopon.experiments.store import try_writing
+    from prosopon.experiments.tables import write_samples
 
     if tasks == "list":
         _list(as_json)
         return
-    names = [TASKS.get(name).name for name in split_list(tasks, str)] if tasks else DEFAULT_TASKS
-    mask = _mask(persona, arm)
+    place = _find(persona, arm)
+    mask = None if place is None else load_mask(place)
+    model = choose_model(model, [place] if place else [])
     extra = llm_judge(judge_url, judge_model, judge_cache, judge_replay)
     about = target or (mask.config.persona if mask else persona)
     if about is None:
-        raise OptionError("say whom: a subnetwork's folder, a bundled persona, or --target")
-    sizes = Sizes(examples, questions, max_new_tokens)
+        raise OptionError("say whom: a mask, a bundled persona, or --target")
+    who = str(persona) if mask else (arm or "base")
+    plan = Plan(
+        (about,), (who,), tuple(split_list(tasks, str)) if tasks else DEFAULT_TASKS, (examples,),
+        (seed,), Sizes(questions, max_new_tokens, speed=0),
+        {name: (own,) for name, own in parse_arm_options(option or ()).items()}, controls=False,
+        own={who: WornArm(who, mask)} if mask else {},
+    )  # fmt: skip
     plain = opposite is None and not about.startswith("character:")
     bundled = model == "embedded" and plain and not Path(about).exists()
-    source = Source((about,), general=general) if bundled else Source(
-        (), about, opposite, prompt, general=general
-    )  # fmt: skip
-    (contrast,) = source.contrasts(model, sizes).values()
-    options = parse_arm_options(option or ())
+    source = Source((about,)) if bundled else Source((), about, opposite, prompt)
+    (contrast,) = source.contrasts(model, questions).values()
+    contrast, notes = _leave_out_seen(contrast, mask)
+    if output is not None:
+        try_writing(output)
     loaded = load(model, device=device, dtype=dtype, device_map=device_map, revision=revision)
-    model_, tokenizer = loaded.model, loaded.tokenizer
-    known, held_out, _ = general_text(loaded, general, sizes.general)
-    judges = judges_of(contrast, extra(contrast) if extra else ())
-    setting = Setting(
-        contrast, judges, held_out, questions=questions, max_new_tokens=max_new_tokens, seed=seed
-    )
-    if mask is not None:
-        with worn(model_, tokenizer, mask):
-            results, refused = ask(ModelSpeaker(model_, tokenizer), setting, names)
-        who = str(persona)
-    else:
-        who = ARMS.get(arm or "base").name
-        with progress() as report:
-            extractor = Extractor(
-                model_, tokenizer, name=loaded.name, revision=loaded.revision, general=known,
-                seed=seed, report=report,
-            )  # fmt: skip
-            lab = Lab(extractor, contrast, examples, seed, options.get(who, {}))
-            why = ARMS.get(who).refuses(lab)
-            if why is not None:
-                raise OptionError(f"arm {who!r}: {why}")
-            prepared = ARMS.get(who).prepare(lab)
-        with prepared.speaking() as speaker:
-            results, refused = ask(speaker, setting, names)
-    _report(who, contrast, results, refused, as_json)
+    plan = plan.on(contrast.target)
+    with progress() as report:
+        experiment = Experiment(
+            plan, {contrast.target: contrast}, general=general, judges=judges_with(extra)
+        )
+        findings = experiment.run(loaded, report)
+    (record,) = findings.records
+    if output is not None:
+        notes.append(f"written: {write_samples([record], output)}")
+    _show(who, contrast, record, [*notes, *findings.notes], as_json)
 
 
-def _mask(persona: str | None, arm: str | None) -> Any:
-    """Return the subnetwork in a folder; None where an arm or a bundled name is meant."""
+def _leave_out_seen(contrast: Contrast, mask: Subnetwork | None) -> tuple[Contrast, list[str]]:
+    """Return a contrast without the questions that a mask was found on, and what to say of it.
+
+    Raises:
+        DataError: No question is left.
+    """
+    if mask is None or contrast.bundled:  # the grammar holds its questions back
+        return contrast, []
+    hashes = mask.config.calibration.prompt_hashes
+    if hashes is None:
+        return contrast, [
+            "the mask does not say which prompts it was found on: some of these questions may "
+            "have been among them"
+        ]
+    before = len(contrast.items())
+    contrast = contrast.without(hashes)
+    seen = before - len(contrast.items())
+    if not seen:
+        return contrast, []
+    left = f"{seen} of {before} test questions were left out: the mask was found on them"
+    return contrast, [left]
+
+
+def _find(persona: str | None, arm: str | None) -> MaskSource | None:
+    """Return where the mask is; None where an arm or a bundled name is meant."""
     from prosopon.data import bundled
-    from prosopon.subnetwork import Subnetwork
 
     if persona is None or (persona in bundled.names() and not Path(persona).exists()):
         return None
     if arm is not None:
-        raise OptionError("give either a subnetwork's folder or --arm, and not both")
-    return Subnetwork.from_pretrained(persona)
+        raise OptionError("give either a mask or --arm, and not both")
+    return find_mask(persona)
 
 
 def _list(as_json: bool) -> None:
@@ -150,7 +169,7 @@ def _list(as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = plain_table()
     for heading in ("task", "what is asked", "measures"):
         table.add_column(heading)
     for name, task in TASKS.items():
@@ -158,81 +177,67 @@ def _list(as_json: bool) -> None:
     out.print(table)
 
 
-def figures(results: Mapping[str, TaskResult]) -> dict[str, dict[str, Interval]]:
-    """Return every measure of every task with its bootstrap interval over questions.
-
-    Nats and tokens say little one by one: their perplexity stands for them.
-    """
-    from prosopon.experiments.columns import exponential
-    from prosopon.intervals import bootstrap_interval, ratio_interval
-
-    found: dict[str, dict[str, Interval]] = {}
-    for name, result in results.items():
-        groups: dict[str, dict[str, list[float]]] = {}
-        for outcome in result.outcomes:
-            for measure, value in outcome.values.items():
-                groups.setdefault(measure, {}).setdefault(outcome.question, []).append(value)
-        nats, tokens = groups.pop("nats", None), groups.pop("tokens", None)
-        found[name] = {
-            measure: bootstrap_interval(list(values.values())) for measure, values in groups.items()
-        }
-        if nats and tokens:
-            pairs = [(sum(nats[question]), sum(tokens[question])) for question in nats]
-            found[name]["perplexity"] = exponential(ratio_interval(pairs))
-    return found
-
-
-def _report(
-    who: str,
-    contrast: Contrast,
-    results: Mapping[str, TaskResult],
-    refused: Mapping[str, str],
-    as_json: bool,
+def _show(
+    who: str, contrast: Contrast, record: Record, notes: Sequence[str], as_json: bool
 ) -> None:
-    shown = figures(results)
+    from prosopon.experiments.columns import measures_of
+
+    if record.status != "done":
+        raise ExperimentError(f"{who}: {record.message}")
+    results = record.results
+    measures = {name: measures_of(result) for name, result in results.items()}
     if as_json:
-        told = {
-            "arm": who,
-            "persona": contrast.target,
-            "opposite": contrast.opposite,
-            "tasks": {
-                name: {
-                    "measures": {m: [i.mean, i.low, i.high] for m, i in each.items()},
-                    "questions": len({o.question for o in results[name].outcomes}),
-                    "notes": results[name].notes,
-                }
-                for name, each in shown.items()
-            },
-            "refused": dict(refused),
-        }
-        print_json(finite(told))
+        print_json(finite(_as_json(who, contrast, record, measures, notes)))
         return
     title = f"{who} on {contrast.target} against {contrast.opposite}, 95% over questions"
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = plain_table(title)
     table.add_column("task")
     table.add_column("measure")
-    table.add_column("mean", justify="right")
-    table.add_column("interval", justify="right")
-    for name, each in shown.items():
-        for measure, interval in each.items():
-            table.add_row(name, measure, f"{interval.mean:.3f}", _ends(interval))
+    for heading in ("mean", "interval", "n"):
+        table.add_column(heading, justify="right")
+    for name, intervals in measures.items():
+        for measure, interval in intervals.items():
+            cells = f"{interval.mean:.3f}", _ends(interval), str(interval.count)
+            table.add_row(name, measure, *cells)
     out.print(table)
-    _notes(results)
-    for name, why in refused.items():
+    for name, result in results.items():
+        for note, value in _short_notes(result):
+            say(f"{name}: {note}: {value}")
+    for name, why in record.refused.items():
         say(f"{name}: not asked: {why}", "yellow")
+    for note in notes:
+        say(note, "yellow")
+
+
+def _as_json(
+    who: str,
+    contrast: Contrast,
+    record: Record,
+    measures: Mapping[str, Mapping[str, Interval]],
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    return {
+        "arm": who,
+        "persona": contrast.target,
+        "opposite": contrast.opposite,
+        "tasks": {
+            name: {
+                "measures": {m: [i.mean, i.low, i.high] for m, i in intervals.items()},
+                "questions": record.results[name].questions,
+                "notes": record.results[name].notes,
+            }
+            for name, intervals in measures.items()
+        },
+        "refused": dict(record.refused),
+        "notes": list(notes),
+    }
 
 
 def _ends(interval: Interval) -> str:
-    if interval.low == float("-inf"):
+    if interval.count == 1:
         return ""
     return f"{interval.low:.3f} to {interval.high:.3f}"
 
 
-def _notes(results: Mapping[str, TaskResult]) -> None:
-    for name, result in results.items():
-        for note, value in _short(result.notes):
-            say(f"{name}: {note}: {value}")
-
-
-def _short(notes: Mapping[str, object]) -> Sequence[tuple[str, object]]:
-    return [(name, value) for name, value in notes.items() if len(str(value)) < 200]
+def _short_notes(result: TaskResult) -> list[tuple[str, object]]:
+    return [(name, value) for name, value in result.notes.items() if len(str(value)) < 200]

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from prosopon.cli.console import print_json, progress, say
+from prosopon.cli.experiments import show_findings, this_command
 from prosopon.cli.loading import load
 from prosopon.cli.options import (
+    LIST,
+    ArmOption,
     Device,
     DeviceMap,
     Dtype,
+    General,
     Json,
     Output,
+    Retry,
     Revision,
     Seeds,
     split_list,
     whole_numbers,
 )
-from prosopon.cli.summary import show_summary
 from prosopon.errors import OptionError, UnknownNameError
 
 PAPERS = ("paper",)
@@ -33,7 +35,18 @@ def reproduce(
     run: Annotated[bool, typer.Option("--run", help="Run it; needs the model and --data.")] = False,
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Folder of data sets: one file each, two answers a question."),
+        typer.Option(
+            "--data",
+            help="Folder of data sets: NAME or NAME_train, and NAME_test, two answers a question.",
+        ),
+    ] = None,
+    pair: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pair",
+            help="TARGET=OPPOSITE: two files, or file#role, that are one set's sides. "
+            "May be repeated.",
+        ),
     ] = None,
     folder: Output = Path("reproduction"),
     model: Annotated[
@@ -43,7 +56,12 @@ def reproduce(
         float | None, typer.Option("--sparsity", help="Instead of the paper's.")
     ] = None,
     arms: Annotated[
-        str | None, typer.Option("--arms", help="Instead of all of them. Separated by commas.")
+        str | None, typer.Option("--arms", help=f"Instead of all of them. {LIST}")
+    ] = None,
+    tasks: Annotated[str | None, typer.Option("--tasks", help=f"Instead of ours. {LIST}")] = None,
+    option: ArmOption = None,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", help="System line of the prompt arm.")
     ] = None,
     examples: Annotated[
         int | None, typer.Option("--examples", "-n", min=1, help="Instead of the paper's.")
@@ -51,7 +69,9 @@ def reproduce(
     questions: Annotated[
         int | None, typer.Option("--questions", min=1, help="Instead of the paper's.")
     ] = None,
+    general: General = None,
     seeds: Seeds = "0",
+    retry: Retry = False,
     revision: Revision = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -59,10 +79,10 @@ def reproduce(
     as_json: Json = False,
 ) -> None:
     """Print the protocol of a paper with our controls added; --run runs it."""
-    from prosopon.experiments import Plan, Sizes, Source, assemble, settings_of, write_results
-    from prosopon.experiments.figures import check_figures
-    from prosopon.experiments.paper import PAPER, data_files, describe, options
-    from prosopon.experiments.tables import check_tables
+    from prosopon.arms.options import parse_arm_options
+    from prosopon.experiments import Plan, Sizes
+    from prosopon.experiments.experiment import Experiment
+    from prosopon.experiments.paper import PAPER, describe, find_sets, options, set_contrast
 
     if what not in PAPERS:
         raise UnknownNameError("protocol", what, PAPERS)
@@ -77,39 +97,42 @@ def reproduce(
             "--run needs --data: a folder with one file for each set; the paper's own files come "
             "with its authors' repository"
         )
-    files = data_files(data)
+    sets, notes = find_sets(data, pair or ())
     chosen = tuple(split_list(arms, str)) if arms else (*PAPER.controls, *PAPER.arms)
-    check_tables()
-    check_figures()
+    share = PAPER.sparsity if sparsity is None else sparsity
+    sizes = Sizes(questions or PAPER.test)
+    experiments = []
+    for one in sets:
+        found = set_contrast(one, questions=sizes.questions, line=prompt)
+        notes += [f"{one.name}: {note}" for note in found.notes]
+        plan = Plan(
+            (one.name,), chosen, tuple(split_list(tasks, str)) if tasks else PAPER.tasks,
+            (examples or PAPER.calibration,), tuple(split_list(seeds, whole_numbers("--seeds"))),
+            sizes, options(chosen, share, parse_arm_options(option or ())),
+        )  # fmt: skip
+        experiment = Experiment(
+            plan, {one.name: found.contrast}, folder / one.name, this_command(), general,
+            retry=retry,
+        )  # fmt: skip
+        experiment.check()
+        experiments.append(experiment)
     loaded = load(
         model or PAPER.models[0], device=device, dtype=dtype, device_map=device_map,
         revision=revision,
     )  # fmt: skip
-    for file in files:
-        sizes = Sizes(examples=examples or PAPER.calibration, questions=questions or PAPER.test)
-        source = Source(target=str(file))
-        contrasts = source.contrasts(loaded.name, sizes)
-        (contrast,) = contrasts.values()
-        room = len(contrast.calibration[0])
-        if sizes.examples > room and examples is None:
-            sizes = Sizes(examples=room, questions=sizes.questions)
-        plan = Plan(
-            tuple(contrasts), chosen, PAPER.tasks,
-            tuple(split_list(seeds, whole_numbers("--seeds"))), sizes,
-            options(chosen, PAPER.sparsity if sparsity is None else sparsity),
-        )  # fmt: skip
-        place = folder / file.stem
+    for note in notes:
+        say(note, "yellow")
+    results = []
+    for experiment in experiments:
         with progress() as report:
-            runner = assemble(loaded, source, plan, place, contrasts=contrasts, report=report)
-            records = list(runner.run())
-        command = shlex.join(["prosopon", *sys.argv[1:]])
-        summary, _ = write_results(records, place, command=command, settings=settings_of(runner))
-        if as_json:
-            print_json({"set": file.stem, "folder": str(place), "cells": len(records)})
-            continue
-        say(f"{file.stem}, {room} calibration examples of a side", "bold")
-        show_summary(summary, records)
-        say(f"written: {place / 'report.html'}")
+            findings = experiment.run(loaded, report)
+        (name,) = experiment.contrasts
+        results.append({"set": name, "folder": str(experiment.folder), **findings.to_json()})
+        if not as_json:
+            say(name, "bold")
+            show_findings(findings)
+    if as_json:
+        print_json({"notes": notes, "sets": results})
 
 
 def _describe() -> None:
@@ -118,12 +141,14 @@ def _describe() -> None:
     lines = [
         PAPER.source,
         f"models: {', '.join(PAPER.models)}",
-        *(f"data: {name}: {told}" for name, told in PAPER.sets.items()),
-        f"calibration: about {PAPER.calibration} examples of a set; test: about {PAPER.test}",
+        *(f"data: {name}: {text}" for name, text in PAPER.sets.items()),
+        f"calibration: {PAPER.calibration} examples of a set, or as many as there are beside the "
+        "test and what teaches the judge",
+        f"test: {PAPER.test} questions of a set",
         f"sparsity: {PAPER.sparsity:g} of every output row",
         f"arms: {', '.join(PAPER.arms)}",
         f"added controls and arms: {', '.join(PAPER.controls)}",
-        *(f"added: {told}" for told in ADDED),
+        *(f"added: {text}" for text in ADDED),
         "run it: prosopon reproduce paper --run --data FOLDER [--model ID_OR_FOLDER]",
     ]
     for line in lines:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from prosopon.data import bundled
@@ -11,7 +12,7 @@ from prosopon.data.grammar import load_world, prompt_line
 from prosopon.data.grammar.exam import choice_items, judge_questions
 from prosopon.data.pairs import PersonaPair
 from prosopon.data.questions import ChoiceItem, paired_items
-from prosopon.data.splits import draw, responses, split_contrast
+from prosopon.data.splits import draw, leave_out, responses, split_contrast
 from prosopon.errors import DataError
 
 
@@ -61,6 +62,23 @@ class Contrast:
         """Return the answers that the judge learns from: the target's, the opposite's."""
         target, opposite = self.judge
         return responses(target.examples), responses(opposite.examples)
+
+    def without(self, hashes: Iterable[str]) -> Contrast:
+        """Return the contrast without the test questions whose prompts are among ``hashes``.
+
+        Args:
+            hashes: See :func:`prosopon.data.splits.prompt_hashes`.
+
+        Raises:
+            DataError: None is left.
+        """
+        target, opposite = leave_out(self.test, hashes)
+        if not len(target) or not len(opposite):
+            raise DataError(
+                f"{self.target}: the mask was found on every test question; give a file with "
+                "examples that it was not extracted from"
+            )
+        return dataclasses.replace(self, test=(target, opposite))
 
     def items(self, count: int | None = None) -> list[ChoiceItem]:
         """Return the test questions with both answers, at most ``count``; each once.

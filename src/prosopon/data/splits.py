@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from prosopon.data.examples import Example, Persona
 from prosopon.data.pairs import PersonaPair
 from prosopon.errors import DataError
 
+DIGITS = 16  # of a prompt's hash in the provenance of a mask
 SHARE = 0.25  # most of the data that goes to the judge, and to the test
 
 
@@ -84,6 +85,35 @@ def draw(persona: Persona, count: int, seed: int) -> Persona:
     indices = sorted(random.Random(seed).sample(range(len(persona)), count))
     examples = tuple(persona.examples[index] for index in indices)
     return Persona(persona.name, examples, persona.description)
+
+
+def prompt_hashes(*sides: Persona) -> list[str]:
+    """Return the first 16 hexadecimal digits of every example's prompt key, sorted, each once.
+
+    The key is a hash of the prompt, or of the answer where there is no prompt.
+    """
+    return sorted({_key(example)[:DIGITS] for side in sides for example in side.examples})
+
+
+def leave_out(sides: PersonaPair, hashes: Iterable[str]) -> PersonaPair:
+    """Return both sides without the examples whose prompt is among ``hashes``.
+
+    Rows of plain texts go together where the sides have equally many. A side may become empty.
+    """
+    seen = set(hashes)
+    hits = [[_key(e)[:DIGITS] in seen for e in side.examples] for side in sides]
+    plain = not any(example.prompt for side in sides for example in side.examples)
+    if plain and len(hits[0]) == len(hits[1]):
+        hits = [[ours or theirs for ours, theirs in zip(*hits, strict=True)]] * 2
+    target, opposite = (
+        Persona(
+            side.name,
+            tuple(e for e, hit in zip(side.examples, drop, strict=True) if not hit),
+            side.description,
+        )
+        for side, drop in zip(sides, hits, strict=True)
+    )
+    return target, opposite
 
 
 def responses(examples: Sequence[Example]) -> list[str]:

@@ -1,34 +1,60 @@
-"""Comparison: every arm on the same data, model and questions, in one folder."""
+"""Experiments: plans of arms over contrasts, options, sizes and seeds, and what comes of them."""
 
-from prosopon.experiments.assembly import Source, assemble, settings_of
-from prosopon.experiments.plan import DEFAULT_TASKS, REQUIRED, Cell, Plan, Sizes, arm_names
-from prosopon.experiments.records import Record, Results
+from prosopon.experiments.assembly import (
+    Sites,
+    Source,
+    assemble,
+    grammar_judge,
+    settings_of,
+    shortfalls,
+)
+from prosopon.experiments.grid import grid_plan, grid_sizes
+from prosopon.experiments.plan import (
+    DEFAULT_TASKS,
+    REQUIRED,
+    Cell,
+    Plan,
+    Sizes,
+    arm_names,
+    parse_sparsity,
+)
+from prosopon.experiments.records import Record
 from prosopon.experiments.report import Section
-from prosopon.experiments.runner import CompareRunner, ask
+from prosopon.experiments.runner import Runner, ask
+from prosopon.experiments.store import Memory, Results, check_folder
 from prosopon.experiments.summary import Comparison, Row, Summary, summarise
 from prosopon.experiments.words import conclusions, sentence
-from prosopon.experiments.writing import write_results
+from prosopon.experiments.writing import check_writing, write_results
 
 __all__ = [
     "DEFAULT_TASKS",
     "REQUIRED",
     "Cell",
-    "CompareRunner",
     "Comparison",
+    "Memory",
     "Plan",
     "Record",
     "Results",
     "Row",
+    "Runner",
     "Section",
+    "Sites",
     "Sizes",
     "Source",
     "Summary",
     "arm_names",
     "ask",
     "assemble",
+    "check_folder",
+    "check_writing",
     "conclusions",
+    "grammar_judge",
+    "grid_plan",
+    "grid_sizes",
+    "parse_sparsity",
     "sentence",
     "settings_of",
+    "shortfalls",
     "summarise",
     "write_results",
 ]

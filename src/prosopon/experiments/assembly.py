@@ -1,4 +1,4 @@
-"""From plain settings to a runner: model, contrasts, judges, held-out text, folder."""
+"""From plain settings to a runner: contrasts, judges, general text, and where results go."""
 
 from __future__ import annotations
 
@@ -7,20 +7,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prosopon.data import load_contrast, load_persona
+from prosopon.data import load_contrast
 from prosopon.data.contrast import Contrast, bundled_contrast, file_contrast
 from prosopon.errors import OptionError
 from prosopon.evaluation.held_out import general_text
-from prosopon.experiments.plan import Plan, Sizes
-from prosopon.experiments.records import Results
-from prosopon.experiments.runner import CompareRunner
+from prosopon.experiments.plan import Plan
+from prosopon.experiments.runner import Runner, calibration_room
+from prosopon.experiments.store import Memory, Results, Store
 from prosopon.extraction import Extractor
-from prosopon.judges import Judge, judges_of
+from prosopon.judges import GrammarJudge, Judge, judges_of
 from prosopon.models import EMBEDDED
 from prosopon.progress import Report
 
 if TYPE_CHECKING:
     from prosopon.models import LoadedModel
+
+MakeJudges = Callable[[Contrast, Sequence[str]], Sequence[Judge]]
+"""Makes judges of a contrast and of texts that the base model wrote."""
+
+UNJUDGED = {"choice", "a-b", "yes-no", "neutral", "perplexity", "cross-talk", "unseen"}
+"""Tasks that no judge serves: for these alone none is trained."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,12 @@ class Source:
         if bool(self.personas) == bool(self.target):
             raise OptionError("give either --personas or --target, and not both")
 
-    def contrasts(self, model: str, sizes: Sizes) -> dict[str, Contrast]:
+    def contrasts(self, model: str, questions: int) -> dict[str, Contrast]:
         """Return the contrasts by the target's name.
+
+        Args:
+            model: Name of the model.
+            questions: Test questions of each.
 
         Raises:
             OptionError: Bundled personas on another model.
@@ -56,76 +66,133 @@ class Source:
         """
         if self.target is not None:
             target, opposite = load_contrast(self.target, self.opposite)
-            made = file_contrast(
+            contrast = file_contrast(
                 target, opposite, line=self.line, description=self.description,
-                questions=sizes.questions,
+                questions=questions,
             )  # fmt: skip
-            return {made.target: made}
+            return {contrast.target: contrast}
         if model != EMBEDDED:
             raise OptionError(
                 "--personas are the embedded model's; on another model give one contrast: "
                 "--target, and --opposite"
             )
-        names = [load_persona(name, limit=1).name for name in self.personas]
-        return {name: bundled_contrast(name, questions=sizes.questions) for name in names}
+        return {name: bundled_contrast(name, questions=questions) for name in self.personas}
+
+
+def grammar_judge(contrast: Contrast, own_texts: Sequence[str] = ()) -> list[Judge]:
+    """Return the grammar as a judge; where it cannot judge, a classifier."""
+    if contrast.bundled:
+        return [GrammarJudge(contrast.target, contrast.opposite)]
+    return judges_of(contrast, own_texts=own_texts)
+
+
+def trained_judges(contrast: Contrast, own_texts: Sequence[str] = ()) -> list[Judge]:
+    """Return the grammar where it can judge, and a classifier that is better than chance."""
+    return judges_of(contrast, own_texts=own_texts)
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Which sites are pruned; see :class:`prosopon.extraction.Extractor`."""
+
+    targets: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+
+    def settings(self) -> dict[str, list[str]]:
+        """Return what an extractor takes; nothing where all sites are meant."""
+        chosen = {"targets": list(self.targets), "ignore": list(self.ignore)}
+        return {name: patterns for name, patterns in chosen.items() if patterns}
 
 
 def assemble(
     loaded: LoadedModel,
-    source: Source,
     plan: Plan,
-    folder: str | Path,
+    contrasts: Mapping[str, Contrast],
+    folder: str | Path | None = None,
     *,
-    contrasts: Mapping[str, Contrast] | None = None,
-    extra_judges: Callable[[Contrast], Sequence[Judge]] | None = None,
+    general: str | None = None,
+    judges: MakeJudges = trained_judges,
+    sites: Sites | None = None,
     retry: bool = False,
     report: Report | None = None,
-) -> CompareRunner:
+) -> Runner:
     """Return a runner that is ready to run.
 
     Args:
         loaded: The model.
-        source: Where the contrasts come from.
-        plan: What to run; its contrasts are the source's names.
-        folder: Where results go.
-        contrasts: The source's contrasts, where they are made already.
-        extra_judges: Makes judges besides the grammar and the classifier.
+        plan: What to run.
+        contrasts: By name.
+        folder: Where results go; None keeps them in memory.
+        general: General text, see :class:`Source`.
+        judges: Makes the judges of a contrast.
+        sites: Which sites masks may prune; default all.
         retry: Run cells again that failed before.
         report: Called with (stage, done, total).
 
     Raises:
-        ProsoponError: A source cannot be used, or the folder holds another comparison.
+        ProsoponError: A source cannot be used, or the folder holds another experiment.
     """
-    made = dict(contrasts or source.contrasts(loaded.name, plan.sizes))
-    known, held_out, told = general_text(loaded, source.general, plan.sizes.general)
-    extractor = Extractor(
-        loaded.model, loaded.tokenizer, name=loaded.name, revision=loaded.revision, general=known,
-        seed=plan.seeds[0], report=report,
-    )  # fmt: skip
+    settings: dict[str, Any] = dict((sites or Sites()).settings())
+    texts, held_out, text_hash = general_text(loaded, general, plan.sizes.general)
+
+    def make_extractor(seed: int) -> Extractor:
+        return Extractor(
+            loaded.model, loaded.tokenizer, name=loaded.name, revision=loaded.revision,
+            general=texts, seed=seed, report=report, **settings,
+        )  # fmt: skip
+
+    weight = next(loaded.model.parameters())
     header = {
         "model": loaded.name,
-        "fingerprint": asdict(extractor.fingerprint),
-        "general": told,
+        "revision": loaded.revision,
+        "dtype": str(weight.dtype).removeprefix("torch."),
+        "device": weight.device.type,
+        "fingerprint": asdict(make_extractor(plan.seeds[0]).fingerprint),
+        "general": text_hash,
+        **settings,
     }
-    results = Results(folder, header)  # before a judge keeps verdicts in the folder
-    extra = extra_judges or (lambda contrast: ())
+    # Before a judge keeps verdicts in the folder.
+    store: Store = Memory(header) if folder is None else Results(folder, header)
+    judged = not set(plan.tasks) <= UNJUDGED
     own_texts = loaded.tokenizer.batch_decode(
         [text.input_ids for text in held_out], skip_special_tokens=True
     )
-    judges = {
-        name: judges_of(contrast, extra(contrast), own_texts=own_texts)
-        for name, contrast in made.items()
+    panels = {
+        name: judges(contrast, own_texts) if judged else () for name, contrast in contrasts.items()
     }
-    return CompareRunner(
-        plan, made, judges, held_out, extractor, results,
-        retry=retry, report=report,
-    )  # fmt: skip
+    return Runner(
+        plan, contrasts, panels, held_out, make_extractor, store, retry=retry, report=report
+    )
 
 
-def settings_of(runner: CompareRunner) -> dict[str, Any]:
+def shortfalls(plan: Plan, contrasts: Mapping[str, Contrast]) -> list[str]:
+    """Return a line on every contrast that holds less than the plan asks for."""
+    lines = []
+    for name, contrast in contrasts.items():
+        room, items = calibration_room(contrast), len(contrast.items())
+        asked = max(plan.sizes.of_task(task) for task in ("choice", "free-text"))
+        short = [str(count) for count in plan.examples if count > room]
+        if short:
+            lines.append(
+                f"{name}: {room} calibration examples of a side instead of {', '.join(short)}; "
+                "there are no more beside those that are asked and those that teach the judge"
+            )
+        if items < asked:
+            lines.append(
+                f"{name}: {items} different questions instead of {asked}; "
+                + (
+                    "the grammar holds back no more"
+                    if contrast.bundled
+                    else "at most a quarter of the prompts is asked"
+                )
+            )
+    return lines
+
+
+def settings_of(runner: Runner) -> dict[str, Any]:
     """Return what a report says of how it was made."""
     return {
-        **runner.results.cells.header,
+        **runner.store.header,
         "plan": runner.plan.to_json(),
         "contrasts": {
             name: {
@@ -136,4 +203,5 @@ def settings_of(runner: CompareRunner) -> dict[str, Any]:
             }
             for name, contrast in runner.contrasts.items()
         },
+        "notes": shortfalls(runner.plan, runner.contrasts),
     }

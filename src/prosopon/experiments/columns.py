@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from prosopon.evaluation.tasks import TASKS
+from prosopon.evaluation.tasks import TASKS, TaskResult
 from prosopon.experiments.records import Record
 from prosopon.intervals import Interval, bootstrap_interval, ratio_interval
 
@@ -96,11 +96,14 @@ COLUMNS: tuple[Column, ...] = (
 )  # fmt: skip
 """Columns of the table; those that no record holds are left out."""
 
-CROSS_TALK = "cross-talk"
-CROSS_TALK_HELP = (
-    "mean absolute change of the choice rate on the other axes against the base; interval over "
-    "personas"
-)
+CROSS_TALK, RATIO = "cross-talk", "ppl ratio"
+AGAINST_BASE = {
+    RATIO: "perplexity of held-out general text over the base's",
+    CROSS_TALK: "mean absolute change of the choice rate on the other axes against the base; "
+    "interval over personas",
+}
+"""Columns that compare an arm with the base, with one line on each."""
+
 SHARED = ("neutral", "perplexity", "mbti", "big-five", "cross-talk")
 """Tasks that ask the same whatever the persona: a question is one cluster over all contrasts."""
 
@@ -113,14 +116,14 @@ def columns_of(records: Sequence[Record]) -> list[Column]:
 
     That is the first of the task's measures that there are values of.
     """
-    known = {column.task for column in COLUMNS}
-    others = {name for record in records for name in record.results} - known
-    found = [column for column in COLUMNS if any(clusters([r], column) for r in records)]
+    listed = {column.task for column in COLUMNS}
+    others = {name for record in records for name in record.results} - listed
+    columns = [column for column in COLUMNS if any(clusters([r], column) for r in records)]
     for name in sorted(others & set(TASKS.names())):
-        named = (Column(name, name, *each) for each in TASKS.get(name).measures.items())
-        held = (column for column in named if any(clusters([r], column) for r in records))
-        found += itertools.islice(held, 1)
-    return found
+        named = (Column(name, name, *measure) for measure in TASKS.get(name).measures.items())
+        measured = (column for column in named if any(clusters([r], column) for r in records))
+        columns += itertools.islice(measured, 1)
+    return columns
 
 
 def clusters(records: Sequence[Record], column: Column) -> dict[Cluster, tuple[float, float]]:
@@ -143,11 +146,11 @@ def estimate(records: Sequence[Record], column: Column) -> Interval | None:
 
     A question that every contrast asks is one cluster over all of them, see :data:`SHARED`.
     """
-    found = clusters(records, column)
-    if not found:
+    rows = clusters(records, column)
+    if not rows:
         return None
     merged: dict[Cluster, list[tuple[float, float]]] = defaultdict(list)
-    for (contrast, question), pair in found.items():
+    for (contrast, question), pair in rows.items():
         merged["" if column.task in SHARED else contrast, question].append(pair)
     if column.tokens is None:
         return bootstrap_interval([[v / n for v, n in group] for group in merged.values()])
@@ -155,6 +158,27 @@ def estimate(records: Sequence[Record], column: Column) -> Interval | None:
         [(sum(v for v, _ in group), sum(n for _, n in group)) for group in merged.values()]
     )
     return exponential(rate)
+
+
+def against_base(records: Sequence[Record], base: Sequence[Record]) -> dict[str, Interval]:
+    """Return the columns of :data:`AGAINST_BASE` that can be told."""
+    figures = {RATIO: perplexity_ratio(records, base), CROSS_TALK: cross_talk(records, base)}
+    return {name: interval for name, interval in figures.items() if interval is not None}
+
+
+def perplexity_ratio(records: Sequence[Record], base: Sequence[Record]) -> Interval | None:
+    """Return the perplexity of general text over the base's, with an interval over texts."""
+    column = next(column for column in COLUMNS if column.task == "perplexity")
+    before = clusters(base, column)
+    changes: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for (contrast, text), (nats, tokens) in clusters(records, column).items():
+        if (contrast, text) in before:
+            reference, count = before[contrast, text]
+            changes[text].append((nats - reference * tokens / count, tokens))
+    if not changes:
+        return None
+    sums = [(sum(n for n, _ in rows), sum(t for _, t in rows)) for rows in changes.values()]
+    return exponential(ratio_interval(sums))
 
 
 def cross_talk(records: Sequence[Record], base: Sequence[Record]) -> Interval | None:
@@ -178,7 +202,30 @@ def axis_rates(record: Record) -> Mapping[str, float]:
         for name, value in outcome.values.items():
             if name.startswith("choice:"):
                 values[name.removeprefix("choice:")].append(value)
-    return {axis: sum(each) / len(each) for axis, each in values.items()}
+    return {axis: sum(rates) / len(rates) for axis, rates in values.items()}
+
+
+def measures_of(result: TaskResult) -> dict[str, Interval]:
+    """Return every measure of a task with its bootstrap interval over questions.
+
+    Nats and tokens say little one by one: their perplexity stands for them.
+    """
+    groups: dict[str, dict[str, list[float]]] = {}
+    for outcome in result.outcomes:
+        for measure, value in outcome.values.items():
+            groups.setdefault(measure, {}).setdefault(outcome.question, []).append(value)
+    sums = {
+        prefix: (groups.pop(f"{prefix}nats", None), groups.pop(f"{prefix}tokens", None))
+        for prefix in ("", "base-")
+    }
+    intervals = {
+        measure: bootstrap_interval(list(values.values())) for measure, values in groups.items()
+    }
+    for prefix, (nats, tokens) in sums.items():
+        if nats and tokens:
+            pairs = [(sum(nats[question]), sum(tokens[question])) for question in nats]
+            intervals[f"{prefix}perplexity"] = exponential(ratio_interval(pairs))
+    return intervals
 
 
 def exponential(rate: Interval) -> Interval:

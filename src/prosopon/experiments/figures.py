@@ -32,7 +32,7 @@ TICKS = (-0.5, -0.1, -0.02, 0, 0.005, 0.02, 0.1, 0.5, BROKEN - 1)
 
 def check_figures() -> None:
     """Raise :class:`OptionError` where matplotlib is missing."""
-    check_drawing("install prosopon[compare]")
+    check_drawing("install prosopon[compare], or give --no-plots")
 
 
 def frontier(summary: Summary) -> str | None:
@@ -62,9 +62,9 @@ def frontier(summary: Summary) -> str | None:
     width = across(BROKEN) - left
     _label(axes, [(across(ratio), gain.mean, row) for row, ratio, gain in points], width)
     axes.set_xlim(left - 0.05 * width, left + 1.25 * width)
-    ticks = [each for each in TICKS if across(1 + each) >= left - 1e-9]
-    words = [f"{each:+.1%}".replace(".0%", "%") if each else "0" for each in ticks[:-1]]
-    axes.set_xticks([across(1 + each) for each in ticks], [*words, f"≥ {BROKEN - 1:+.0%}"])
+    ticks = [tick for tick in TICKS if across(1 + tick) >= left - 1e-9]
+    words = [f"{tick:+.1%}".replace(".0%", "%") if tick else "0" for tick in ticks[:-1]]
+    axes.set_xticks([across(1 + tick) for tick in ticks], [*words, f"≥ {BROKEN - 1:+.0%}"])
     axes.set_ylim(-0.04, 1.04)
     axes.set_xlabel("lost: change of general text's perplexity (read without any prompt)")
     axes.set_ylabel("gained: free answers that are the persona's")
@@ -100,11 +100,11 @@ def by_contrast(records: Sequence[Record], name: str = "text: target") -> str | 
     """Return a heat map of one column: arms by contrasts; None where it was not measured."""
     column = next(c for c in COLUMNS if c.name == name)
     arms = by_arm(records)
-    contrasts = list(dict.fromkeys(r.cell.contrast for each in arms.values() for r in each))
+    contrasts = list(dict.fromkeys(r.cell.contrast for rows in arms.values() for r in rows))
     table = {}
-    for arm, each in arms.items():
+    for arm, rows in arms.items():
         cells = [
-            estimate([r for r in each if r.cell.contrast == contrast], column)
+            estimate([r for r in rows if r.cell.contrast == contrast], column)
             for contrast in contrasts
         ]
         if any(cell is not None for cell in cells):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from prosopon.experiments.columns import CROSS_TALK, CROSS_TALK_HELP
 from prosopon.experiments.notes import notes_of
-from prosopon.experiments.records import Record, judges_told, unasked, unfinished
+from prosopon.experiments.records import Record, describe_judges, unasked, unfinished
 from prosopon.experiments.summary import Row, Summary
-from prosopon.experiments.words import conclusions, sentence
+from prosopon.experiments.words import conclusions, remarks, sentence
 from prosopon.intervals import Interval
 
 COSTS = {
@@ -21,34 +20,38 @@ COSTS = {
 }
 
 
-def headings(summary: Summary) -> dict[str, str]:
-    """Return the columns' headings with one line of help each."""
-    found = {column.name: column.help for column in summary.columns}
-    if any(CROSS_TALK in row.figures for row in summary.rows):
-        found[CROSS_TALK] = CROSS_TALK_HELP
-    return found
+def markdown(summary: Summary, records: Sequence[Record], notes: Sequence[str] = ()) -> str:
+    """Return the page.
 
-
-def markdown(summary: Summary, records: Sequence[Record]) -> str:
-    """Return the page."""
-    names = headings(summary)
+    Args:
+        summary: What was found.
+        records: All records.
+        notes: What else a reader has to know of how it was made.
+    """
+    names, counts = summary.headings(), summary.counts()
     extent = f"{extent_of(summary)} Intervals are 95%, bootstrap over questions."
-    lines = ["# Comparison", "", extent, ""]
-    lines += _grid(["arm", *names], [[row.arm, *_figures(row, names)] for row in summary.rows])
+    lines = ["# Comparison", "", " ".join([extent, *map(_as_sentence, notes)]), ""]
+    lines += [*(f"- {remark}" for remark in remarks(summary))]
+    rows = [[row.arm, *_figures(row, names)] for row in summary.rows]
+    lines += ["", *grid(["arm", *names], rows)]
+    if any(row.over_seeds for row in summary.rows):
+        lines += ["", "The same over seeds: means with half of a 95% t interval.", ""]
+        lines += grid(["arm", *names], [[row.arm, *_spreads(row, names)] for row in summary.rows])
     lines += ["", "What an arm costs, means over personas and seeds:", ""]
-    lines += _grid(["arm", *COSTS], [[row.arm, *_costs(row)] for row in summary.rows])
-    lines += ["", *(f"- *{name}*: {told}." for name, told in {**names, **COSTS}.items())]
+    lines += grid(["arm", *COSTS], [[row.arm, *_costs(row)] for row in summary.rows])
+    lines += ["", *(f"- *{name}* (n = {counts[name]}): {help}." for name, help in names.items())]
+    lines += [f"- *{name}*: {help}." for name, help in COSTS.items()]
     lines += ["", "## What the intervals carry", "", *_nested(conclusions(summary))]
     lines += ["", "## Every test", ""]
     lines += [f"- {t.arm}: {sentence(t)}; {t.questions} questions" for t in summary.comparisons]
-    judges = judges_told(records)
+    judges = describe_judges(records)
     if judges:
-        lines += ["", "## Judges of free answers", "", *(f"- {told}" for told in judges)]
-    for notes in notes_of(records):
-        lines += ["", f"## What {notes.task} says besides", ""]
-        lines += [f"- {name}: {value}" for name, value in notes.shared]
-        if notes.rows:
-            lines += ["", *_grid(notes.headings, notes.rows)]
+        lines += ["", "## Judges of free answers", "", *(f"- {judge}" for judge in judges)]
+    for note in notes_of(records):
+        lines += ["", f"## What {note.task} says besides", ""]
+        lines += [f"- {name}: {value}" for name, value in note.shared]
+        if note.rows:
+            lines += ["", *grid(note.headings, note.rows)]
     left = [f"- {arm} ({who}): {why}" for arm, who, why in unfinished(records)]
     left += [f"- {arms}: {why}" for arms, why in unasked(records)]
     if left:
@@ -60,7 +63,7 @@ def show(interval: Interval | None) -> str:
     """Return a figure with its interval, ``-`` where there is none."""
     if interval is None:
         return "-"
-    if interval.low == float("-inf"):
+    if interval.count == 1:  # a single question tells nothing of the spread
         return f"{interval.mean:.3f}"
     return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
@@ -73,31 +76,55 @@ def cost(name: str, value: float | None) -> str:
         return f"{value:.2%}"
     if name in ("bytes", "added_tokens", "tokens_per_second"):
         return f"{value:,.0f}"
-    return f"{value:.3g}"
+    return "0" if not value else "< 0.01" if value < 0.01 else f"{value:.2f}"
 
 
 def extent_of(summary: Summary) -> str:
     """Return how much was compared, in a sentence."""
-    contrasts = max((row.contrasts for row in summary.rows), default=0)
-    seeds = max((row.seeds for row in summary.rows), default=0)
-    return f"{len(summary.rows)} arms, {contrasts} contrasts, {seeds} seed{'s' * (seeds != 1)}."
+    counts = {
+        "arm": len(summary.rows),
+        "contrast": max((row.contrasts for row in summary.rows), default=0),
+        "seed": max((row.seeds for row in summary.rows), default=0),
+    }
+    return ", ".join(f"{count} {word}{'s' * (count != 1)}" for word, count in counts.items()) + "."
 
 
-def _nested(told: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table; a bar inside a cell does not end it."""
+    lines = [_line(head), "| --- |" + " ---: |" * (len(head) - 1)]
+    return lines + [_line(row) for row in rows]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def _as_sentence(note: str) -> str:
+    return note[:1].upper() + note[1:].rstrip(".") + "."
+
+
+def _nested(pages: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     lines = []
-    for arm, sentences in told:
+    for arm, sentences in pages:
         lines += [f"- **{arm}**", *(f"  - {sentence}" for sentence in sentences)]
     return lines
 
 
-def _figures(row: Row, names: dict[str, str]) -> list[str]:
+def _figures(row: Row, names: Iterable[str]) -> list[str]:
     return [show(row.figures.get(name)) for name in names]
+
+
+def _spreads(row: Row, names: Iterable[str]) -> list[str]:
+    return [spread(row.over_seeds.get(name)) for name in names]
+
+
+def spread(interval: Interval | None, digits: int = 3) -> str:
+    """Return a mean with half of its interval; ``-`` where there is none."""
+    if interval is None:
+        return "-"
+    reach = interval.half_width
+    return f"{interval.mean:.{digits}f}" + (f" ± {reach:.{digits}f}" if interval.count > 1 else "")
 
 
 def _costs(row: Row) -> list[str]:
     return [cost(name, row.costs.get(name)) for name in COSTS]
-
-
-def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [f"| {' | '.join(head)} |", "| --- |" + " ---: |" * (len(head) - 1)]
-    return lines + [f"| {' | '.join(row)} |" for row in rows]

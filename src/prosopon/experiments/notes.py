@@ -33,29 +33,29 @@ def notes_of(records: Sequence[Record]) -> list[Notes]:
     by_task: dict[str, list[tuple[Record, dict[str, str]]]] = {}
     for record in records:
         for task, result in record.results.items():
-            told = {n: _shown(v) for n, v in result.notes.items() if n not in ELSEWHERE}
-            if told:
-                by_task.setdefault(task, []).append((record, told))
-    return [_table(task, found) for task, found in sorted(by_task.items())]
+            texts = {n: _as_text(v) for n, v in result.notes.items() if n not in ELSEWHERE}
+            if texts:
+                by_task.setdefault(task, []).append((record, texts))
+    return [_table(task, rows) for task, rows in sorted(by_task.items())]
 
 
-def _table(task: str, found: Sequence[tuple[Record, Mapping[str, str]]]) -> Notes:
-    names = list(dict.fromkeys(name for _, told in found for name in told))
-    values = {name: {told.get(name, "-") for _, told in found} for name in names}
+def _table(task: str, notes: Sequence[tuple[Record, Mapping[str, str]]]) -> Notes:
+    names = list(dict.fromkeys(name for _, texts in notes for name in texts))
+    values = {name: {texts.get(name, "-") for _, texts in notes} for name in names}
     own = [name for name in names if len(values[name]) > 1]
     rows = [
-        (r.cell.arm, r.cell.contrast, str(r.cell.seed), *(told.get(name, "-") for name in own))
-        for r, told in found
+        (r.name, r.cell.contrast, str(r.cell.seed), *(texts.get(name, "-") for name in own))
+        for r, texts in notes
     ]
     shared = tuple((name, values[name].pop()) for name in names if name not in own)
     return Notes(task, shared, ("arm", "persona", "seed", *own), tuple(rows) if own else ())
 
 
-def _shown(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_shown(each)}" for name, each in value.items())
+        return ", ".join(f"{name} {_as_text(item)}" for name, item in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(map(_shown, value))
+        return ", ".join(map(_as_text, value))
     if isinstance(value, float):
         return f"{value:.3f}"
     return "-" if value is None else str(value)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prosopon.errors import OptionError
+from prosopon.data.contrast import Contrast, file_contrast
+from prosopon.data.examples import Persona
+from prosopon.data.readers.reading import read_file
+from prosopon.data.splits import prompt_hashes
+from prosopon.errors import DataError, OptionError
+from prosopon.experiments.plan import OptionSets
 
 SUFFIXES = (".jsonl", ".json", ".csv")
+JUDGE = 64  # prompts of a published training file that teach the judge
 
 
 @dataclass(frozen=True)
@@ -85,27 +94,163 @@ ADDED = (
 )
 
 
-def data_files(folder: Path) -> list[Path]:
-    """Return the data sets in a folder, sorted: one file a set.
+@dataclass(frozen=True)
+class DataSet:
+    """One data set of a folder, and where its parts are.
+
+    Attributes:
+        name: What it is called: the file's name without ``train`` or ``test``.
+        train: What is learned from.
+        test: What is asked; None keeps a quarter of ``train`` back.
+        opposite: The other side; None where rows hold both answers.
+    """
+
+    name: str
+    train: str
+    test: str | None = None
+    opposite: str | None = None
+
+
+def find_sets(folder: Path, pairs: Sequence[str] = ()) -> tuple[list[DataSet], list[str]]:
+    """Return the data sets of a folder, sorted by name, and what is left out.
+
+    ``NAME_train`` and ``NAME_test`` are one set, as are ``NAME`` and ``NAME_test``. A test file
+    without a not-matching answer (``NAME_infer``) is left out.
+
+    Args:
+        folder: The folder.
+        pairs: ``TARGET=OPPOSITE``, files of the folder (``file#role`` for one role of a file)
+            that are the two sides of a set.
 
     Raises:
-        OptionError: It is no folder, or holds none.
+        OptionError: It is no folder, or holds none; a pair is written otherwise.
     """
     if not folder.is_dir():
         raise OptionError(f"--data {folder}: there is no such folder")
-    found = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
-    if not found:
+    sets, sides = [], set[Path]()
+    for pair in pairs:
+        target, sign, opposite = pair.partition("=")
+        if not (sign and target and opposite):
+            raise OptionError(f"--pair {pair!r}: write it as TARGET=OPPOSITE")
+        sources = [_source(folder, side) for side in (target, opposite)]
+        sides |= {Path(source.partition("#")[0]) for source in sources}
+        name = re.sub(r"[^\w-]+", "-", f"{target}-{opposite}")
+        sets.append(DataSet(name, sources[0], opposite=sources[1]))
+    groups: dict[str, dict[str, Path]] = {}
+    notes = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix not in SUFFIXES or path in sides:
+            continue
+        name, part = _name_and_part(path.stem)
+        if part != "train" and not _has_both_answers(path):
+            notes.append(f"{path.name}: left out: it has no not-matching answers")
+        else:
+            groups.setdefault(name, {})[part] = path
+    for name, parts in groups.items():
+        train, test = parts.get("train"), parts.get("test")
+        if train is None:
+            notes.append(f"{test}: left out: there is nothing to learn from beside it")
+        else:
+            sets.append(DataSet(name, str(train), None if test is None else str(test)))
+    if not sets:
         raise OptionError(
             f"--data {folder}: holds no data set; one {', '.join(SUFFIXES)} file each, with "
-            "questions and a matching and a not-matching answer"
+            "questions and a matching and a not-matching answer, or --pair TARGET=OPPOSITE"
         )
-    return found
+    return sorted(sets, key=lambda one: one.name), notes
 
 
-def options(arms: tuple[str, ...], sparsity: float) -> dict[str, dict[str, str]]:
-    """Return the options that put every mask of the paper at its sparsity."""
+def set_contrast(data: DataSet, *, questions: int, line: str | None = None) -> SetContrast:
+    """Return the contrast of a data set, with the published split where there is one.
+
+    Raises:
+        DataError: A file cannot be used, or a part stays empty.
+    """
+    notes: list[str] = []
+    sides = _read_sides(data.train, data.opposite, data.name, notes)
+    if data.test is None:
+        contrast = file_contrast(*sides, line=line, questions=questions)
+        return SetContrast(contrast, tuple(notes))
+    asked = _read_sides(data.test, None, data.name, notes)
+    contrast = file_contrast(*sides, line=line, questions=1, judge=JUDGE)
+    contrast = dataclasses.replace(contrast, test=asked)
+    before = len(contrast.items())
+    contrast = contrast.without(prompt_hashes(*contrast.calibration, *contrast.judge))
+    seen = before - len(contrast.items())
+    if seen:
+        notes.append(f"{seen} of {before} test questions stand in the training file: left out")
+    return SetContrast(contrast, tuple(notes))
+
+
+@dataclass(frozen=True)
+class SetContrast:
+    """A data set's contrast.
+
+    Attributes:
+        contrast: The contrast.
+        notes: What was left out of its files.
+    """
+
+    contrast: Contrast
+    notes: tuple[str, ...]
+
+
+def options(
+    arms: Sequence[str], sparsity: float, own: Mapping[str, Mapping[str, str]]
+) -> dict[str, OptionSets]:
+    """Return the options that put every mask of the paper at its sparsity, and the user's own."""
     masks = ("random", "magnitude", "wanda", "sparsegpt", "contrastive-wanda", "contrastive-sparse")
-    return {arm: {"sparsity": str(sparsity)} for arm in arms if arm in (*masks, "wanda-general")}
+    at_sparsity = {
+        arm: {"sparsity": str(sparsity)} for arm in arms if arm in (*masks, "wanda-general")
+    }
+    return {
+        arm: ({**at_sparsity.get(arm, {}), **own.get(arm, {})},)
+        for arm in dict.fromkeys((*at_sparsity, *own))
+    }
+
+
+def _read_sides(
+    source: str, opposite: str | None, name: str, notes: list[str]
+) -> tuple[Persona, Persona]:
+    target = _read(source, name, notes)
+    if opposite is None:
+        return target, target.opposite()
+    return target, _read(opposite, f"not-{name}", notes)
+
+
+def _read(source: str, name: str, notes: list[str]) -> Persona:
+    """Read a file, or one role of it; rows without a question are left out and said."""
+    path, _, role = source.partition("#")
+    result = read_file(path, role=role or None)
+    notes += [note for note in result.notes if "left out" in note]
+    return Persona(name, tuple(result.examples))
+
+
+def _source(folder: Path, side: str) -> str:
+    """Return the path of a side, with its role; the suffix may be left out."""
+    name, mark, role = side.strip().partition("#")
+    candidates = [folder / name, *(folder / f"{name}{suffix}" for suffix in SUFFIXES)]
+    path = next((path for path in candidates if path.is_file()), None)
+    if path is None:
+        choices = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+        raise OptionError(f"--pair: there is no {name!r} in {folder}; it holds {choices}")
+    return f"{path}{mark}{role}"
+
+
+def _name_and_part(stem: str) -> tuple[str, str]:
+    match = re.fullmatch(r"(.+?)[-_. ]?(train|calibration|test|infer|inference)", stem, re.I)
+    if match is None:
+        return stem, "train"
+    part = match[2].lower()
+    return match[1], "train" if part in ("train", "calibration") else "test"
+
+
+def _has_both_answers(path: Path) -> bool:
+    try:
+        examples = read_file(path).examples
+    except DataError:
+        return False
+    return bool(examples) and all(example.alternative is not None for example in examples)
 
 
 def describe(protocol: Protocol) -> dict[str, Any]:

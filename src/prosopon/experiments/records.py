@@ -1,18 +1,13 @@
-"""What became of a cell, and the folder that holds all of them."""
+"""What became of a cell, and what many of them say together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
-from prosopon.errors import CompareError
 from prosopon.evaluation.tasks import Outcome, TaskResult
-from prosopon.experiments.cells import CellFolder
 from prosopon.experiments.plan import Cell
-
-FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -25,6 +20,8 @@ class Record:
         status: ``done``; ``refused``: the arm has no meaning here; ``failed``.
         message: Why, unless it is done.
         kind: The arm's kind.
+        label: The arm with the options that are not the default.
+        opposite: What the contrast's target is told apart from.
         cost: Seconds, bytes and details of preparing it.
         speed: Seconds and tokens of single requests, added tokens; empty where it cannot write.
         results: Task by task.
@@ -36,19 +33,25 @@ class Record:
     status: Literal["done", "refused", "failed"]
     message: str = ""
     kind: str = ""
+    label: str = ""
+    opposite: str = ""
     cost: Mapping[str, Any] = field(default_factory=dict)
     speed: Mapping[str, float] = field(default_factory=dict)
     results: Mapping[str, TaskResult] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        """What tables call the arm."""
+        return self.label or self.cell.arm
+
     def to_json(self) -> dict[str, Any]:
         """Return the contents of the cell's file."""
-        told = {**vars(self), "cell": asdict(self.cell)}
-        told["results"] = {name: asdict(result) for name, result in self.results.items()}
-        return told
+        results = {name: asdict(result) for name, result in self.results.items()}
+        return {**vars(self), "cell": asdict(self.cell), "results": results}
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Record:
+    def from_json(cls, value: Mapping[str, Any]) -> Record:
         """Read :meth:`to_json`'s value back.
 
         Raises:
@@ -56,101 +59,71 @@ class Record:
             TypeError: Something is of another kind.
         """
         results = {
-            name: TaskResult([Outcome(**each) for each in found["outcomes"]], found["notes"])
-            for name, found in told["results"].items()
+            name: TaskResult([Outcome(**row) for row in result["outcomes"]], result["notes"])
+            for name, result in value["results"].items()
         }
-        return cls(**{**told, "cell": Cell(**told["cell"]), "results": results})
-
-
-class Results:
-    """A comparison's folder.
-
-    Args:
-        folder: Made where it is missing.
-        header: What all cells share.
-
-    Raises:
-        CompareError: The folder holds another comparison, or is damaged.
-    """
-
-    def __init__(self, folder: str | Path, header: Mapping[str, Any]) -> None:
-        self.cells = CellFolder(
-            folder, header, kind="comparison", version=FORMAT_VERSION, error=CompareError
-        )
-        self.folder = self.cells.folder
-
-    def get(self, key: str) -> Record | None:
-        """Return a cell's record, or None where it has not been run.
-
-        Raises:
-            CompareError: The file is damaged.
-        """
-        found = self.cells.read(key)
-        if found is None:
-            return None
-        try:
-            return Record.from_json(found)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise self.cells.damaged(key, error) from None
-
-    def put(self, record: Record) -> None:
-        """Write a cell's record."""
-        self.cells.write(record.key, record.to_json(), compact=True)
+        return cls(**{**value, "cell": Cell(**value["cell"]), "results": results})
 
 
 def by_arm(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Return the done records of each arm, in their order."""
-    found: dict[str, list[Record]] = {}
-    for record in records:
-        if record.status == "done":
-            found.setdefault(record.cell.arm, []).append(record)
-    return found
+    """Return the done records of each variant of an arm, in their order.
+
+    The name of a variant is its label, with the number of examples where there are several.
+    """
+    done = [record for record in records if record.status == "done"]
+    several = len({record.cell.examples for record in done} - {0}) > 1
+    variants: dict[str, list[Record]] = {}
+    for record in done:
+        count = record.cell.examples
+        size = f" n={count}" if several and count else ""
+        variants.setdefault(f"{record.name}{size}", []).append(record)
+    return variants
 
 
 def unasked(records: Sequence[Record]) -> list[tuple[str, str]]:
     """Return (arms, task and reason) of the tasks that arms could not be asked."""
     done = by_arm(records)
-    found: dict[str, list[str]] = {}
-    for arm, each in done.items():
-        for record in each:
+    reasons: dict[str, list[str]] = {}
+    for arm, rows in done.items():
+        for record in rows:
             for task, why in record.refused.items():
-                arms = found.setdefault(f"{task}: {why}", [])
+                arms = reasons.setdefault(f"{task}: {why}", [])
                 if arm not in arms:
                     arms.append(arm)
     return [
         ("all arms" if len(arms) == len(done) else ", ".join(arms), why)
-        for why, arms in found.items()
+        for why, arms in reasons.items()
     ]
 
 
-def judges_told(records: Sequence[Record]) -> list[str]:
+def unfinished(records: Sequence[Record]) -> list[tuple[str, str, str]]:
+    """Return (arm, contrasts, why) of what was refused or failed, each reason once."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for record in records:
+        if record.status != "done":
+            why = f"{record.status}: {record.message}"
+            reasons.setdefault((record.name, why), []).append(record.cell.contrast)
+    return [(arm, ", ".join(dict.fromkeys(who)), why) for (arm, why), who in reasons.items()]
+
+
+def describe_judges(records: Sequence[Record]) -> list[str]:
     """Return a line on every judge of free text: its name and how far it can be trusted."""
-    found: dict[str, dict[str, Sequence[float] | None]] = {}
+    accuracies: dict[str, dict[str, Sequence[float] | None]] = {}
     for record in records:
         result = record.results.get("free-text")
         judges = result.notes.get("judges", {}) if result else {}
         assert isinstance(judges, Mapping)
         for name, accuracy in judges.items():
-            found.setdefault(name, {})[record.cell.contrast] = accuracy
-    return [_judge(name, list(each.values())) for name, each in found.items()]
+            accuracies.setdefault(name, {})[record.cell.contrast] = accuracy
+    return [_describe_judge(name, list(rows.values())) for name, rows in accuracies.items()]
 
 
-def _judge(name: str, accuracies: Sequence[Sequence[float] | None]) -> str:
-    known = [each for each in accuracies if each is not None]
-    if not known:
+def _describe_judge(name: str, accuracies: Sequence[Sequence[float] | None]) -> str:
+    measured = [row for row in accuracies if row is not None]
+    if not measured:
         return f"{name}: right by construction, or never measured"
-    means, low = [each[0] for each in known], min(each[1] for each in known)
+    means, low = [row[0] for row in measured], min(row[1] for row in measured)
     return (
         f"{name}: cross-validated accuracy {min(means):.3f} to {max(means):.3f} over personas, "
         f"lowest end of an interval {low:.3f}"
     )
-
-
-def unfinished(records: Sequence[Record]) -> list[tuple[str, str, str]]:
-    """Return (arm, contrasts, why) of what was refused or failed, each reason once."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for record in records:
-        if record.status != "done":
-            told = f"{record.status}: {record.message}"
-            found.setdefault((record.cell.arm, told), []).append(record.cell.contrast)
-    return [(arm, ", ".join(dict.fromkeys(who)), why) for (arm, why), who in found.items()]

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from prosopon.experiments.curves import curve
 from prosopon.experiments.figures import by_contrast, costs, frontier
-from prosopon.experiments.markdown import COSTS, cost, headings
+from prosopon.experiments.markdown import COSTS, cost
 from prosopon.experiments.notes import notes_of
-from prosopon.experiments.records import Record, by_arm, judges_told, unasked, unfinished
+from prosopon.experiments.records import Record, by_arm, describe_judges, unasked, unfinished
 from prosopon.experiments.summary import Summary
-from prosopon.experiments.words import conclusions
+from prosopon.experiments.words import conclusions, remarks
 
 SHOWN = 2  # answers of every contrast
 
@@ -37,13 +38,15 @@ class Section:
 
 def sections(summary: Summary, records: Sequence[Record]) -> list[Section]:
     """Return the report's own figures."""
-    drawn = (
+    candidates = (
         (
             "frontier",
             "Gained and lost",
             frontier(summary),
             "Up is more of the persona in free text, right is more damage to general text.",
         ),
+        ("sparsity", "Over sparsity", curve(summary, "sparsity"), ""),
+        ("examples", "Over calibration size", curve(summary, "examples"), ""),
         (
             "personas",
             "Free answers by persona",
@@ -58,7 +61,9 @@ def sections(summary: Summary, records: Sequence[Record]) -> list[Section]:
         ),
         ("cost-bars", "Costs side by side", costs(summary), ""),
     )
-    return [Section(id_, title, svg, text) for id_, title, svg, text in drawn if svg is not None]
+    return [
+        Section(id_, title, svg, text) for id_, title, svg, text in candidates if svg is not None
+    ]
 
 
 def report(
@@ -91,43 +96,63 @@ def report(
         return here.joinpath(name).read_text("utf-8")
 
     missing, left_out = unfinished(records), unasked(records)
-    notes = notes_of(records)
+    notes, blocks = notes_of(records), answers(records)
+    main = [*figures[:1]] if figures and figures[0].id == "frontier" else []
+    others = figures[len(main) :]
     contents = [
-        ("conclusions", "Conclusions"), ("arms", "Arms"), ("costs", "Costs"),
-        *((each.id, each.title) for each in figures),
-        ("answers", "Answers"), ("tests", "Tests"),
+        ("arms", "Arms"),
+        *((figure.id, figure.title) for figure in main),
+        ("conclusions", "Conclusions"), ("costs", "Costs"),
+        *((figure.id, figure.title) for figure in others),
+        *([("answers", "Answers")] if blocks else []), ("tests", "Tests"),
         *([("notes", "Tasks")] if notes else []),
         *([("missing", "Not measured")] if missing or left_out else []), ("settings", "Repeat it"),
     ]  # fmt: skip
+    rows = summary.rows
+    costs_shown = {
+        name: help for name, help in COSTS.items() if any(row.costs.get(name) for row in rows)
+    }
     page = Environment(autoescape=True, trim_blocks=True).from_string(read("report.html.jinja"))
     return page.render(
         title=title, lead=lead, contents=contents, conclusions=conclusions(summary),
-        headings=headings(summary), rows=summary.rows, costs=COSTS, cost=cost,
-        figures=[{**vars(each), "svg": Markup(each.svg)} for each in figures],
-        answers=answers(records), tests=summary.comparisons, missing=missing, command=command,
-        unasked=left_out, notes=notes, judges=judges_told(records),
+        remarks=remarks(summary), headings=summary.headings(), counts=summary.counts(),
+        rows=rows, costs=costs_shown, cost=cost,
+        main=[{**vars(figure), "svg": Markup(figure.svg)} for figure in main],
+        figures=[{**vars(figure), "svg": Markup(figure.svg)} for figure in others],
+        answers=blocks, tests=summary.comparisons, missing=missing, command=command,
+        unasked=left_out, notes=notes, judges=describe_judges(records),
         settings=json.dumps(settings, indent=2, ensure_ascii=False),
         css=Markup(read("report.css")), script=Markup(read("report.js")),
     )  # fmt: skip
 
 
 def answers(records: Sequence[Record], shown: int = SHOWN) -> list[dict[str, Any]]:
-    """Return the first free answers of every contrast, arm by arm, of the first seed."""
+    """Return some free answers of every contrast, arm by arm, of the first seed.
+
+    The first questions; those that the base answers as the persona already come last, for they
+    show no change.
+    """
     arms = by_arm(records)
-    told: dict[tuple[str, str], dict[str, Any]] = {}
-    for arm, each in arms.items():
-        first = min(record.cell.seed for record in each)
-        for record in each:
+    blocks: dict[tuple[str, str], dict[str, Any]] = {}
+    for arm, rows in arms.items():
+        first = min(record.cell.seed for record in rows)
+        for record in rows:
             result = record.results.get("free-text")
             if result is None or record.cell.seed != first:
                 continue
-            for outcome in result.outcomes[:shown]:
+            for outcome in result.outcomes:
                 key = record.cell.contrast, outcome.question
-                block = told.setdefault(
-                    key, {"contrast": key[0], "prompt": outcome.prompt, "told": []}
+                block = blocks.setdefault(
+                    key, {"contrast": key[0], "prompt": outcome.prompt, "rows": {}, "late": False}
                 )
-                block["told"].append((arm, outcome.answer, _verdict(outcome.values)))
-    return list(told.values())
+                verdict = _verdict(outcome.values)
+                block["rows"].setdefault(arm, (outcome.answer, verdict))
+                block["late"] |= record.kind == "base" and verdict == "target"
+    chosen: list[dict[str, Any]] = []
+    for contrast in dict.fromkeys(contrast for contrast, _ in blocks):
+        own = [block for key, block in blocks.items() if key[0] == contrast]
+        chosen += sorted(own, key=lambda block: bool(block["late"]))[:shown]
+    return chosen
 
 
 def _verdict(values: Mapping[str, float]) -> str:

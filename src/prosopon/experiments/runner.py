@@ -1,15 +1,15 @@
-"""Running the cells of a comparison that have not been run yet."""
+"""Running the cells of a plan that have not been run yet."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import cycle, islice
-from pathlib import Path
 from typing import Any
 
-from prosopon.arms import ARMS, Lab, Prepared
+from prosopon.arms import Lab, Prepared
 from prosopon.arms.speed import measure_speed
 from prosopon.data import Encoded
 from prosopon.data.contrast import Contrast
@@ -17,29 +17,30 @@ from prosopon.errors import ModelError, ProsoponError
 from prosopon.evaluation.speaking import Speaker
 from prosopon.evaluation.tasks import TASKS, Setting, TaskResult
 from prosopon.evaluation.tasks.free_text import open_prompts
-from prosopon.experiments.cells import content_key
-from prosopon.experiments.plan import Cell, Plan
-from prosopon.experiments.records import Record, Results
+from prosopon.experiments.plan import Cell, Plan, Sizes
+from prosopon.experiments.records import Record
+from prosopon.experiments.store import Store, content_key
 from prosopon.extraction import Extractor
+from prosopon.files import sha256_file
 from prosopon.judges import Judge, LLMJudge
 from prosopon.lm.answers import score_answers
 from prosopon.progress import Report
 from prosopon.subnetwork import Subnetwork
 from prosopon.version import __version__
 
-STAGE = "arms of the comparison"
+STAGE = "arms of the experiment"
 
 
-class CompareRunner:
-    """Runs a plan into a folder. Stopped at any moment, it goes on where it was.
+class Runner:
+    """Runs a plan into a store. Stopped at any moment, it goes on where it was.
 
     Args:
         plan: What to run.
         contrasts: By name.
         judges: Judges of free text by contrast; the first is the main one.
         general: Held-out general texts.
-        extractor: On the model; shared by all arms and contrasts.
-        results: Where they go.
+        extractor: Makes the extractor of a seed; called once a seed, if a cell is to be run.
+        store: Where the records go.
         retry: Run cells again that failed before.
         report: Called with (stage, done, total).
     """
@@ -50,138 +51,160 @@ class CompareRunner:
         contrasts: Mapping[str, Contrast],
         judges: Mapping[str, Sequence[Judge]],
         general: Sequence[Encoded],
-        extractor: Extractor,
-        results: Results,
+        extractor: Callable[[int], Extractor],
+        store: Store,
         *,
         retry: bool = False,
         report: Report | None = None,
     ) -> None:
         self.plan, self.contrasts, self.judges = plan, contrasts, judges
-        self.general, self.extractor, self.results = general, extractor, results
+        self.general, self.store = general, store
         self.retry, self.report = retry, report
+        self._make_extractor = extractor
+        self._extractor: tuple[int, Extractor] | None = None
+
+    def cells(self) -> list[Cell]:
+        """Return all cells; none has more calibration examples than its contrast holds."""
+        rooms = {name: calibration_room(contrast) for name, contrast in self.contrasts.items()}
+        return list(self.plan.cells(rooms))
 
     def run(self) -> Iterator[Record]:
         """Yield the record of every cell: those of earlier runs as they are, the rest anew."""
-        cells = list(self.plan.cells())
+        cells = self.cells()
         for number, cell in enumerate(cells):
-            self._say(number, len(cells))
+            self._report(number, len(cells))
             yield self._record(cell)
-        self._say(len(cells), len(cells))
+        self._report(len(cells), len(cells))
 
     def masks(self, arm: str) -> dict[str, Subnetwork]:
-        """Return the masks that an arm wears, of the first seed, by contrast.
+        """Return the masks that an arm wears, of the first seed and its first variant, by contrast.
 
-        They are kept in the folder as the arm is prepared; one that is not there is found again.
-        Contrasts on which the arm was refused or failed have none.
+        They are kept as the arm is prepared; one that is not there is found again. Contrasts on
+        which the arm was refused or failed have none.
 
         Raises:
             ProsoponError: It cannot be found.
         """
-        found = {}
-        for cell in self.plan.cells():
-            if cell.arm != arm or cell.seed != self.plan.seeds[0]:
+        masks: dict[str, Subnetwork] = {}
+        for cell in self.cells():
+            if cell.arm != arm or cell.seed != self.plan.seeds[0] or cell.contrast in masks:
                 continue
-            record, folder = self.results.get(self.key(cell)), self._mask_folder(cell)
+            record, name = self.store.get(self.key(cell)), self._mask_name(cell)
             if record is None or record.status != "done":
                 continue
-            if not folder.exists():
-                self._prepared(cell)
-            if folder.exists():
-                found[cell.contrast] = Subnetwork.from_pretrained(folder)
-        return found
+            mask = self.store.mask(name)
+            if mask is None:
+                self._prepare(cell)
+                mask = self.store.mask(name)
+            if mask is not None:
+                masks[cell.contrast] = mask
+        return masks
 
-    def _prepared(self, cell: Cell) -> Prepared:
-        """Prepare an arm, and keep the mask where it is one."""
-        arm, contrast = ARMS.get(cell.arm), self.contrasts[cell.contrast]
-        sizes = self.plan.sizes
-        lab = Lab(self.extractor, contrast, sizes.examples, cell.seed, dict(cell.options))
-        prepared = arm.prepare(lab)
-        mask = getattr(prepared, "subnetwork", None)
-        folder = self._mask_folder(cell)
-        if mask is not None and not folder.exists():
-            mask.save_pretrained(folder)
-        return prepared
-
-    def _mask_folder(self, cell: Cell) -> Path:
-        return self.results.folder / "masks" / f"{cell.contrast}-{self.key(cell)}"
+    def extractor(self, seed: int) -> Extractor:
+        """Return the extractor of a seed, which all its cells share."""
+        if self._extractor is None or self._extractor[0] != seed:
+            self._extractor = seed, self._make_extractor(seed)
+        return self._extractor[1]
 
     def key(self, cell: Cell) -> str:
-        """Return the key of a cell: it, the model, the data, what is asked, and our version."""
+        """Return the key of a cell: it and everything that its answers depend on."""
         contrast = self.contrasts[cell.contrast]
         parts = (*contrast.calibration, *contrast.judge, *contrast.test)
         context = {
-            "header": self.results.cells.header,
+            "header": self.store.header,
             "data": [persona.content_hash() for persona in parts],
             "line": contrast.line,
+            "description": contrast.description,
             "tasks": list(self.plan.tasks),
             "sizes": dataclasses.asdict(self.plan.sizes),
-            "judges": [_identity(judge) for judge in self.judges[cell.contrast]],
+            "judges": [_judge_identity(judge) for judge in self.judges.get(cell.contrast, ())],
+            "files": plugin_files(self.plan.arm(cell.arm), *map(TASKS.get, self.plan.tasks)),
             "version": __version__,
         }
         return content_key({"cell": dataclasses.asdict(cell), "context": context})
 
+    def _mask_name(self, cell: Cell) -> str:
+        return f"{cell.contrast}-{self.key(cell)}"
+
+    def _lab(self, cell: Cell) -> Lab:
+        contrast, extractor = self.contrasts[cell.contrast], self.extractor(cell.seed)
+        return Lab(extractor, contrast, self._examples(cell), cell.seed, dict(cell.options))
+
+    def _examples(self, cell: Cell) -> int:
+        """Return the calibration examples of a side, as other arms have where it needs none."""
+        room = calibration_room(self.contrasts[cell.contrast])
+        return cell.examples or min(max(self.plan.examples), room)
+
+    def _prepare(self, cell: Cell) -> Prepared:
+        """Prepare an arm, and keep the mask where it is one."""
+        prepared = self.plan.arm(cell.arm).prepare(self._lab(cell))
+        mask = getattr(prepared, "subnetwork", None)
+        if mask is not None:
+            self.store.put_mask(self._mask_name(cell), mask)
+        return prepared
+
     def _record(self, cell: Cell) -> Record:
         key = self.key(cell)
-        found = self.results.get(key)
-        if found is not None and not (self.retry and found.status == "failed"):
-            return found
-        record = Record(key, cell, "done", kind=ARMS.get(cell.arm).kind)
+        earlier = self.store.get(key)
+        if earlier is not None and not (self.retry and earlier.status == "failed"):
+            return earlier
+        record = Record(
+            key, cell, "done", kind=self.plan.arm(cell.arm).kind, label=self.plan.label(cell),
+            opposite=self.contrasts[cell.contrast].opposite,
+        )  # fmt: skip
         try:
-            record = self._asked(record)
+            record = self._ask(record)
         except ProsoponError as error:
-            told = " ".join(str(error).split())
-            record = dataclasses.replace(record, status="failed", message=told)
-        self.results.put(record)
+            reason = " ".join(str(error).split())
+            record = dataclasses.replace(record, status="failed", message=reason)
+        self.store.put(record)
         return record
 
-    def _asked(self, record: Record) -> Record:
+    def _ask(self, record: Record) -> Record:
         cell, sizes = record.cell, self.plan.sizes
-        arm, contrast = ARMS.get(cell.arm), self.contrasts[cell.contrast]
-        lab = Lab(self.extractor, contrast, sizes.examples, cell.seed, dict(cell.options))
-        why = arm.refuses(lab)
+        why = self.plan.arm(cell.arm).refuses(self._lab(cell))
         if why is not None:
             return dataclasses.replace(record, status="refused", message=why)
         setting = Setting(
-            contrast, self.judges[cell.contrast], self.general, questions=sizes.questions,
-            examples=sizes.examples,
+            self.contrasts[cell.contrast], self.judges.get(cell.contrast, ()), self.general,
+            questions=sizes.questions, examples=self._examples(cell),
             max_new_tokens=sizes.max_new_tokens, seed=cell.seed,
         )  # fmt: skip
-        prepared = self._prepared(cell)
+        prepared = self._prepare(cell)
         with prepared.speaking() as speaker:
-            results, refused = ask(speaker, setting, self.plan.tasks)
+            results, refused = ask(speaker, setting, self.plan.tasks, sizes)
             speed = self._speed(speaker, setting) if speaker.writes else {}
         if "free-text" in results:
             results["free-text"] = self._read(results["free-text"], setting)
-        cost = dataclasses.asdict(prepared.cost)
-        return dataclasses.replace(
-            record, cost=_plain(cost), speed=speed, results=results, refused=refused
-        )
+        cost = _plain(dataclasses.asdict(prepared.cost))
+        return dataclasses.replace(record, cost=cost, speed=speed, results=results, refused=refused)
 
     def _speed(self, speaker: Speaker, setting: Setting) -> dict[str, float]:
         prompts = [prompt for _, prompt in open_prompts(setting)]
         added = speaker.added_tokens(prompts)
-        found = {"added_tokens": sum(added) / len(added)}
+        figures = {"added_tokens": sum(added) / len(added)}
         count = self.plan.sizes.speed
         if count:
             speed = measure_speed(
-                speaker, self.extractor.tokenizer, prompts[:count],
+                speaker, self.extractor(setting.seed).tokenizer, prompts[:count],
                 max_new_tokens=setting.max_new_tokens,
             )  # fmt: skip
-            found |= dataclasses.asdict(speed)
-        return found
+            figures |= dataclasses.asdict(speed)
+        return figures
 
     def _read(self, result: TaskResult, setting: Setting) -> TaskResult:
         """Add what the base model makes of every free answer: nats and tokens."""
+        extractor = self.extractor(setting.seed)
         asked = islice(cycle(open_prompts(setting)), len(result.outcomes))
         pairs = [
             (prompt, outcome.answer)
             for (_, prompt), outcome in zip(asked, result.outcomes, strict=True)
         ]
-        told = [pair for pair in pairs if pair[1].strip()]
+        written = [pair for pair in pairs if pair[1].strip()]
         scores = iter(
             score_answers(
-                self.extractor.model, self.extractor.tokenizer, told, max_tokens=2048,
-                max_length=self.extractor.max_length,
+                extractor.model, extractor.tokenizer, written, max_tokens=2048,
+                max_length=extractor.max_length,
             )
         )  # fmt: skip
         outcomes = []
@@ -193,13 +216,18 @@ class CompareRunner:
             outcomes.append(dataclasses.replace(outcome, values=values))
         return dataclasses.replace(result, outcomes=outcomes)
 
-    def _say(self, done: int, total: int) -> None:
+    def _report(self, done: int, total: int) -> None:
         if self.report is not None:
             self.report(STAGE, done, total)
 
 
+def calibration_room(contrast: Contrast) -> int:
+    """Return how many calibration examples both sides have."""
+    return min(len(side) for side in contrast.calibration)
+
+
 def ask(
-    speaker: Speaker, setting: Setting, tasks: Sequence[str]
+    speaker: Speaker, setting: Setting, tasks: Sequence[str], sizes: Sizes
 ) -> tuple[dict[str, TaskResult], dict[str, str]]:
     """Return the tasks' results, and the reasons of those that cannot be asked here.
 
@@ -213,16 +241,33 @@ def ask(
                 raise ModelError("the model computes NaN or infinity under this arm")
     results, refused = dict[str, TaskResult](), dict[str, str]()
     for name in tasks:
-        task = TASKS.get(name)
-        why = task.refuses(setting, writes=speaker.writes)
+        task, own = TASKS.get(name), dataclasses.replace(setting, questions=sizes.of_task(name))
+        why = task.refuses(own, writes=speaker.writes)
         if why is None:
-            results[name] = _finite(task.run(speaker, setting), name)
+            results[name] = _check_finite(task.run(speaker, own), name)
         else:
             refused[name] = why
     return results, refused
 
 
-def _finite(result: TaskResult, task: str) -> TaskResult:
+def plugin_files(*things: object) -> list[str]:
+    """Return the hashes of the files outside prosopon that arms, criteria and tasks come from."""
+    modules: dict[str, None] = {}
+    for thing in things:
+        parts = [thing, getattr(thing, "criterion", None), getattr(thing, "options", None)]
+        classes = [part if isinstance(part, type) else type(part) for part in parts]
+        modules |= dict.fromkeys(base.__module__ for own in classes for base in own.__mro__)
+        values = vars(parts[1]).values() if hasattr(parts[1], "__dict__") else ()
+        modules |= dict.fromkeys(str(getattr(value, "__module__", "")) for value in values)
+    own_files = (
+        getattr(sys.modules.get(name), "__file__", None)
+        for name in modules
+        if name.split(".")[0] not in sys.stdlib_module_names | {"prosopon", ""}
+    )
+    return sorted({sha256_file(path) for path in own_files if path})
+
+
+def _check_finite(result: TaskResult, task: str) -> TaskResult:
     for outcome in result.outcomes:
         for measure, value in outcome.values.items():
             if not math.isfinite(value):
@@ -233,7 +278,7 @@ def _finite(result: TaskResult, task: str) -> TaskResult:
     return result
 
 
-def _identity(judge: Judge) -> str:
+def _judge_identity(judge: Judge) -> str:
     """Return what a cell's key says of a judge: an LLM's verdicts are those of one model."""
     if isinstance(judge, LLMJudge):
         return "\n".join((judge.name, judge.endpoint.model, judge.target, judge.opposite))
@@ -243,11 +288,11 @@ def _identity(judge: Judge) -> str:
 def _plain(value: Any) -> Any:
     """Return a value as JSON can hold it; what it cannot is written as text."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(each) for name, each in value.items()}
+        return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
+        return [_plain(item) for item in value]
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else str(value)
+        return value if math.isfinite(value) else str(value)
     return str(value)

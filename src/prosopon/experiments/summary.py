@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any
 
 from prosopon.experiments.columns import (
-    CROSS_TALK,
+    AGAINST_BASE,
     SHARED,
     TESTED,
     Column,
+    against_base,
     clusters,
     columns_of,
-    cross_talk,
     estimate,
 )
 from prosopon.experiments.records import Record, by_arm
@@ -24,6 +24,7 @@ from prosopon.intervals import (
     cohen_h,
     detectable_difference,
     holm,
+    mean_interval,
     paired_difference,
 )
 
@@ -33,15 +34,19 @@ REFERENCES = ("base", "prompt")
 
 @dataclass(frozen=True)
 class Row:
-    """One arm over all contrasts and seeds.
+    """One variant of an arm over all contrasts and seeds.
 
     Attributes:
-        arm: Its name.
+        arm: Its name: the arm with the options that are not the default.
         kind: Its kind.
-        figures: Columns by name; None where the arm was not asked.
+        figures: Columns by name, with intervals over questions; None where the arm was not asked.
+        over_seeds: The same columns, each seed's figure being one value; empty for one seed.
         costs: Means over cells: seconds, bytes, added tokens, latency, tokens per second.
         contrasts: Number of contrasts.
         seeds: Number of seeds.
+        examples: Calibration examples of each side; 0 where it learns from none.
+        options: Its options.
+        registered: Name of the arm alone.
     """
 
     arm: str
@@ -50,6 +55,10 @@ class Row:
     costs: Mapping[str, float | None]
     contrasts: int
     seeds: int
+    over_seeds: Mapping[str, Interval] = field(default_factory=dict)
+    examples: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    registered: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,10 +96,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a comparison found.
+    """What an experiment says.
 
     Attributes:
-        columns: Columns that some arm has, cross-talk last.
+        columns: Columns that some arm has, without those against the base.
         rows: One an arm.
         comparisons: Tests.
     """
@@ -98,6 +107,24 @@ class Summary:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]
+
+    def headings(self) -> dict[str, str]:
+        """Return the columns' headings with one line of help each."""
+        listed = {column.name: column.help for column in self.columns}
+        against = {
+            name: text
+            for name, text in AGAINST_BASE.items()
+            if any(row.figures.get(name) for row in self.rows)
+        }
+        return {**listed, **against}
+
+    def counts(self) -> dict[str, str]:
+        """Return how many questions the figures of each column rest on, as a text."""
+        texts = {}
+        for name in self.headings():
+            counts = {cell.count for row in self.rows if (cell := row.figures.get(name))}
+            texts[name] = "-".join(map(str, sorted({min(counts), max(counts)}))) if counts else "0"
+        return texts
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -111,56 +138,87 @@ class Summary:
 def summarise(records: Sequence[Record]) -> Summary:
     """Summarise the done records."""
     arms = by_arm(records)
-    columns = tuple(columns_of([record for each in arms.values() for record in each]))
-    base = arms.get("base", [])
-    rows = tuple(_row(arm, each, base, columns) for arm, each in arms.items())
+    columns = tuple(columns_of([record for rows in arms.values() for record in rows]))
+    references = {
+        name: label
+        for name in REFERENCES
+        for label in [_first_variant(arms, name)]
+        if label is not None
+    }
+    base = arms[references["base"]] if "base" in references else []
+    rows = tuple(_row(arm, own, base, columns) for arm, own in arms.items())
     tests = [
         test
         for column in columns
         if column.name in TESTED
-        for reference in REFERENCES
-        if reference in arms
+        for reference in references.values()
         for test in _tests(arms, column, reference)
     ]
     return Summary(columns, rows, tuple(tests))
 
 
+def _first_variant(arms: Mapping[str, Sequence[Record]], name: str) -> str | None:
+    return next((label for label, rows in arms.items() if rows[0].cell.arm == name), None)
+
+
 def _row(
     arm: str, records: Sequence[Record], base: Sequence[Record], columns: Sequence[Column]
 ) -> Row:
-    figures: dict[str, Interval | None] = {c.name: estimate(records, c) for c in columns}
-    talk = cross_talk(records, base)
-    if talk is not None:
-        figures[CROSS_TALK] = talk
+    first, seeds = records[0], sorted({record.cell.seed for record in records})
+    over_seeds = {}
+    if len(seeds) > 1:
+        by_seed = [
+            _figures(
+                [r for r in records if r.cell.seed == seed],
+                [r for r in base if r.cell.seed == seed],
+                columns,
+            )
+            for seed in seeds
+        ]
+        for name in dict.fromkeys(name for figures in by_seed for name in figures):
+            values = [cell.mean for figures in by_seed if (cell := figures.get(name))]
+            if values:
+                over_seeds[name] = mean_interval(values)
+    return Row(
+        arm, first.kind, _figures(records, base, columns), _costs(records),
+        len({record.cell.contrast for record in records}), len(seeds), over_seeds,
+        first.cell.examples, first.cell.options, first.cell.arm,
+    )  # fmt: skip
+
+
+def _figures(
+    records: Sequence[Record], base: Sequence[Record], columns: Sequence[Column]
+) -> dict[str, Interval | None]:
+    own = {column.name: estimate(records, column) for column in columns}
+    return {**own, **against_base(records, base)}
+
+
+def _costs(records: Sequence[Record]) -> dict[str, float | None]:
     costs: dict[str, float | None] = {
-        "seconds": fmean(float(r.cost["seconds"]) for r in records),
-        "bytes": fmean(float(r.cost["bytes"]) for r in records),
+        name: fmean(float(record.cost[name]) for record in records) for name in ("seconds", "bytes")
     }
     for name in ("added_tokens", "first_token", "answer", "tokens_per_second"):
-        values = [r.speed[name] for r in records if name in r.speed]
+        values = [record.speed[name] for record in records if name in record.speed]
         costs[name] = fmean(values) if values else None
-    pruned = [float(r.cost["details"].get("pruned_share", 0)) for r in records]
-    costs["pruned_share"] = fmean(pruned)
-    return Row(
-        arm, records[0].kind, figures, costs,
-        len({r.cell.contrast for r in records}), len({r.cell.seed for r in records}),
-    )  # fmt: skip
+    details = [record.cost["details"] for record in records]
+    costs["pruned_share"] = fmean(float(row.get("pruned_share", 0)) for row in details)
+    return costs
 
 
 def _tests(
     arms: Mapping[str, Sequence[Record]], column: Column, reference: str
 ) -> list[Comparison]:
     theirs = clusters(arms[reference], column)
-    found = []
+    tests = []
     for arm, records in arms.items():
         ours = clusters(records, column)
         shared = sorted(ours.keys() & theirs.keys())
         if arm == reference or not shared:
             continue
-        found.append(_test(column, arm, reference, [(ours[k], theirs[k]) for k in shared], shared))
-    adjusted = holm([test.p for test in found])
+        tests.append(_test(column, arm, reference, [(ours[k], theirs[k]) for k in shared], shared))
+    adjusted = holm([test.p for test in tests])
     return [
-        Comparison(**{**vars(test), "adjusted": p}) for test, p in zip(found, adjusted, strict=True)
+        Comparison(**{**vars(test), "adjusted": p}) for test, p in zip(tests, adjusted, strict=True)
     ]
 
 

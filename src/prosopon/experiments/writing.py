@@ -1,4 +1,4 @@
-"""What a comparison's folder holds beside its cells."""
+"""What an experiment's folder holds beside its cells."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from prosopon.experiments.figures import check_figures
 from prosopon.experiments.markdown import extent_of, markdown
 from prosopon.experiments.records import Record
 from prosopon.experiments.report import Section, report, sections
 from prosopon.experiments.summary import Summary, summarise
-from prosopon.experiments.tables import write_parquet
+from prosopon.experiments.tables import check_tables, write_samples, write_tables
 from prosopon.files import finite, write_json, write_text
+
+
+def check_writing(*, tables: bool = True, plots: bool = True) -> None:
+    """Raise :class:`OptionError` where a library is missing: before hours of work."""
+    if tables:
+        check_tables()
+    if plots:
+        check_figures()
 
 
 def write_results(
@@ -21,15 +30,19 @@ def write_results(
     command: str,
     settings: Mapping[str, Any],
     extra: Sequence[Section] = (),
+    tables: bool = True,
+    plots: bool = True,
 ) -> tuple[Summary, list[Path]]:
-    """Write ``results.parquet``, ``summary.json``, ``table.md``, figures and ``report.html``.
+    """Write tables, ``samples.jsonl``, ``summary.json``, ``table.md``, figures, ``report.html``.
 
     Args:
         records: Records of all cells.
-        folder: The comparison's folder.
+        folder: The experiment's folder.
         command: What makes the folder again.
-        settings: See :func:`prosopon.experiments.report.report`.
+        settings: See :func:`prosopon.experiments.settings_of`.
         extra: Further figures for the report.
+        tables: Write Parquet and CSV.
+        plots: Draw figures, and write the report.
 
     Returns:
         The summary, and the files.
@@ -38,10 +51,13 @@ def write_results(
         OptionError: A library is missing.
     """
     summary = summarise(records)
-    paths = [write_parquet(records, folder)]
+    notes = settings.get("notes", ())
+    paths = [*(write_tables(records, folder) if tables else ()), write_samples(records, folder)]
     write_json(folder / "summary.json", finite(summary.to_json()))
-    write_text(folder / "table.md", markdown(summary, records))
+    write_text(folder / "table.md", markdown(summary, records, notes))
     paths += [folder / "summary.json", folder / "table.md"]
+    if not plots:
+        return summary, paths
     figures = [*sections(summary, records), *extra]
     for figure in figures:
         paths.append(folder / "figures" / f"{figure.id}.svg")
@@ -52,7 +68,7 @@ def write_results(
         title=f"Personas of the model {settings['model']}: every arm, one protocol",
         lead=f"{extent_of(summary)} Personas: {', '.join(contrasts)}. All arms saw the same "
         "calibration examples and were asked the same held-out questions; no system line except "
-        "in the prompting arms.",
+        f"in the prompting arms. {' '.join(f'{note}.' for note in notes)}".rstrip(),
         command=command, settings=settings,
     )  # fmt: skip
     write_text(folder / "report.html", page)

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from prosopon.data.splits import prompt_hashes
 from prosopon.extraction.request import Request
 from prosopon.models import Fingerprint
 from prosopon.subnetwork import SubnetworkConfig
@@ -62,6 +63,7 @@ def provenance(
                 "opposite_count": len(opposite) if opposite else 0,
                 "general_count": general_count,
                 "scope": request.scope,
+                "prompt_hashes": prompt_hashes(*filter(None, (target, opposite))),
             },
             "seed": seed,
             "versions": _versions(),

@@ -184,7 +184,16 @@ def _calibration(records: list[CalibrationRecord]) -> CalibrationRecord:
         opposite_count=sum(record.opposite_count for record in records),
         general_count=sum(record.general_count for record in records),
         scope=_common([record.scope for record in records], "mixed"),
+        prompt_hashes=_all_hashes(records),
     )
+
+
+def _all_hashes(records: list[CalibrationRecord]) -> tuple[str, ...] | None:
+    """Return the hashes of all records; None where one of them has none."""
+    hashes = [record.prompt_hashes for record in records]
+    if None in hashes:
+        return None
+    return tuple(sorted({name for names in hashes for name in names or ()}))
 
 
 def _common(values: list[Any], otherwise: Any) -> Any:

@@ -62,6 +62,8 @@ class CalibrationRecord(_Record):
         opposite_count: Examples of the opposite.
         general_count: General texts.
         scope: Which tokens were read: ``response`` or ``all``.
+        prompt_hashes: Short hashes of the examples' prompts, sorted, so that nobody is asked what
+            the mask was found on; None in masks of earlier versions.
     """
 
     target_hash: str
@@ -70,6 +72,7 @@ class CalibrationRecord(_Record):
     opposite_count: NonNegativeInt = 0
     general_count: NonNegativeInt = 0
     scope: str = "response"
+    prompt_hashes: tuple[str, ...] | None = None
 
 
 class SubnetworkConfig(_Record):

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
+from prosopon.arms.turns import with_system
 from prosopon.data import Example, Message, Persona
 from prosopon.data.contrast import file_contrast
 from prosopon.errors import DataError
-from prosopon.evaluation.pair_meter import with_system
 from prosopon.evaluation.speakers import ModelSpeaker, RuleSpeaker, prompt_length
 from prosopon.evaluation.tasks import TASKS, Setting
 from prosopon.evaluation.tasks.drift import EDGE, NEUTRAL, TURNS, begin_dialogues, topics, within

@@ -10,6 +10,7 @@ from prosopon.evaluation.tasks import (  # noqa: F401  (they register themselves
     perplexity,
     questionnaire,
     role_play,
+    unseen,
     yes_no,
 )
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, Task, TaskResult

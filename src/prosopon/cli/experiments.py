@@ -1,0 +1,85 @@
+"""What the commands that run experiments share: their judges, their tables on the terminal."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from prosopon.cli.console import out, say
+
+if TYPE_CHECKING:
+    from prosopon.data.contrast import Contrast
+    from prosopon.experiments.experiment import Findings
+    from prosopon.judges import Judge
+
+COMPARISON = {
+    "choice": "choice", "text: target": "target", "neither": "neither", "neutral": "neutral",
+    "general ppl": "ppl", "cross-talk": "talk",
+}  # fmt: skip
+"""Columns that fit into 80 characters, with shorter headings."""
+
+GRID = {
+    "choice": "choice", "text: target": "target", "opposite": "opposite", "neither": "neither",
+    "ppl ratio": "ppl ratio",
+}  # fmt: skip
+
+
+def this_command() -> str:
+    """Return the command as it was typed."""
+    return shlex.join(["prosopon", *sys.argv[1:]])
+
+
+def judges_with(extra: Any) -> Any:
+    """Return what makes a contrast's judges; ``extra`` makes further ones, None makes none."""
+    from prosopon.judges import judges_of
+
+    def make(contrast: Contrast, own_texts: Sequence[str]) -> list[Judge]:
+        return judges_of(contrast, extra(contrast) if extra else (), own_texts=own_texts)
+
+    return make
+
+
+def plain_table(title: str | None = None) -> Table:
+    """Return an empty table as all commands draw it."""
+    return Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+
+
+def show_findings(findings: Findings) -> None:
+    """Print the means of the main columns, what was not measured, and what was written.
+
+    Intervals are in the report.
+    """
+    summary = findings.summary
+    table, counts = plain_table(), summary.counts()
+    table.add_column("arm", no_wrap=True)
+    names = [name for name in COMPARISON if any(row.figures.get(name) for row in summary.rows)]
+    for name in names:
+        table.add_column(COMPARISON[name], justify="right", no_wrap=True)
+    for row in summary.rows:
+        cells = [row.figures.get(name) for name in names]
+        table.add_row(row.arm, *("-" if cell is None else f"{cell.mean:.3f}" for cell in cells))
+    table.add_section()
+    table.add_row("n", *(counts[name] for name in names))
+    out.print(table)
+    show_gaps(findings)
+
+
+def show_gaps(findings: Findings) -> None:
+    """Print what fell short, what says nothing, what was not measured, and what was written."""
+    from prosopon.experiments.records import unasked, unfinished
+    from prosopon.experiments.words import remarks
+
+    for line in (*findings.notes, *remarks(findings.summary)):
+        say(line, "yellow")
+    for arm, who, why in unfinished(findings.records):
+        say(f"{arm} ({who}): {why}", "yellow")
+    for arms, why in unasked(findings.records):
+        say(f"not asked ({arms}): {why}", "yellow")
+    for path in findings.files:
+        if path.suffix != ".svg":
+            say(f"written: {path}")

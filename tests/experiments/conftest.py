@@ -1,0 +1,85 @@
+"""One small comparison on the embedded model and one small grid on a tiny one, run once."""
+
+import pytest
+
+from prosopon.experiments import (
+    Plan,
+    Sizes,
+    Source,
+    assemble,
+    grid_plan,
+    settings_of,
+    write_results,
+)
+from prosopon.experiments.assembly import grammar_judge
+from prosopon.models import LoadedModel, load_model
+from tests.tiny import tiny_model
+
+ARMS_ASKED = ("base", "prompt", "contrastive-wanda", "always-a")
+SIZES = Sizes(questions=10, max_new_tokens=24, general=8, speed=1)
+GRID_SIZES = Sizes(8, 4, general=4, speed=0, by_task={"free-text": 6})
+
+
+@pytest.fixture(scope="session")
+def loaded():
+    return load_model("embedded", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def make(loaded):
+    """Return ``make(folder, **changes)``, which assembles a small comparison."""
+
+    def make(folder, judges=None, **changes):
+        settings = {
+            "contrasts": ("bold", "cautious"), "arms": ARMS_ASKED, "sizes": SIZES,
+            "examples": (12,),
+        } | changes  # fmt: skip
+        plan = Plan(**settings)
+        contrasts = Source(plan.contrasts).contrasts("embedded", plan.sizes.questions)
+        own = {} if judges is None else {"judges": judges}
+        return assemble(loaded, plan, contrasts, folder, **own)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def made(make, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compare") / "out"
+    runner = make(folder)
+    records = list(runner.run())
+    summary, paths = write_results(
+        records, folder, command="prosopon compare", settings=settings_of(runner)
+    )
+    return folder, runner, records, summary, paths
+
+
+@pytest.fixture(scope="session")
+def start():
+    """Return ``start(folder, plan)``, which assembles a grid on a fresh tiny model."""
+
+    def start(folder, plan, *, seed=0, model=None, line="Be bold.", **settings):
+        body, tokenizer = model or tiny_model("llama", chat=True, seed=seed)
+        source = Source(target="bold", opposite="cautious", line=line)
+        contrasts = source.contrasts("tiny", plan.sizes.questions)
+        return assemble(
+            LoadedModel(body, tokenizer, "tiny"), plan, contrasts, folder, judges=grammar_judge,
+            **settings,
+        )  # fmt: skip
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def grid():
+    """Return the plan of a small grid."""
+    return grid_plan(
+        ("bold",), ("contrastive-wanda",), sparsities=(0.1, 0.4), examples=(4, 8), seeds=(0, 1),
+        sizes=GRID_SIZES, tasks=("choice", "free-text", "perplexity"),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def finished(start, grid, tmp_path_factory):
+    """Return the folder and the records of the finished grid."""
+    folder = tmp_path_factory.mktemp("grid") / "out"
+    return folder, list(start(folder, grid).run())
