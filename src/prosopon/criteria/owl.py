@@ -52,11 +52,11 @@ def layer_sparsities(
         return dict.fromkeys(names, sparsity)
     kept = 2 * spread * (values - low) / (high - low)
     kept = kept - (kept * weights).sum() / weights.sum() + (1 - sparsity)
-    found = {name: 1 - float(value) for name, value in zip(names, kept, strict=True)}
-    for name, value in found.items():
+    sparsities = {name: 1 - float(value) for name, value in zip(names, kept, strict=True)}
+    for name, value in sparsities.items():
         if not 0 < value < 1:
             raise OptionError(
                 f"option owl={spread} would prune a share of {value:.3f} of layer {name} at "
                 f"sparsity {sparsity}: give a smaller owl"
             )
-    return found
+    return sparsities

@@ -52,8 +52,8 @@ class Collector:
         config = getattr(self.model, "config", None)
         name = settings.name or getattr(config, "name_or_path", "") or type(self.model).__name__
         self.settings = replace(settings, name=name)
-        found = find_sites(self.model, targets=settings.targets, ignore=settings.ignore)
-        self.sites = restrict_sites(found, layers=settings.layers, only=settings.only)
+        sites = find_sites(self.model, targets=settings.targets, ignore=settings.ignore)
+        self.sites = restrict_sites(sites, layers=settings.layers, only=settings.only)
         check_finite(self.sites)
         self.fingerprint = fingerprint(self.sites)
         self.max_length = settings.max_length or context_length(self.model)

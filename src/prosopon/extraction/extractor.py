@@ -109,7 +109,7 @@ class Extractor:
             target, opposite, criterion=criterion, sparsity=sparsity, pattern=pattern,
             options=options, protect=protect, scope=self.settings.scope,
         )  # fmt: skip
-        make = next(made for kind, made in MAKERS.items() if isinstance(request.criterion, kind))
+        make = next(maker for kind, maker in MAKERS.items() if isinstance(request.criterion, kind))
         with self.collector.reading():
             mask = make(self.collector, request)
         general_count = len(self.general()) if request.reads_general else 0

@@ -117,11 +117,11 @@ def _squares(
 
     def watch(site: Site) -> Callable[[nn.Module, Any, Tensor], None]:
         def hook(_module: nn.Module, args: Any, output: Tensor) -> None:
-            given = by_row(site, args[0].detach(), shape).float()
+            values = by_row(site, args[0].detach(), shape).float()
 
             def add(gradient: Tensor) -> None:
                 deltas = by_row(site, gradient, shape).float()
-                for row, delta in zip(given, deltas, strict=True):
+                for row, delta in zip(values, deltas, strict=True):
                     square = delta.T @ row
                     if at is not None:
                         square = square.view(-1)[at[site.name]]

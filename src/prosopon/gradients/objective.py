@@ -86,12 +86,12 @@ def pair_log_odds(
 
     Sums over the answers' tokens, in nats.
     """
-    found = torch.zeros(len(pairs))
+    odds = torch.zeros(len(pairs))
     with torch.no_grad():
         for batch, indices in pair_batches(pairs, max_tokens):
             sums = _answer_sums(model, batch)[0].cpu()
-            found[indices] = sums[: len(indices)] - sums[len(indices) :]
-    return found
+            odds[indices] = sums[: len(indices)] - sums[len(indices) :]
+    return odds
 
 
 def objective_terms(
@@ -125,11 +125,11 @@ def objective_terms(
             mask = response_mask(batch, every=True).to(values.device)
             yield objective.general_weight * -(values * mask).sum() / length
     if objective.protect_weight and material.protected:
-        kept = sum(sum(target.response) for target, _ in material.protected)
+        tokens = sum(sum(target.response) for target, _ in material.protected)
         for batch, indices in pair_batches(material.protected, max_tokens):
             shift = _shift(_answer_sums(model, batch)[0], material.protected_reference, indices)
             # Quadratic near zero, linear far off: no single pair can outvote the persona.
-            yield objective.protect_weight * ((1 + shift.square()).sqrt() - 1).sum() / kept
+            yield objective.protect_weight * ((1 + shift.square()).sqrt() - 1).sum() / tokens
 
 
 def pair_batches(

@@ -43,8 +43,8 @@ def keep_largest(
     Returns:
         Bool tensors of the groups' shapes, with ``count`` True in all.
     """
-    keep = [torch.zeros(each.shape, dtype=torch.bool, device=each.device) for each in groups]
-    level = [torch.ones_like(each) for each in keep]
+    keep = [torch.zeros(group.shape, dtype=torch.bool, device=group.device) for group in groups]
+    level = [torch.ones_like(mask) for mask in keep]
     for scores in (groups, ties):
         if scores is not None and 0 < count < sum(int(part.sum()) for part in level):
             count = _split(scores, keep, level, count)

@@ -69,7 +69,7 @@ def select(
     """
     if ties is not None and (odd := sorted(set(ties) ^ set(scores))):
         raise OptionError(f"ties and scores are not of the same sites: {', '.join(odd)}")
-    sites = (Scored(name, each, ties[name] if ties else None) for name, each in scores.items())
+    sites = (Scored(name, score, ties[name] if ties else None) for name, score in scores.items())
     return select_each(sites, sparsity, pattern=pattern, groups=groups)
 
 
@@ -97,13 +97,13 @@ def select_each(
     """
     chosen = find_pattern(pattern)
     share = chosen.share(sparsity)
-    checked = (_checked(chosen, Scored(*each)) for each in scored)
+    checked = (_check_site(chosen, Scored(*site)) for site in scored)
     if chosen.among == "units":
         kept = select_units(chosen, checked, share, groups)
     elif chosen.among == "site":
         kept = {}
-        for each in checked:
-            kept |= _together(chosen, [each], share)
+        for site in checked:
+            kept |= _together(chosen, [site], share)
     else:
         kept = _together(chosen, list(checked), share)
     if not kept:
@@ -115,24 +115,24 @@ def _together(pattern: Pattern, sites: list[Scored], share: float) -> dict[str, 
     """Select among some sites."""
     if not sites:
         return {}
-    ties = {each.site: each.ties for each in sites if each.ties is not None}
+    ties = {item.site: item.ties for item in sites if item.ties is not None}
     if ties and len(ties) < len(sites):
         raise OptionError("ties and scores are not of the same sites: some sites have no ties")
-    return pattern.rule({each.site: each.scores for each in sites}, share, ties or None)
+    return pattern.rule({item.site: item.scores for item in sites}, share, ties or None)
 
 
-def _checked(pattern: Pattern, each: Scored) -> Scored:
+def _check_site(pattern: Pattern, scored: Scored) -> Scored:
     """Return one site's scores, or refuse what has no order or does not suit the pattern."""
-    _check("scores", each.site, each.scores)
-    if each.ties is not None:
-        _check("ties", each.site, each.ties)
-        if each.ties.shape != each.scores.shape:
+    _check("scores", scored.site, scored.scores)
+    if scored.ties is not None:
+        _check("ties", scored.site, scored.ties)
+        if scored.ties.shape != scored.scores.shape:
             raise OptionError(
-                f"ties of site {each.site!r} are {list(each.ties.shape)}, its scores "
-                f"{list(each.scores.shape)}"
+                f"ties of site {scored.site!r} are {list(scored.ties.shape)}, its scores "
+                f"{list(scored.scores.shape)}"
             )
-    pattern.check_shape(each.site, tuple(each.scores.shape))
-    return each
+    pattern.check_shape(scored.site, tuple(scored.scores.shape))
+    return scored
 
 
 def _check(what: str, site: str, score: Tensor) -> None:

@@ -80,8 +80,8 @@ def check_units(pattern: Pattern, sparsity: float, groups: Sequence[Group]) -> N
 
 
 def _add(sums: dict[str, Tensor], group: Group, site: str, values: Tensor) -> None:
-    found = group.unit_sums(site, values)
-    sums[group.name] = sums[group.name] + found if group.name in sums else found
+    units = group.unit_sums(site, values)
+    sums[group.name] = sums[group.name] + units if group.name in sums else units
 
 
 def _choose(
