@@ -13,7 +13,7 @@ SOURCE = Path(prosopon.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 ORDER = [
     "version", "errors", "registry", "plugins", "files", "hub", "options", "progress", "intervals",
-    "groups", "drawing", "data", "embedded", "models", "lm", "statistics", "gradients", "selection",
+    "drawing", "data", "embedded", "models", "lm", "statistics", "gradients", "selection",
     "criteria", "subnetwork", "judges", "extraction", "layerwise", "runtime", "export",
     "evaluation", "arms", "analysis", "experiments", "harness", "cli",
 ]  # fmt: skip

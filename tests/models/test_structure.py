@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from prosopon.errors import SiteError, UnknownNameError
-from prosopon.groups import COLUMNS, ROWS, Group, Part
 from prosopon.models import find_groups, find_sites
+from prosopon.models.groups import COLUMNS, ROWS, Group, Part
 from tests import tiny
 
 # Where each family's channels and heads come together again, and how wide its MLP is.

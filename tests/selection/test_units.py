@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prosopon.errors import OptionError
-from prosopon.groups import Group, Part
+from prosopon.models.groups import Group, Part
 from prosopon.selection import Scored, select, select_each
 from tests.selection import oracle
 

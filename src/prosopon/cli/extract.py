@@ -155,6 +155,8 @@ def extract(
     folder = output or Path("personas") / f"{ours.name}-{criterion}"
     check_folder(folder, force)
     note(_describe_examples(ours, theirs))
+    for line in dict.fromkeys([*ours.notes, *(theirs.notes if theirs else ())]):
+        note(line)
     what = {"criterion": criterion, "sparsity": share, "pattern": pattern, "options": values}
     reading = {
         "targets": targets or None, "ignore": ignore or (), "layers": layers, "only": only,

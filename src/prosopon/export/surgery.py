@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from prosopon.errors import SiteError
-from prosopon.groups import COLUMNS, ROWS, Group
 from prosopon.models import Site, find_groups
+from prosopon.models.groups import COLUMNS, ROWS, Group
 
 _ROLES = {"channels": "mlp", "heads": "attention"}
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from prosopon.criteria import Criterion, LightCriterion, ScoredCriterion, SolvedCriterion
-from prosopon.data import Encoded, Persona, PersonaPair, PersonaSource, Scope
+from prosopon.data import Encoded, Persona, PersonaPair, PersonaSource, Scope, rendering_date
 from prosopon.errors import OptionError, UnknownNameError
 from prosopon.extraction.collector import Collector
 from prosopon.extraction.light import light_mask
@@ -159,7 +159,7 @@ def assemble(
     config = provenance(
         mask.keep, request, model=settings.name, revision=settings.revision,
         fingerprint=collector.fingerprint, seed=settings.seed, general_count=general_count,
-        notes=notes,
+        rendering_date=rendering_date(collector.tokenizer), notes=notes,
     )  # fmt: skip
     subnetwork = Subnetwork(mask.keep, config, mask.levels)
     if mask.values:

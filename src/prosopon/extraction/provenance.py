@@ -26,6 +26,7 @@ def provenance(
     fingerprint: Fingerprint,
     seed: int,
     general_count: int = 0,
+    rendering_date: str | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> SubnetworkConfig:
     """Return the provenance that is written beside a mask.
@@ -38,6 +39,7 @@ def provenance(
         fingerprint: Of the model's sites.
         seed: Seed of the extraction.
         general_count: How many general texts were read.
+        rendering_date: The day that the chat template was told, if it writes one.
         notes: What is recorded beside the criterion's options.
     """
     target, opposite = request.target, request.opposite
@@ -64,6 +66,7 @@ def provenance(
                 "general_count": general_count,
                 "scope": request.scope,
                 "prompt_hashes": prompt_hashes(*filter(None, (target, opposite))),
+                "rendering_date": rendering_date,
             },
             "seed": seed,
             "versions": _versions(),

@@ -21,8 +21,8 @@ from prosopon.errors import OptionError
 from prosopon.extraction.collector import Collector
 from prosopon.extraction.mask import ExtractedMask
 from prosopon.extraction.request import Request
-from prosopon.groups import Group
 from prosopon.models import Site, find_groups
+from prosopon.models.groups import Group
 from prosopon.models.memory import trim
 from prosopon.selection import Scored, check_units, find_pattern, select_each
 from prosopon.statistics import Statistics

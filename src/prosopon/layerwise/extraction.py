@@ -10,7 +10,7 @@ from typing import Any, cast
 from torch import Tensor
 
 from prosopon.criteria import CRITERIA, LightCriterion, ScoredCriterion
-from prosopon.data import Encoded, Persona, encode_all
+from prosopon.data import Encoded, Persona, encode_all, rendering_date
 from prosopon.errors import OptionError, StatisticsError
 from prosopon.extraction.provenance import provenance
 from prosopon.extraction.request import Request, resolve_request
@@ -121,7 +121,7 @@ def extract_sequential(
             )
     config = provenance(
         masks, request, model=str(model), revision=_revision(skeleton, settings),
-        fingerprint=fingerprint, seed=settings.seed,
+        fingerprint=fingerprint, seed=settings.seed, rendering_date=rendering_date(tokenizer),
     )  # fmt: skip
     return write_folder(output, Masks(masks, None), config)
 

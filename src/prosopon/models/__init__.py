@@ -4,6 +4,7 @@
 - ``matching``: which weights a name or a pattern means (strings only).
 - ``sites``: the prunable matrices of a model, in one orientation.
 - ``structure``: MLP channels and attention heads, as groups of rows and columns.
+- ``groups``: what such a group is.
 - ``restrict``: sites of some layers, or of attention or MLP alone.
 - ``fingerprint``: two hashes that say whether a mask belongs to a model.
 """

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from prosopon.errors import SiteError, UnknownNameError
-from prosopon.groups import COLUMNS, ROWS, Group, Part
 from prosopon.models import matching
+from prosopon.models.groups import COLUMNS, ROWS, Group, Part
 from prosopon.models.sites import Site
 
 Kind = Literal["channels", "heads"]

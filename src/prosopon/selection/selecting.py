@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from prosopon.errors import OptionError
-from prosopon.groups import Group
+from prosopon.models.groups import Group
 from prosopon.selection.patterns import Pattern, find_pattern
 from prosopon.selection.units import select_units
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from prosopon.errors import OptionError
-from prosopon.groups import Group
+from prosopon.models.groups import Group
 from prosopon.selection.patterns import Pattern
 from prosopon.selection.ranking import kept_count
 

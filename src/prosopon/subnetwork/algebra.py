@@ -185,6 +185,7 @@ def _calibration(records: list[CalibrationRecord]) -> CalibrationRecord:
         general_count=sum(record.general_count for record in records),
         scope=_common([record.scope for record in records], "mixed"),
         prompt_hashes=_all_hashes(records),
+        rendering_date=_common([record.rendering_date for record in records], None),
     )
 
 

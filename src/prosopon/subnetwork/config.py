@@ -64,6 +64,7 @@ class CalibrationRecord(_Record):
         scope: Which tokens were read: ``response`` or ``all``.
         prompt_hashes: Short hashes of the examples' prompts, sorted, so that nobody is asked what
             the mask was found on; None in masks of earlier versions.
+        rendering_date: The day that the chat template was told, where it writes the date.
     """
 
     target_hash: str
@@ -73,6 +74,7 @@ class CalibrationRecord(_Record):
     general_count: NonNegativeInt = 0
     scope: str = "response"
     prompt_hashes: tuple[str, ...] | None = None
+    rendering_date: str | None = None
 
 
 class SubnetworkConfig(_Record):
