@@ -63,7 +63,7 @@ def pack_bytes(repeats: int) -> list[Row]:
 @benchmark("load", "encodings", "loading a persona's folder / reading its bytes")
 def load(repeats: int) -> list[Row]:
     """Folders in both encodings, and one persona of a pack."""
-    from prosopon.subnetwork import Subnetwork, write_pack
+    from prosopon.subnetwork import Pack, write_pack
 
     rows = []
     with tempfile.TemporaryDirectory() as name:
@@ -76,7 +76,7 @@ def load(repeats: int) -> list[Row]:
         rows.append(
             compare(
                 "load of one light persona of a pack",
-                lambda: Subnetwork.from_pack(folder / "pack", "a"),
+                lambda: Pack(folder / "pack").load("a"),
                 "reading the pack's bytes",
                 (folder / "pack").read_bytes,
                 repeats,

@@ -50,14 +50,21 @@ def test_pack_inspect_unpack(prosopon, command, folders):
     assert Subnetwork.from_pretrained(folders / "all/introvert") == subnetwork(0, ranked=True)
     assert Subnetwork.from_pretrained(folders / "all/brave") == subnetwork(1)
     assert "wrote x.pack: 2 personas" in command("pack", "one", "two", "-o", "x.pack")
-    assert json.loads(command("unpack", path, "-o", "all", "--json", "--force")) == {
+    assert "introvert: is not empty; give --force" in command("unpack", path, "-o", "all")
+    assert json.loads(command("unpack", path, "-o", "all", "--force", "--json")) == {
         "folders": ["all/introvert", "all/brave"]
     }
+    assert "x.pack: is there already; give --force" in command("pack", "one", "-o", "x.pack")
+    assert "1 personas" in command("pack", "one", "-o", "x.pack", "--force")
 
 
 def test_inspect_shows_how_a_folder_is_encoded(command, folders):
     size = (folders / "one/subnetwork.safetensors").stat().st_size
-    assert f"format version 2; {size:,} bytes" in command("inspect", "one")
+    pruned = subnetwork(0).pruned
+    text = command("inspect", "one")
+    assert f"the ranking takes {pruned} bytes, the masks alone {size - pruned:,}, " in text
+    assert f"a pruned weight; {size:,} bytes, " in text
+    assert "ranking takes" not in command("inspect", "two")
     assert "any from 0 to 1" in command("inspect", "one")
     assert json.loads(command("inspect", "two", "--json"))["summary"]["masks_bytes"] > 0
 

@@ -7,12 +7,20 @@ import json
 import pytest
 import torch
 
-from prosopon.errors import ExportError
+from prosopon.errors import ExportError, SubnetworkError
 from prosopon.export import checkpoint, export_persona
 from prosopon.models import find_sites, fingerprint
 from prosopon.runtime import PersonaModel
-from tests.export.making import half_model, loaded_logits, worn_logits
+from prosopon.subnetwork import Subnetwork
+from tests.export.making import (
+    half_model,
+    loaded_logits,
+    structured_keep,
+    subnetwork_of,
+    worn_logits,
+)
 from tests.runtime.making import assert_bits, bits, logits, pointers, subnetwork, weights
+from tests.subnetwork.making import config
 from tests.tiny import FAMILIES, tiny_model
 
 
@@ -75,19 +83,25 @@ def test_the_live_configuration_stays(tmp_path):
     assert model.config.to_dict() == before
 
 
-def test_another_persona_still_fits_the_checkpoint(tmp_path):
+@pytest.mark.parametrize("kind", ["checkpoint", "structured"])
+def test_another_persona_is_refused_on_an_exported_checkpoint(kind, tmp_path):
     from transformers import AutoModelForCausalLM
 
     model, tokenizer = tiny_model()
-    first, second = subnetwork(model), subnetwork(model, "other", seed=1)
-    export_persona(model, tokenizer, first, format="checkpoint", output=tmp_path / "out")
+    keep = structured_keep(model, channels=[[0], [1]])
+    first, second = subnetwork_of(model, keep), subnetwork(model, "other", seed=1)
+    export_persona(model, tokenizer, first, format=kind, output=tmp_path / "out")
+    assert not hasattr(model.config, "prosopon_persona")
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
-    assert fingerprint(find_sites(loaded)) == fingerprint(find_sites(model))
-    with PersonaModel(loaded) as wearer, wearer.persona(wearer.load_persona(second)):
-        for site in find_sites(model):
-            keep = site.oriented(first.keep[site.name] & second.keep[site.name])
-            found = loaded.state_dict()[f"{site.name}.weight"]
-            assert torch.equal(found, torch.where(keep, site.weight, 0.0))
+    if kind == "checkpoint":
+        assert fingerprint(find_sites(loaded)) == fingerprint(find_sites(model))
+    with PersonaModel(loaded) as wearer:
+        with pytest.raises(SubnetworkError, match="persona 'introvert' was exported, and would"):
+            wearer.load_persona(second)
+        changes = {"base_model": "out", "fingerprint": second.config.fingerprint}
+        own = Subnetwork(second.keep, config(**changes))
+        if kind == "checkpoint":  # found on this very checkpoint
+            wearer.load_persona(own)
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])

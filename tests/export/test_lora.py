@@ -131,3 +131,10 @@ def test_a_rank_that_is_none(rank, tmp_path):
     model, tokenizer = tiny_model()
     with pytest.raises(OptionError, match="rank"):
         lora(model, tokenizer, subnetwork(model), tmp_path / "out", rank)
+
+
+def test_a_rank_beyond_every_matrix(tmp_path):
+    model, tokenizer = tiny_model()
+    with pytest.raises(OptionError, match="more than 32 directions, and rank=32 is exact"):
+        lora(model, tokenizer, subnetwork(model), tmp_path / "out", 100_000)
+    assert not (tmp_path / "out").exists()

@@ -276,3 +276,21 @@ def test_blocks_are_the_difference_of_the_weights():
                 before - site.matrix()
             )
     assert torch.equal(dense, expected)
+
+
+def test_beams_that_the_model_asks_for_and_settings_that_do_not_say(llama):
+    """Settings of one's own leave out the beams, and the model's configuration adds them."""
+    from transformers import GenerationConfig
+
+    ids = making.tokens(llama.model, rows=2)
+    expected = llama.generate(ids, personas=["light", None], num_beams=4, **GREEDY)
+    before = llama.model.generation_config
+    llama.model.generation_config = GenerationConfig(num_beams=4, pad_token_id=0)
+    try:
+        own = GenerationConfig(**GREEDY)
+        found = llama.generate(ids, personas=["light", None], generation_config=own)
+    finally:
+        llama.model.generation_config = before
+    assert torch.equal(found, expected)
+    with pytest.raises(PersonaError, match="the batch has 2 rows, but personas were given for 1"):
+        llama.generate(ids, personas=["light"], **GREEDY)

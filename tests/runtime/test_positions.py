@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prosopon.runtime.positions import Positions, differing, is_among, union
+from prosopon.runtime.positions import Positions, is_among, symmetric_difference, union
 from tests.subnetwork.making import bool_matrices
 
 
@@ -55,7 +55,7 @@ def test_unions_and_differences(one, other):
     total = 60 * 83
     ours, theirs = (torch.rand(total, generator=generator) < share for share in (one, other))
     first, second = Positions(ours), Positions(theirs)
-    assert torch.equal(differing(first, second), (ours ^ theirs).nonzero().squeeze(1))
+    assert torch.equal(symmetric_difference(first, second), (ours ^ theirs).nonzero().squeeze(1))
     both = union(first.indices(), second.indices(), total)
     assert torch.equal(both, (ours | theirs).nonzero().squeeze(1))
     assert torch.equal(Positions.of(both, total).indices(), both)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from prosopon.subnetwork import SubnetworkConfig, site_records
+from prosopon.subnetwork import SubnetworkConfig, portable_name, site_records
 from tests.subnetwork.making import config
 
 
@@ -58,3 +58,22 @@ def test_site_records_describe_the_masks():
     record = site_records({"a": mask})["a"]
     assert (record.shape, record.pruned) == ((2, 3), 3)
     assert json.loads(record.model_dump_json()) == {"shape": [2, 3], "pruned": 3}
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("embedded", "embedded"),
+        ("gpt2", "gpt2"),
+        ("org/model", "org/model"),
+        ("/home/someone/models/big", "big"),
+        ("./big", "big"),
+        ("~/big", "big"),
+        ("runs/first/big/", "big"),
+        ("here/model", "model"),  # a folder that is there
+    ],
+)
+def test_a_model_is_called_elsewhere_by_no_path(model, expected, tmp_path, monkeypatch):
+    (tmp_path / "here/model").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert portable_name(model) == expected

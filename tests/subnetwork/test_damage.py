@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors import torch as safetensors
 
 from prosopon.errors import SubnetworkError
-from prosopon.subnetwork import CONFIG_NAME, MASKS_NAME, Subnetwork, encode_gaps, pack_rows
+from prosopon.subnetwork import CONFIG_NAME, MASKS_NAME, Pack, Subnetwork, encode_gaps, pack_rows
 from tests.subnetwork.making import masks, subnetwork
 
 KINDS = {
@@ -150,7 +151,7 @@ def test_missing_folder_and_files(folder, tmp_path):
 def test_a_folder_in_the_place_of_a_file(folder):
     (folder / MASKS_NAME).unlink()
     (folder / MASKS_NAME).mkdir()
-    with pytest.raises(SubnetworkError, match=f"{MASKS_NAME}: cannot be read"):
+    with pytest.raises(SubnetworkError, match=f"{MASKS_NAME}: no regular file"):
         Subnetwork.from_pretrained(folder)
 
 
@@ -311,3 +312,33 @@ def test_gaps_of_another_dtype_or_shape(tmp_path):
         replace_masks(tmp_path, whole | {name: wrong.clone()})
         with pytest.raises(SubnetworkError, match=r"gaps must be uint8 \[bytes\], not"):
             Subnetwork.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["subnetwork_config.json", "subnetwork.safetensors"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_regular_file_is_not_read(name, kind, tmp_path):
+    """A pipe would wait for ever, and a device has no end."""
+    subnetwork().save_pretrained(tmp_path)
+    path = tmp_path / name
+    path.unlink()
+    {
+        "pipe": lambda: os.mkfifo(path),
+        "device": lambda: path.symlink_to("/dev/zero"),
+        "folder": path.mkdir,
+    }[kind]()
+    with pytest.raises(SubnetworkError, match=rf"{name}: no regular file"):
+        Subnetwork.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("target", [None, "/dev/zero"])
+def test_a_compensation_and_a_pack_that_are_no_regular_file(target, tmp_path):
+    subnetwork().save_pretrained(tmp_path)
+    path = tmp_path / "compensation.safetensors"
+    if target is None:
+        os.mkfifo(path)
+    else:
+        path.symlink_to(target)
+    with pytest.raises(SubnetworkError, match=r"compensation\.safetensors: no regular file"):
+        Subnetwork.from_pretrained(tmp_path)
+    with pytest.raises(SubnetworkError, match="no regular file"):
+        Pack(path)

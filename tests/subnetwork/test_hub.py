@@ -146,7 +146,10 @@ assert Subnetwork.from_pretrained("someone/quiet") == made
 assert Subnetwork.from_pretrained("someone/quiet", revision="main").config.checksum
 ones = {name: torch.ones(mask.shape) for name, mask in made.keep.items()}
 made.compensation = Compensation.of(made.keep, ones)
+made.config = made.config.model_copy(update={"base_model": "/home/somebody/models/big"})
 made.push_to_hub("someone/quiet", token="hf_secret")
+assert made.base_model == "/home/somebody/models/big"
+assert Subnetwork.from_pretrained("someone/quiet").base_model == "big"
 assert Subnetwork.from_pretrained("someone/quiet").compensation.values.keys() == made.keep.keys()
 try:
     Subnetwork.from_pretrained("someone/loud")
@@ -166,7 +169,7 @@ def test_what_is_pushed_comes_back(hub, tmp_path):
     assert hub.summaries == ["First", "Upload the persona introvert"]
     for name in (CONFIG_NAME, MASKS_NAME):
         (tmp_path / name).write_bytes(hub.files[name])
-    made = subnetwork(ranked=True)
+    made = subnetwork(ranked=True, base_model="big")  # no path of this machine
     assert Subnetwork.from_pretrained(tmp_path) == made
     made.save_pretrained(tmp_path / "saved")
     assert (tmp_path / "saved" / CONFIG_NAME).read_bytes() == hub.files[CONFIG_NAME]

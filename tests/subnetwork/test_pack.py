@@ -14,8 +14,16 @@ from hypothesis import strategies as st
 from safetensors import numpy as safetensors
 from safetensors import safe_open
 
-from prosopon.errors import SubnetworkError, UnknownNameError
-from prosopon.subnetwork import Compensation, Pack, Subnetwork, load_pack, majority, write_pack
+from prosopon.errors import OptionError, SubnetworkError, UnknownNameError
+from prosopon.subnetwork import (
+    Compensation,
+    Pack,
+    Subnetwork,
+    load_pack,
+    majority,
+    unpack,
+    write_pack,
+)
 from tests.subnetwork.making import config, levels, masks, subnetwork
 
 SHAPES = {"a": (3, 10), "b.mask": (2, 8), "b": (1, 1)}
@@ -49,7 +57,7 @@ def test_unpacking_undoes_packing(tmp_path_factory, made):
     assert pack.index == index
     assert pack.names == tuple(made)
     for name, one in made.items():
-        assert Subnetwork.from_pack(path, name) == one
+        assert Pack(path).load(name) == one
         assert pack.load(name).config == one.config
         record = index.personas[name]
         differs = sum(
@@ -63,7 +71,7 @@ def test_packing_is_deterministic_and_takes_a_sequence_or_names(tmp_path):
     write_pack(tmp_path / "one", [a, b])
     write_pack(tmp_path / "two", {"introvert": a, "bold": b})
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
-    write_pack(tmp_path / "one", {"x": a, "y": a})
+    write_pack(tmp_path / "one", {"x": a, "y": a}, force=True)
     assert load_pack(tmp_path / "one") == {"x": a, "y": a}
 
 
@@ -90,11 +98,11 @@ def test_one_persona_is_read_without_the_others(path):
     content = path.read_bytes()
     assert content.count(second) == 1
     path.write_bytes(content.replace(second, bytes(len(second))))
-    assert Subnetwork.from_pack(path, "introvert") == subnetwork(0, ranked=True)
+    assert Pack(path).load("introvert") == subnetwork(0, ranked=True)
     with pytest.raises(SubnetworkError, match=r"pack: persona 'bold': damaged \(its checksum"):
-        Subnetwork.from_pack(path, "bold")
+        Pack(path).load("bold")
     with pytest.raises(UnknownNameError, match=r"'bald'. Did you mean 'bold'\? Choices: bold, in"):
-        Subnetwork.from_pack(path, "bald")
+        Pack(path).load("bald")
 
 
 def test_what_cannot_be_packed(tmp_path):
@@ -118,7 +126,7 @@ def test_files_that_are_no_pack(tmp_path):
     subnetwork().save_pretrained(tmp_path)
     cases = {
         tmp_path / "nothing": "no such file",
-        tmp_path: "cannot be read",
+        tmp_path: "no regular file with content",
         tmp_path / "subnetwork.safetensors": "no pack of personas; give a file that",
         tmp_path / "subnetwork_config.json": "no pack of personas: not safetensors",
     }
@@ -336,3 +344,35 @@ def test_parts_of_another_kind(path, array):
     replace(path, "1", array)
     with pytest.raises(SubnetworkError, match="part '1' is not uint8"):
         Pack(path).load("bold")
+
+
+def test_nothing_is_written_over_without_force(path, tmp_path):
+    before = path.read_bytes()
+    with pytest.raises(OptionError, match="is there already; give --force"):
+        write_pack(path, [subnetwork(5)])
+    assert path.read_bytes() == before
+    write_pack(path, [subnetwork(5)], force=True)
+    assert Pack(path).load("introvert") == subnetwork(5)
+    letter = tmp_path / "letter.txt"
+    letter.write_text("Dear all")
+    with pytest.raises(OptionError, match="no pack wrote it, so that it is not replaced"):
+        write_pack(letter, [subnetwork(5)], force=True)
+    assert letter.read_text() == "Dear all"
+
+
+def test_unpacking_into_folders(path, tmp_path):
+    folder = tmp_path / "all"
+    assert unpack(path, folder) == [folder / "introvert", folder / "bold", folder / "z"]
+    assert Subnetwork.from_pretrained(folder / "bold") == subnetwork(1)
+    subnetwork(9).save_pretrained(folder / "bold")
+    with pytest.raises(OptionError, match=r"bold: is not empty; give --force"):
+        unpack(path, folder, ["bold"])
+    assert Subnetwork.from_pretrained(folder / "bold") == subnetwork(9)
+    assert unpack(path, folder, ["bold"], force=True) == [folder / "bold"]
+    assert Subnetwork.from_pretrained(folder / "bold") == subnetwork(1)
+    with pytest.raises(UnknownNameError, match="'nobody'"):
+        unpack(path, tmp_path / "none", ["nobody"])
+    write_pack(tmp_path / "evil", {"fine": subnetwork(), "../../evil": subnetwork()})
+    with pytest.raises(SubnetworkError, match=r"'\.\./\.\./evil' cannot be the name of a folder"):
+        unpack(tmp_path / "evil", tmp_path / "none")
+    assert not (tmp_path / "none").exists()

@@ -90,6 +90,10 @@ def _size(config: dict[str, Any], summary: dict[str, Any]) -> str:
     size = summary["masks_bytes"]
     if size is None:
         return line
+    if config["ranked"] and summary["pruned"]:  # a byte a pruned weight, not compressed
+        ranking = summary["pruned"]
+        line += f"; the ranking takes {ranking:,} bytes, the masks alone {size - ranking:,}, "
+        line += f"{(size - ranking) / ranking:.2f} a pruned weight"
     share = f", {size / summary['pruned']:.2f} a pruned weight" if summary["pruned"] else ""
     return f"{line}; {size:,} bytes, {size / summary['total']:.4f} a weight{share}"
 

@@ -9,8 +9,8 @@ import typer
 
 from prosopon.cli.console import print_json, say
 from prosopon.cli.masks import MaskSource, find_mask, load_mask, load_masks
-from prosopon.cli.options import Force, Json, Output, check_folder
-from prosopon.errors import OptionError, SubnetworkError
+from prosopon.cli.options import Force, Json, Output
+from prosopon.errors import OptionError
 
 if TYPE_CHECKING:
     from prosopon.subnetwork import Subnetwork
@@ -43,7 +43,7 @@ def pack(
                     f"two personas are called {persona!r}; write one as NAME={source.text}"
                 )
             named[persona] = mask
-    index = write_pack(path, named)
+    index = write_pack(path, named, force=force)
     summary = {"pack": str(path), "bytes": path.stat().st_size, "personas": list(index.personas)}
     if as_json:
         print_json(summary)
@@ -62,17 +62,12 @@ def unpack(
     as_json: Json = False,
 ) -> None:
     """Write personas of a pack as folders, one each."""
-    from prosopon.subnetwork import Pack
+    from prosopon.subnetwork import unpack as write_folders
 
-    opened = Pack(path.expanduser())
-    names = personas or opened.names
-    for name in names:
-        _check_folder_name(path, name)
-        check_folder(output / name, force)
-    written = []
-    for name in names:
-        opened.load(name).save_pretrained(output / name)
-        written.append(str(output / name))
+    written = [
+        str(folder)
+        for folder in write_folders(path.expanduser(), output, personas or (), force=force)
+    ]
     if as_json:
         print_json({"folders": written})
         return
@@ -86,16 +81,3 @@ def _source(text: str) -> tuple[str | None, MaskSource]:
     if sign and name and not Path(text).exists():
         return name, find_mask(folder)
     return None, find_mask(text)
-
-
-def _check_folder_name(path: Path, name: str) -> None:
-    """Refuse names that would be written elsewhere: a pack may come from anyone.
-
-    Raises:
-        SubnetworkError: The name is no plain name of a folder.
-    """
-    if name in ("", ".", "..") or any(char in '/\\:*?"<>|' or ord(char) < 32 for char in name):
-        raise SubnetworkError(
-            f"{path}: the persona {name!r} cannot be the name of a folder; pack it as NAME=FOLDER, "
-            "or load it with Subnetwork.from_pack"
-        )

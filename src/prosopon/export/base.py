@@ -98,7 +98,7 @@ class Format:
     packages: tuple[str, ...] = ()
     is_adapter: bool = False
 
-    def parse_options(self, given: Mapping[str, Any]) -> Any:
+    def parse_options(self, values: Mapping[str, Any]) -> Any:
         """Return the options for ``given`` (strings are converted).
 
         Raises:
@@ -106,14 +106,14 @@ class Format:
         """
         try:
             return self.options.model_validate(
-                {key.replace("-", "_"): value for key, value in given.items()}
+                {key.replace("-", "_"): value for key, value in values.items()}
             )
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            key, known = str(first["loc"][0]), ", ".join(self.options.model_fields) or "(none)"
+            key, choices = str(first["loc"][0]), ", ".join(self.options.model_fields) or "(none)"
             if first["type"] == "extra_forbidden":
                 raise OptionError(
-                    f"format {self.name!r} has no option {key!r}; it has: {known}"
+                    f"format {self.name!r} has no option {key!r}; it has: {choices}"
                 ) from None
             reason = first["msg"]
             raise OptionError(f"option {key}={first['input']!r}: {reason}") from None

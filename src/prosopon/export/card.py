@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from prosopon.export.base import Format, Job
+from prosopon.subnetwork import portable_name
 
 CARD = "README.md"
 """The file of the card."""
@@ -23,19 +24,20 @@ def model_card(kind: Format, job: Job, report: dict[str, Any]) -> str:
     config = job.subnetwork.config
     opposite = f", told apart from **{config.opposite}**" if config.opposite else ""
     share = report["pruned"] / report["total"]
-    made = (
-        f"Persona **{config.persona}**{opposite}, of the base model `{job.base_model}`: "
+    base = portable_name(job.base_model)
+    origin = (
+        f"Persona **{config.persona}**{opposite}, of the base model `{base}`: "
         f"{report['pruned']:,} of {report['total']:,} weights ({share:.3%}) are "
         f"removed, found by `{config.criterion}`; no weight was trained"
         + (", but kept ones have new values to make up for them" if report["compensated"] else "")
         + f". Strength {report['strength']:g}."
     )
     notes = report.get("notes", [])
-    loading = kind.loading.format(base=job.base_model, folder="path/to/this/folder")
+    loading = kind.loading.format(base=base, folder="path/to/this/folder")
     parts = [
         _front_matter(kind, job),
         f"# {config.persona}\n",
-        made + "\n",
+        origin + "\n",
         f"Format: `{kind.name}`, {kind.summary}.\n",
         "## Loading\n",
         f"```python\n{loading}\n```\n",

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from prosopon.export.base import FORMATS, Format, Job, NoOptions
-from prosopon.export.saving import save_checkpoint
+from prosopon.export.plain_checkpoint import save_checkpoint
 
 AUTO_LOADING = (
     "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
@@ -31,11 +31,17 @@ class CheckpointOptions(NoOptions):
 def write_checkpoint(job: Job, folder: Path) -> dict[str, Any]:
     """Wear the persona, save, restore; nothing is copied but what the writer copies.
 
-    A pruned weight is a zero with its old sign, so that the folder keeps the fingerprint of the
-    base model, and another of its personas can be worn on top.
+    A pruned weight is a zero with its old sign, so that the folder has the fingerprint of the
+    base model; its configuration says whose it is, so that no other persona is taken for one of it.
     """
     with job.wearer.persona(job.persona):
-        save_checkpoint(job.model, job.tokenizer, folder, max_shard_size=job.options.max_shard_size)
+        save_checkpoint(
+            job.model,
+            job.tokenizer,
+            folder,
+            max_shard_size=job.options.max_shard_size,
+            persona=job.persona,
+        )
     return {}
 
 

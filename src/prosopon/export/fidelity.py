@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from prosopon.data import Message
-from prosopon.export.saving import logits
+from prosopon.export.plain_checkpoint import logits
 from prosopon.lm import opening_tokens
 from prosopon.models import Site
 
@@ -55,20 +55,20 @@ def mean_divergence(persona: Sequence[Tensor], other: Sequence[Tensor]) -> float
 
 
 @contextmanager
-def adapted(sites: Sequence[Site], factors: Factors) -> Iterator[None]:
+def add_factors(sites: Sequence[Site], factors: Factors) -> Iterator[None]:
     """Let sites add ``B A x`` to what they compute, as a LoRA adapter does; writes no weight."""
     with ExitStack() as stack:
         for site in sites:
             if site.name in factors:
-                hook = _adding(*factors[site.name])
+                hook = _adder(*factors[site.name])
                 handle = site.module.register_forward_hook(hook)
                 stack.callback(handle.remove)
         yield
 
 
-def _adding(tall: Tensor, wide: Tensor) -> Any:
-    def add(module: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> Tensor:
-        change = (given[0].float() @ wide.float().T) @ tall.float().T
+def _adder(tall: Tensor, wide: Tensor) -> Any:
+    def add(module: nn.Module, inputs: tuple[Tensor, ...], result: Tensor) -> Tensor:
+        change = (inputs[0].float() @ wide.float().T) @ tall.float().T
         return result + change.to(result.dtype)
 
     return add

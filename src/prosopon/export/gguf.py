@@ -17,6 +17,7 @@ from prosopon.errors import ExportError
 from prosopon.export.base import FORMATS, Format, Job
 from prosopon.export.gguf_tensors import add_numbers, architecture, tensors
 from prosopon.export.gguf_vocabulary import Vocabulary, vocabulary
+from prosopon.subnetwork import portable_name
 
 FILE = "model.gguf"
 """The file in the exported folder."""
@@ -44,7 +45,7 @@ def write_gguf(job: Job, folder: Path) -> dict[str, Any]:
     words = vocabulary(job.tokenizer, model.get_input_embeddings().weight.shape[0])
     writer = GGUFWriter(folder / FILE, kind.name)
     try:
-        writer.add_name(f"{job.base_model} as {job.subnetwork.config.persona}")
+        writer.add_name(f"{portable_name(job.base_model)} as {job.subnetwork.config.persona}")
         writer.add_file_type(_file_type(model.dtype))
         add_numbers(writer, model.config)
         _add_vocabulary(writer, words)
@@ -80,17 +81,17 @@ def _stored(dtype: torch.dtype) -> tuple[Any, int]:
     """
     from gguf import GGMLQuantizationType as Kind
 
-    known = {
+    kinds = {
         torch.float32: (Kind.F32, 4),
         torch.float16: (Kind.F16, 2),
         torch.bfloat16: (Kind.BF16, 2),
     }
-    if dtype not in known:
+    if dtype not in kinds:
         raise ExportError(
             f"format 'gguf': weights in {str(dtype).removeprefix('torch.')} cannot be stored; "
             "load the model with --dtype float32, float16 or bfloat16"
         )
-    return known[dtype]
+    return kinds[dtype]
 
 
 def _file_type(dtype: torch.dtype) -> int:

@@ -143,7 +143,7 @@ def _tokens(tokenizer: Any, backend: Any, rows: int) -> tuple[list[str], list[in
 
 def _special(tokenizer: Any, rows: int) -> dict[str, int]:
     """Return the ids of the special tokens that there are."""
-    found = {
+    indices = {
         name: getattr(tokenizer, f"{name}_token_id", None) for name in ("bos", "eos", "unk", "pad")
     }
-    return {name: index for name, index in found.items() if index is not None and index < rows}
+    return {name: index for name, index in indices.items() if index is not None and index < rows}

@@ -16,6 +16,7 @@ from pydantic import Field
 from safetensors.torch import save_file
 from torch import Tensor
 
+from prosopon.errors import OptionError
 from prosopon.export import fidelity
 from prosopon.export.base import FORMATS, Format, Job, NoOptions
 from prosopon.export.lowrank import factors, squared_error
@@ -39,26 +40,34 @@ def write_lora(job: Job, folder: Path) -> dict[str, Any]:
     """Write a LoRA adapter, and measure on the live model what it loses.
 
     The factors are stored in the dtype of the weights, and measured as stored.
+
+    Raises:
+        OptionError: The rank is larger than any matrix has directions.
     """
     rank, sites = job.options.rank, [site for site, _ in job.changed_sites()]
-    found: dict[str, tuple[Tensor, Tensor]] = {}
+    if rank > (most := max(min(site.shape) for site in sites)):
+        raise OptionError(
+            f"option rank={rank}: no matrix of this model has more than {most} directions, and "
+            f"rank={most} is exact; choose at most that"
+        )
+    adapter: dict[str, tuple[Tensor, Tensor]] = {}
     errors: dict[str, tuple[float, float]] = {}
     for site, keep in job.changed_sites():
         weight = site.matrix()
         delta = job.change(site, keep)
         tall, wide = factors(delta, rank, seed=job.options.seed)
-        found[site.name] = tall.to(weight.dtype), wide.to(weight.dtype)
-        errors[site.name] = squared_error(delta, *found[site.name])
-    _save(job, folder, sites, found)
-    return {"rank": rank, "sites": len(sites)} | _error_report(errors) | _divergence(job, found)
+        adapter[site.name] = tall.to(weight.dtype), wide.to(weight.dtype)
+        errors[site.name] = squared_error(delta, *adapter[site.name])
+    _save(job, folder, sites, adapter)
+    return {"rank": rank, "sites": len(sites)} | _error_report(errors) | _divergence(job, adapter)
 
 
-def _save(job: Job, folder: Path, sites: list[Site], found: fidelity.Factors) -> None:
+def _save(job: Job, folder: Path, sites: list[Site], adapter: fidelity.Factors) -> None:
     """Write the two files of the adapter."""
     from peft import LoraConfig
 
     tensors = {}
-    for name, (tall, wide) in found.items():
+    for name, (tall, wide) in adapter.items():
         tensors[weight_key(name, "lora_A")] = wide.cpu().contiguous()
         tensors[weight_key(name, "lora_B")] = tall.cpu().contiguous()
     save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
@@ -77,31 +86,31 @@ def _save(job: Job, folder: Path, sites: list[Site], found: fidelity.Factors) ->
 
 def _error_report(errors: dict[str, tuple[float, float]]) -> dict[str, Any]:
     """Return the relative Frobenius errors: of all sites together, and of each."""
-    each = {
+    by_site = {
         name: math.sqrt(rest / whole) if whole else 0.0 for name, (rest, whole) in errors.items()
     }
     rest, whole = (sum(pair[i] for pair in errors.values()) for i in (0, 1))
     overall = math.sqrt(rest / whole) if whole else 0.0
-    worst = max(each, key=lambda name: each[name])
+    worst = max(by_site, key=lambda name: by_site[name])
     return {
         "relative_error": overall,
         "worst_site": worst,
-        "relative_error_by_site": each,
+        "relative_error_by_site": by_site,
         "notes": [
             f"This adapter approximates the mask: the relative Frobenius error of the change is "
-            f"{overall:.3f} over all sites and {each[worst]:.3f} in the worst ({worst}). An "
+            f"{overall:.3f} over all sites and {by_site[worst]:.3f} in the worst ({worst}). An "
             "error of 1 means that nothing of the mask is left."
         ],
     }
 
 
-def _divergence(job: Job, found: fidelity.Factors) -> dict[str, Any]:
+def _divergence(job: Job, change: fidelity.Factors) -> dict[str, Any]:
     """Compare next-token distributions on the prompts: persona, adapter, base."""
     if job.tokenizer is None:
         return {"divergence": None}
     rows = fidelity.prompt_tokens(fidelity.PROMPTS, job.tokenizer)
     base = fidelity.all_logits(job.model, rows)
-    with fidelity.adapted(job.wearer.sites, found):
+    with fidelity.add_factors(job.wearer.sites, change):
         adapter = fidelity.all_logits(job.model, rows)
     with job.wearer.persona(job.persona):
         persona = fidelity.all_logits(job.model, rows)

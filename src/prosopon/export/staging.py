@@ -40,7 +40,7 @@ def check_output(folder: Path, force: bool) -> None:
 
 
 @contextmanager
-def staged_folder(folder: Path, *, force: bool = False) -> Iterator[Path]:
+def stage_folder(folder: Path, *, force: bool = False) -> Iterator[Path]:
     """Yield an empty folder beside ``folder`` that takes its place on success.
 
     The files are flushed to disk first. If the block raises, nothing is left of the new folder
@@ -54,7 +54,7 @@ def staged_folder(folder: Path, *, force: bool = False) -> Iterator[Path]:
         OptionError: See :func:`check_output`.
         ExportError: The folder cannot be written.
     """
-    folder = Path(os.path.abspath(folder))  # noqa: PTH100 (a symbolic link stays what it is)
+    folder = folder.expanduser().resolve()  # a symbolic link stays, and its folder is replaced
     check_output(folder, force)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

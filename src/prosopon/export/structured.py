@@ -11,8 +11,8 @@ from torch import Tensor
 from prosopon.errors import ExportError, SiteError
 from prosopon.export.base import FORMATS, Format, Job
 from prosopon.export.checkpoint import AUTO_LOADING, CheckpointOptions
-from prosopon.export.saving import load_checkpoint, logits, probe_tokens, save_checkpoint
-from prosopon.export.surgery import Plan, cut, plan_surgery, skeleton
+from prosopon.export.plain_checkpoint import load_checkpoint, logits, probe_tokens, save_checkpoint
+from prosopon.export.surgery import SurgeryPlan, cut, plan_surgery, skeleton
 from prosopon.models import Site, find_sites
 
 _TOLERANCE = {torch.float64: 1e-3, torch.float32: 1e-3}
@@ -28,7 +28,7 @@ def write_structured(job: Job, folder: Path) -> dict[str, Any]:
     model, sites = job.model, _all_sites(job)
     plan = plan_surgery(model, sites, job.subnetwork.keep)
     if not plan.rows:
-        raise ExportError(_nothing(job, plan))
+        raise ExportError(_explain_nothing(job, plan))
     tokens = probe_tokens(model)
     small = skeleton(plan.config, model.dtype)
     small.generation_config = model.generation_config
@@ -40,6 +40,7 @@ def write_structured(job: Job, folder: Path) -> dict[str, Any]:
             folder,
             state=cut(model.state_dict(), plan, sites),
             max_shard_size=job.options.max_shard_size,
+            persona=job.persona,
         )
     error = _compare(folder, tokens, expected, model.dtype)
     left = zeros_left(job.subnetwork.keep, plan)
@@ -48,11 +49,11 @@ def write_structured(job: Job, folder: Path) -> dict[str, Any]:
         "parameters_before": sum(parameter.numel() for parameter in model.parameters()),
         "zeros_left": left,
         "logits_error": error,
-        "notes": [*_described(plan, left, job.subnetwork.pruned), *plan.notes],
+        "notes": [*_describe_cuts(plan, left, job.subnetwork.pruned), *plan.notes],
     }
 
 
-def zeros_left(keep: dict[str, Tensor], plan: Plan) -> int:
+def zeros_left(keep: dict[str, Tensor], plan: SurgeryPlan) -> int:
     """Return how many pruned weights stay in the smaller matrices, as zeros."""
     count = 0
     for name, mask in keep.items():
@@ -74,8 +75,8 @@ def _all_sites(job: Job) -> list[Site]:
 
 def _compare(folder: Path, tokens: Tensor, expected: Tensor, dtype: torch.dtype) -> float:
     """Return the relative L2 error of the loaded folder's logits, or refuse it."""
-    found = logits(load_checkpoint(folder), tokens)
-    error = float((found - expected).norm() / expected.norm())
+    ours = logits(load_checkpoint(folder), tokens)
+    error = float((ours - expected).norm() / expected.norm())
     limit = _TOLERANCE.get(dtype, _COARSE)
     if not error <= limit:
         raise ExportError(
@@ -86,7 +87,7 @@ def _compare(folder: Path, tokens: Tensor, expected: Tensor, dtype: torch.dtype)
     return error
 
 
-def _nothing(job: Job, plan: Plan) -> str:
+def _explain_nothing(job: Job, plan: SurgeryPlan) -> str:
     """Say why there is nothing to remove, and what to do."""
     why = f" ({'; '.join(plan.notes)})" if plan.notes else ""
     return (
@@ -96,7 +97,7 @@ def _nothing(job: Job, plan: Plan) -> str:
     )
 
 
-def _described(plan: Plan, left: int, pruned: int) -> list[str]:
+def _describe_cuts(plan: SurgeryPlan, left: int, pruned: int) -> list[str]:
     """Describe for people what was removed and what was not."""
     notes = []
     for kind, part in plan.report.items():

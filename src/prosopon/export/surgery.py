@@ -27,7 +27,7 @@ _ROLES = {"channels": "mlp", "heads": "attention"}
 
 
 @dataclass
-class Plan:
+class SurgeryPlan:
     """What to keep of a model.
 
     Attributes:
@@ -45,7 +45,7 @@ class Plan:
     notes: list[str] = field(default_factory=list)
 
 
-def plan_surgery(model: Any, sites: Sequence[Site], keep: Mapping[str, Tensor]) -> Plan:
+def plan_surgery(model: Any, sites: Sequence[Site], keep: Mapping[str, Tensor]) -> SurgeryPlan:
     """Find out what can be removed of a model.
 
     Args:
@@ -56,7 +56,7 @@ def plan_surgery(model: Any, sites: Sequence[Site], keep: Mapping[str, Tensor]) 
     Returns:
         A plan, without rows or columns if nothing can be removed.
     """
-    plan = Plan(copy.deepcopy(model.config))
+    plan = SurgeryPlan(copy.deepcopy(model.config))
     for kind, role in _ROLES.items():
         if not any(site.role == role and site.name in keep for site in sites):
             continue
@@ -97,7 +97,7 @@ def choose_units(dead: Tensor, count: int) -> Tensor:
     return order[:count].sort().values
 
 
-def cut(state: Mapping[str, Tensor], plan: Plan, sites: Iterable[Site]) -> dict[str, Tensor]:
+def cut(state: Mapping[str, Tensor], plan: SurgeryPlan, sites: Iterable[Site]) -> dict[str, Tensor]:
     """Return a model's tensors with what the plan leaves out removed.
 
     Args:
@@ -130,7 +130,7 @@ def skeleton(config: Any, dtype: torch.dtype) -> Any:
         return AutoModelForCausalLM.from_config(config, dtype=dtype)
 
 
-def fits(model: Any, plan: Plan, sites: Iterable[Site]) -> bool:
+def fits(model: Any, plan: SurgeryPlan, sites: Iterable[Site]) -> bool:
     """Tell whether the architecture can be what the plan makes of it.
 
     Builds the model of the plan's configuration without memory and compares every shape, so
@@ -162,11 +162,11 @@ def _shapes(model: Any) -> dict[str, list[int]]:
 
 
 def _plan_kind(
-    plan: Plan, model: Any, sites: Sequence[Site], groups: list[Group], dead: list[Tensor]
+    plan: SurgeryPlan, model: Any, sites: Sequence[Site], groups: list[Group], dead: list[Tensor]
 ) -> None:
     """Add the units of one kind to the plan, as few as the configuration can say."""
     kind, units = groups[0].kind, groups[0].units
-    some = sum(bool(each.any()) for each in dead)
+    some = sum(bool(group.any()) for group in dead)
     if not some:
         return
     if some < len(groups) or any(group.units != units for group in groups):
@@ -175,7 +175,7 @@ def _plan_kind(
             "one number for all, so none were removed"
         )
         return
-    live = [int((~each).sum()) for each in dead]
+    live = [int((~group).sum()) for group in dead]
     least = max(*live, 1)
     # A family may refuse some numbers of heads; of channels it takes any or none.
     for count in range(least, units if kind == "heads" else least + 1):
@@ -190,15 +190,15 @@ def _plan_kind(
     )
 
 
-def _trial(plan: Plan, groups: list[Group], dead: list[Tensor], count: int) -> Plan:
+def _trial(plan: SurgeryPlan, groups: list[Group], dead: list[Tensor], count: int) -> SurgeryPlan:
     """Return the plan with so many units of every group kept."""
-    trial = Plan(copy.deepcopy(plan.config), dict(plan.rows), dict(plan.columns))
-    for group, each in zip(groups, dead, strict=True):
-        chosen = choose_units(each, count)
+    trial = SurgeryPlan(copy.deepcopy(plan.config), dict(plan.rows), dict(plan.columns))
+    for group, units in zip(groups, dead, strict=True):
+        chosen = choose_units(units, count)
         for part in group.parts:
-            kept = trial.rows if part.axis == ROWS else trial.columns
+            places = trial.rows if part.axis == ROWS else trial.columns
             # In the order of the matrix, also where it holds several things one after another.
-            kept[part.site] = part.indices[chosen].flatten().sort().values
+            places[part.site] = part.indices[chosen].flatten().sort().values
     for name, each_unit in groups[0].shrinks.items():
         setattr(trial.config, name, each_unit * count)
     if groups[0].kind == "heads":  # no longer the hidden size divided by the heads
@@ -222,7 +222,7 @@ def _counts(group: Group, live: list[int], kept: int) -> dict[str, Any]:
         "before": group.units,
         "kept": kept,
         "live_by_layer": live,
-        "padding": sum(kept - each for each in live),
+        "padding": sum(kept - count for count in live),
         "removed_share": 1.0 - kept / group.units,
     }
     return counts | ({"query_heads_each": _queries(group)} if group.kind == "heads" else {})

@@ -6,18 +6,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
 
-from prosopon import embedded
+from prosopon.embedded import path as embedded_folder
 from prosopon.errors import ModelError, OptionError
-from prosopon.harness.running import MODEL
 from prosopon.models import EMBEDDED
 from prosopon.runtime import PersonaModel
 from prosopon.subnetwork import Subnetwork
 
 
-@register_model(MODEL)
 class PersonaLM(HFLM):  # type: ignore[misc]
     """The harness's ``hf`` model with a persona: the same requests, scores and options.
 
@@ -107,7 +104,7 @@ def _load(load: Any, pretrained: Any, options: dict[str, Any]) -> None:
     source = pretrained
     if isinstance(pretrained, str | int | Path):
         # The harness makes numbers of whatever looks like one, folder names too.
-        source = str(embedded.path()) if pretrained == EMBEDDED else str(pretrained)
+        source = str(embedded_folder()) if pretrained == EMBEDDED else str(pretrained)
     try:
         load(pretrained=source, backend="causal", **options)
     except OSError as error:  # what transformers makes of everything it cannot find

@@ -4,10 +4,10 @@ from prosopon.runtime.backends import BACKENDS, Backend
 from prosopon.runtime.functional import FunctionalBackend
 from prosopon.runtime.gating import Gating
 from prosopon.runtime.inplace import InplaceBackend
-from prosopon.runtime.looks import BASE, BlendMode, Look, Part, Wearable
+from prosopon.runtime.looks import BASE, BlendMode, Look, LookPart, Wearable
 from prosopon.runtime.mbti import POLES, TYPES, compose
 from prosopon.runtime.persona_model import PersonaModel
-from prosopon.runtime.wearing import attach, worn
+from prosopon.runtime.wear import attach, worn
 
 __all__ = [
     "BACKENDS",
@@ -20,7 +20,7 @@ __all__ = [
     "Gating",
     "InplaceBackend",
     "Look",
-    "Part",
+    "LookPart",
     "PersonaModel",
     "Wearable",
     "attach",

@@ -36,7 +36,8 @@ class Dresser:
         factory: Makes the backend.
 
     Attributes:
-        sites: The sites.
+        model: The model.
+        sites: Its sites.
         backend: The backend.
         guard: Keeps switches apart from forward passes and answers.
         wardrobe: The loaded personas.
@@ -50,7 +51,7 @@ class Dresser:
     """
 
     def __init__(self, model: nn.Module, sites: Sequence[Site], factory: BackendFactory) -> None:
-        self.sites = sites
+        self.model, self.sites = model, sites
         claim(sites, self)
         try:
             # After the claim: the weights of an owned model may be masked.
@@ -89,7 +90,7 @@ class Dresser:
                 self.guard.check_switch()
                 self._switch(BASE_OUTFIT, interrupts)
             try:
-                check_belongs(subnetwork, self.sites)
+                check_belongs(subnetwork, self.sites, self.model)
                 self.backend.load(name, subnetwork.keep, subnetwork.levels, subnetwork.compensation)
                 self.wardrobe.add(name, subnetwork)
             finally:

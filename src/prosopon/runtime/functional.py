@@ -21,7 +21,8 @@ class FunctionalBackend:
     """Computes the output of every masked site a second time, with its weights gated.
 
     Slow, and simple enough to be believed: the oracle that the other backends are tested
-    against. Needs two matrices of bytes for every site of every persona.
+    against. Needs two matrices of bytes for every site of every persona; compiled models run as
+    written meanwhile.
 
     Args:
         sites: The sites of one model. They get a forward hook that :meth:`close` removes.
@@ -35,6 +36,7 @@ class FunctionalBackend:
         # Compensated personas: whole weights, laid out as the sites' own.
         self._replacements: dict[str, dict[str, Tensor]] = {}
         self._weights: dict[str, Tensor] = {}
+        self._stance: Any = None
         # First among the hooks, so that those of others see the masked output.
         self._hooks = [
             site.module.register_forward_hook(self._hook(site), prepend=True) for site in sites
@@ -82,10 +84,15 @@ class FunctionalBackend:
                 gates[site.name] = matrix
         self._gates = gates
         self._weights = self._replacements.get(look[0].name, {}) if look else {}
+        if self._stance is None:  # compiled graphs leave hooks out
+            self._stance = torch.compiler.set_stance("force_eager")
 
     def restore(self) -> None:
         """Let the hooks do nothing from now on; see :class:`Backend`."""
         self._gates, self._weights = {}, {}
+        if self._stance is not None:
+            self._stance.__exit__(None, None, None)
+            self._stance = None
 
     def close(self) -> None:
         """Remove the hooks; see :class:`Backend`."""
@@ -133,13 +140,13 @@ class FunctionalBackend:
         return recompute
 
 
-def _product(site: Site, given: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _product(site: Site, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return the module's output with another weight, by the same kernel as the module's own.
 
     In half precision another kernel rounds otherwise, and nothing could be compared to the bit.
     """
     if not site.transposed:
-        return nn.functional.linear(given, weight, bias)
-    flat = given.reshape(-1, given.shape[-1])
+        return nn.functional.linear(inputs, weight, bias)
+    flat = inputs.reshape(-1, inputs.shape[-1])
     product = flat @ weight if bias is None else torch.addmm(bias, flat, weight)
-    return product.view(*given.shape[:-1], weight.shape[-1])
+    return product.view(*inputs.shape[:-1], weight.shape[-1])

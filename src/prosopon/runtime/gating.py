@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from prosopon.runtime.looks import STEPS
-from prosopon.runtime.positions import Positions, differing, is_among, union
+from prosopon.runtime.positions import Positions, is_among, symmetric_difference, union
 
 Gates = float | Tensor
 """One gate for all, or float64 [n], one for each."""
@@ -115,7 +115,7 @@ def compare(before: Gating | None, after: Gating | None) -> Change:
         return Change(before.indices(), before.gates, 1.0)
     one, other = before.positions, after.positions
     if one is not None and other is not None and before.gates == after.gates:
-        indices = differing(one, other)
+        indices = symmetric_difference(one, other)
         return Change(indices, before.at(indices), after.at(indices))
     indices = union(before.indices(), after.indices(), before.total)
     old, new = before.at(indices), after.at(indices)
@@ -123,7 +123,7 @@ def compare(before: Gating | None, after: Gating | None) -> Change:
     return Change(indices[differ], old[differ], new[differ])
 
 
-def gated(values: Tensor, gates: Gates) -> Tensor:
+def apply_gates(values: Tensor, gates: Gates) -> Tensor:
     """Multiply weights by gates: in float32 at least, rounded once to their own dtype.
 
     A gate of exactly 1 leaves the bits alone, whatever the processor does with tiny numbers.

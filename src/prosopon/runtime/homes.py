@@ -62,9 +62,9 @@ class Home:
         """Bring places in memory and weights into the form for :attr:`flat`, places ascending."""
         if self._strides != (self._columns, 1):
             offsets, order = offsets.sort()
-            values = tuple(each[order] for each in values)
-        weights = (each.to(self.weight.dtype) for each in values)
-        return [_outward(offsets), *(_outward(_as_integers(each)) for each in weights)]
+            values = tuple(bits[order] for bits in values)
+        weights = (bits.to(self.weight.dtype) for bits in values)
+        return [_outward(offsets), *(_outward(_as_integers(bits)) for bits in weights)]
 
     def inward(self, bits: Flat) -> Tensor:
         """Turn what was read from :attr:`flat` into weights."""

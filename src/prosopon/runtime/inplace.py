@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from prosopon.models import Site
 from prosopon.runtime.backends import BACKENDS
 from prosopon.runtime.compensation import Replacement
-from prosopon.runtime.gating import Gating, Mask, combine, compare, gated
+from prosopon.runtime.gating import Gating, Mask, apply_gates, combine, compare
 from prosopon.runtime.homes import Home, equal, write
 from prosopon.runtime.looks import BASE, Look
 from prosopon.runtime.originals import Originals
@@ -90,9 +90,7 @@ class InplaceBackend:
             ranks = None if levels is None else levels[site]
             masks[site] = Mask(Positions(~keep[site]), ranks).to(home.weight.device)
             # Whatever is gated now is known already, so what is read here is the base.
-            self._originals[number] = self._originals[number].grown(
-                masks[site].positions, home.read
-            )
+            self._originals[number] = self._originals[number].grow(masks[site].positions, home.read)
         self._personas[name] = masks
         if not all(mask.positions.is_list for mask in masks.values()):
             self._heavy.add(name)
@@ -107,7 +105,7 @@ class InplaceBackend:
         for site in masks:
             number = self._numbers[site]
             others = [m[site].positions for m in self._personas.values() if site in m]
-            self._originals[number] = self._originals[number].kept(others)
+            self._originals[number] = self._originals[number].restrict(others)
 
     def wear(self, look: Look, checkpoint: Callable[[], None]) -> None:
         """Write what differs between the worn look and this one; see :class:`Backend`."""
@@ -169,13 +167,16 @@ class InplaceBackend:
 
     def _bound(self) -> bool:
         """Tell whether all weights still lie where they lay."""
-        return [each["weight"].data_ptr() for each in self._parameters] == self._pointers
+        return [
+            parameters["weight"].data_ptr() for parameters in self._parameters
+        ] == self._pointers
 
     def _bind(self) -> None:
         """Find the weights in memory, and take along what is known about them."""
         self._homes = [Home(site) for site in self._sites]
         self._originals = [
-            known.to(home.weight) for known, home in zip(self._originals, self._homes, strict=True)
+            originals.to(home.weight)
+            for originals, home in zip(self._originals, self._homes, strict=True)
         ]
         for masks in self._personas.values():
             for site, mask in masks.items():
@@ -206,16 +207,16 @@ class InplaceBackend:
 
         The sites in ``trusted`` are known to be on the base if they are fresh.
         """
-        start, reached = self._look, list[int]()
-        known = self._cache.get(start, goal)
-        steps = known.steps if known else self._steps(start, goal)
-        keeper = None if known else _Keeper(self._cache.limit)
-        self._reached, self._goal, self._settled = reached, goal, False
+        start, visited = self._look, list[int]()
+        patch = self._cache.get(start, goal)
+        steps = patch.steps if patch else self._steps(start, goal)
+        keeper = None if patch else _Keeper(self._cache.limit)
+        self._reached, self._goal, self._settled = visited, goal, False
         for step in steps:
             checkpoint()
             if step.fresh and step.home not in trusted:
-                step = self._believed(step, start, goal)
-            reached.append(step.home)
+                step = self._refresh(step, start, goal)
+            visited.append(step.home)
             write(step.flat, step.offsets, step.after)
             if keeper is not None:
                 keeper.add(step)
@@ -223,7 +224,7 @@ class InplaceBackend:
             torch.autograd.graph.increment_version(self._counted)
         if keeper is not None and keeper.fits:
             self._keep(start, goal, keeper.steps)
-        written = known.homes if known else frozenset(reached)
+        written = patch.homes if patch else frozenset(visited)
         self._arrive(goal)
         return written
 
@@ -248,17 +249,17 @@ class InplaceBackend:
         if not len(change.indices):
             return None
         values = self._originals[number].at(change.indices)
-        old, new = gated(values, change.before), gated(values, change.after)
+        old, new = apply_gates(values, change.before), apply_gates(values, change.after)
         offsets = home.offsets(change.indices)
         written = home.outward(offsets, old, new)
         return Step(number, home.flat, before is None, *written)
 
-    def _believed(self, step: Step, start: Look, goal: Look) -> Step:
+    def _refresh(self, step: Step, start: Look, goal: Look) -> Step:
         """Return the step, or another one if the base weights are no longer what they were."""
         if equal(step.flat[step.offsets], step.before):
             return step
         home = self._homes[step.home]
-        self._originals[step.home] = self._originals[step.home].renewed(home.read)
+        self._originals[step.home] = self._originals[step.home].renew(home.read)
         self._cache.clear()
         renewed = self._step(step.home, start, goal)
         assert renewed is not None  # the same positions, other values

@@ -38,10 +38,10 @@ class DeferredInterrupts:
         trace: TracebackType | None,
     ) -> None:
         if self._handler is not None:
-            found = signal.signal(signal.SIGINT, self._handler)
+            handler = signal.signal(signal.SIGINT, self._handler)
             # The handler may have installed another one when it was called; that one stays.
-            if found != self._record:
-                signal.signal(signal.SIGINT, found)
+            if handler != self._record:
+                signal.signal(signal.SIGINT, handler)
         self.deliver()
 
     def deliver(self) -> None:

@@ -28,7 +28,7 @@ Wearable = str | Mapping[str, float] | None
 """A persona's name; a blend as weights by name; or None for the base model."""
 
 
-class Part(NamedTuple):
+class LookPart(NamedTuple):
     """A prefix of one persona's ranking and the gate of its weights.
 
     Attributes:
@@ -42,7 +42,7 @@ class Part(NamedTuple):
     gate: float
 
 
-Look = tuple[Part, ...]
+Look = tuple[LookPart, ...]
 """Parts in the order of their names, each of which changes something; empty for the base."""
 
 BASE: Look = ()
@@ -134,7 +134,7 @@ class Wardrobe:
             raise _whole_only(name)
         if strength < 1.0 and not self._is_ranked(name):
             raise _no_ranking(name, strength)
-        look = _look([Part(name, steps(strength), float(gamma))])
+        look = _look([LookPart(name, steps(strength), float(gamma))])
         return Outfit(name, float(gamma), float(strength), None, look)
 
     def blend(self, weights: Mapping[str, float], mode: BlendMode = "auto") -> Outfit:
@@ -168,9 +168,9 @@ class Wardrobe:
             if mode == "strength" and 0.0 < weight < 1.0 and not ranked:
                 raise _no_ranking(name, weight)
             if mode == "strength" or weight in (0.0, 1.0) or (mode == "auto" and ranked):
-                parts.append(Part(name, steps(weight), 0.0))
+                parts.append(LookPart(name, steps(weight), 0.0))
             else:
-                parts.append(Part(name, STEPS, 1.0 - weight))
+                parts.append(LookPart(name, STEPS, 1.0 - weight))
         weights = {name: float(weight) for name, weight in weights.items()}
         return Outfit(None, 1.0, 1.0, weights, _look(parts))
 
@@ -198,7 +198,7 @@ def steps(strength: float) -> int:
     return math.ceil(STEPS * strength)
 
 
-def _look(parts: list[Part]) -> Look:
+def _look(parts: list[LookPart]) -> Look:
     """Drop the parts that change nothing; the order makes products the same to the bit."""
     return tuple(sorted(part for part in parts if part.steps and part.gate != 1.0))
 

@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
+
+from torch import nn
 
 from prosopon.errors import SubnetworkError
 from prosopon.models import Site, fingerprint
 from prosopon.subnetwork import Subnetwork, SubnetworkConfig
 
+EXPORTED = "prosopon_persona"
+"""The field of a model's configuration that names the persona that an export wrote into it."""
 
-def check_belongs(subnetwork: Subnetwork, sites: Sequence[Site]) -> None:
-    """Check sites, shapes and fingerprints.
+
+def check_belongs(
+    subnetwork: Subnetwork, sites: Sequence[Site], model: nn.Module | None = None
+) -> None:
+    """Check sites, shapes and fingerprints, and that no other persona is in the weights.
 
     Sites of the model that the subnetwork does not name are left out of the comparison.
+
+    Args:
+        subnetwork: The subnetwork.
+        sites: Those of the model, on the base.
+        model: The model. An exported checkpoint has the fingerprint of its base model, so that
+            its configuration has to tell them apart.
 
     Raises:
         SubnetworkError: It belongs to another model; says what differs and what to do.
     """
     config = subnetwork.config
-    known = {site.name: site for site in sites}
-    if missing := [name for name in subnetwork.sites if name not in known]:
+    model_config = getattr(model, "config", None)
+    exported = getattr(model_config, EXPORTED, None)
+    name = PurePath(getattr(model_config, "_name_or_path", None) or "").name
+    if exported is not None and name != PurePath(config.base_model).name:
+        raise _refusal(
+            config,
+            f"it is a checkpoint into which persona {exported!r} was exported, and would wear both",
+            "or export the union of the two",
+        )
+    by_name = {site.name: site for site in sites}
+    if missing := [name for name in subnetwork.sites if name not in by_name]:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise _refusal(
             config,
@@ -27,15 +50,15 @@ def check_belongs(subnetwork: Subnetwork, sites: Sequence[Site]) -> None:
             "or attach with targets and ignore that leave those sites in",
         )
     for name, mask in subnetwork.keep.items():
-        if tuple(mask.shape) != known[name].shape:
+        if tuple(mask.shape) != by_name[name].shape:
             raise _refusal(
                 config,
-                f"its site {name!r} is {list(known[name].shape)}, not {list(mask.shape)}",
+                f"its site {name!r} is {list(by_name[name].shape)}, not {list(mask.shape)}",
             )
-    found = fingerprint([known[name] for name in subnetwork.sites])
-    if found.architecture != config.fingerprint.architecture:
+    ours = fingerprint([by_name[name] for name in subnetwork.sites])
+    if ours.architecture != config.fingerprint.architecture:
         raise _refusal(config, "the architecture fingerprint differs")
-    if found.weights != config.fingerprint.weights:
+    if ours.weights != config.fingerprint.weights:
         raise _refusal(
             config,
             "the architecture is the same, but the weights fingerprint differs (another "

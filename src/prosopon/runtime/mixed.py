@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from prosopon.errors import PersonaError
 from prosopon.models import Site
-from prosopon.runtime.gating import Gating, gated
+from prosopon.runtime.gating import Gating, apply_gates
 from prosopon.runtime.looks import Look
 
 _MKL = bool(torch.backends.mkl.is_available())  # type: ignore[no-untyped-call]
@@ -49,7 +49,7 @@ class Block(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Memory that the block takes."""
-        return sum(each.nbytes for each in self)
+        return sum(tensor.nbytes for tensor in self)
 
 
 class Blocks:
@@ -69,17 +69,17 @@ class Blocks:
         key = look, site.name
         if key in self._kept:
             self._kept.move_to_end(key)
-            kept = self._kept[key]
-            if kept is None or _is_true(site, kept):
-                return kept
+            cached = self._kept[key]
+            if cached is None or _is_current(site, cached):
+                return cached
             self._remove(key)  # the base weights have changed
         gating = self._gatings(look, site)
-        made = block(site, gating) if gating is not None and len(gating) else None
-        self._kept[key] = made
-        self._nbytes += made.nbytes if made else 0
+        fresh = block(site, gating) if gating is not None and len(gating) else None
+        self._kept[key] = fresh
+        self._nbytes += fresh.nbytes if fresh else 0
         while self._nbytes > self._limit:
             self._remove(next(iter(self._kept)))
-        return made
+        return fresh
 
     def drop(self, name: str) -> None:
         """Forget the blocks that involve a persona."""
@@ -92,13 +92,13 @@ class Blocks:
         self._nbytes -= gone.nbytes if gone else 0
 
 
-def _is_true(site: Site, kept: Block) -> bool:
+def _is_current(site: Site, cached: Block) -> bool:
     """Tell whether a block was made of the weights that are there now."""
-    now = site.matrix()[kept.lines, kept.columns]
-    return now.dtype == kept.base.dtype and bool(torch.equal(now, kept.base))
+    now = site.matrix()[cached.lines, cached.columns]
+    return now.dtype == cached.base.dtype and bool(torch.equal(now, cached.base))
 
 
-class Group(NamedTuple):
+class RowGroup(NamedTuple):
     """Looks that as many rows wear.
 
     Attributes:
@@ -156,21 +156,21 @@ class MixedBatch:
             self._hooks.pop().remove()
 
     def _hook(
-        self, site: Site, groups: Sequence[Group]
+        self, site: Site, groups: Sequence[RowGroup]
     ) -> Callable[[nn.Module, tuple[Any, ...], Any], Tensor]:
         plain = _plain(groups)
 
         def correct(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
-            given: Tensor = inputs[0]
-            self._check(given)
+            tokens: Tensor = inputs[0]
+            self._check(tokens)
             if (
                 plain is not None
-                and given.numel() == plain.shape[1]
-                and given.dtype == output.dtype == plain.dtype
+                and tokens.numel() == plain.shape[1]
+                and tokens.dtype == output.dtype == plain.dtype
             ):
-                return cast(Tensor, output - plain.mv(given.reshape(-1)).view(output.shape))
+                return cast(Tensor, output - plain.mv(tokens.reshape(-1)).view(output.shape))
             # A batch that was flattened to tokens (OPT) has the tokens of a row side by side.
-            folded = given.reshape(self.rows, -1, site.in_features)
+            folded = tokens.reshape(self.rows, -1, site.in_features)
             result = output.reshape(self.rows, -1, site.out_features)
             wide = result.to(torch.promote_types(result.dtype, torch.float32))
             for group in groups:
@@ -181,16 +181,16 @@ class MixedBatch:
 
         return correct
 
-    def _check(self, given: Tensor) -> None:
+    def _check(self, batch: Tensor) -> None:
         """Refuse a batch whose rows are not the ones that the looks were given for."""
-        tokens = given.numel() // given.shape[-1]
+        tokens = batch.numel() // batch.shape[-1]
         whole = self.rows * (self.copies or 1)
-        if given.ndim > 2 and self.copies is not None:
-            fits = given.shape[0] == whole
+        if batch.ndim > 2 and self.copies is not None:
+            fits = batch.shape[0] == whole
         else:  # any number of copies, or a batch that was flattened to tokens
-            fits = (given.shape[0] if given.ndim > 2 else tokens) % whole == 0
+            fits = (batch.shape[0] if batch.ndim > 2 else tokens) % whole == 0
         if not fits:
-            raise wrong_rows(given.shape[0], self.rows, self.copies or 1)
+            raise wrong_rows(batch.shape[0], self.rows, self.copies or 1)
 
 
 def wrong_rows(batch: int, personas: int, copies: int = 1) -> PersonaError:
@@ -202,7 +202,7 @@ def wrong_rows(batch: int, personas: int, copies: int = 1) -> PersonaError:
     )
 
 
-def _plain(groups: Sequence[Group]) -> Tensor | None:
+def _plain(groups: Sequence[RowGroup]) -> Tensor | None:
     """Return the one matrix that serves where every row has one token and a look of its own.
 
     That is so in most steps of decoding, and then nothing has to be rearranged.
@@ -213,7 +213,7 @@ def _plain(groups: Sequence[Group]) -> Tensor | None:
     return first.matrix if _MKL or first.matrix.is_cuda else None
 
 
-def _correction(folded: Tensor, group: Group) -> Tensor:
+def _correction(folded: Tensor, group: RowGroup) -> Tensor:
     """Return D x of a group's rows.
 
     Args:
@@ -242,28 +242,28 @@ def _times(matrix: Tensor, columns: Tensor) -> Tensor:
     return matrix @ columns
 
 
-def _groups(site: Site, rows: Sequence[Look], blocks: Blocks) -> list[Group]:
+def _groups(site: Site, rows: Sequence[Look], blocks: Blocks) -> list[RowGroup]:
     """Group the rows of one site by their looks, and the looks by their number of rows."""
-    found = {look: blocks.get(look, site) for look in dict.fromkeys(rows) if look}
-    made = {look: each for look, each in found.items() if each is not None}
-    dressed = {look: numbers for look, numbers in _places(rows).items() if look in made}
+    named = {look: blocks.get(look, site) for look in dict.fromkeys(rows) if look}
+    differences = {look: block for look, block in named.items() if block is not None}
+    dressed = {look: numbers for look, numbers in _places(rows).items() if look in differences}
     groups = []
     for copies, looks in _places([len(numbers) for numbers in dressed.values()]).items():
         chosen = [list(dressed)[place] for place in looks]
         places = [number for look in chosen for number in dressed[look]]
-        matrix = diagonal(site, [made[look] for look in chosen])
+        matrix = diagonal(site, [differences[look] for look in chosen])
         whole = places == list(range(len(rows)))
         numbers = torch.tensor(places, device=site.weight.device)
-        groups.append(Group(numbers, copies, matrix, whole))
+        groups.append(RowGroup(numbers, copies, matrix, whole))
     return groups
 
 
 def _places(items: Sequence[T]) -> dict[T, list[int]]:
     """Return where each thing occurs."""
-    found: dict[T, list[int]] = defaultdict(list)
+    places: dict[T, list[int]] = defaultdict(list)
     for place, item in enumerate(items):
-        found[item].append(place)
-    return dict(found)
+        places[item].append(place)
+    return dict(places)
 
 
 def block(site: Site, gating: Gating) -> Block:
@@ -272,7 +272,7 @@ def block(site: Site, gating: Gating) -> Block:
     lines, columns = indices // site.in_features, indices % site.in_features
     weights = site.matrix()[lines, columns]
     wide = torch.promote_types(weights.dtype, torch.float32)
-    values = weights.to(wide) - gated(weights, gating.gates).to(wide)
+    values = weights.to(wide) - apply_gates(weights, gating.gates).to(wide)
     counts = torch.bincount(lines, minlength=site.out_features)
     starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
     return Block(starts, lines, columns, weights, values)
@@ -284,17 +284,17 @@ def diagonal(site: Site, blocks: Sequence[Block]) -> Tensor:
     Its numbers are int32, as the libraries want them; int64 ones they would convert each time.
     """
     starts, columns, before = [blocks[0].starts[:1]], [], 0
-    for place, each in enumerate(blocks):
-        starts.append(each.starts[1:] + before)
-        columns.append(each.columns + place * site.in_features)
-        before += len(each.columns)
+    for place, part in enumerate(blocks):
+        starts.append(part.starts[1:] + before)
+        columns.append(part.columns + place * site.in_features)
+        before += len(part.columns)
     shape = len(blocks) * site.out_features, len(blocks) * site.in_features
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # "Sparse CSR tensor support is in beta"
         return torch.sparse_csr_tensor(
             torch.cat(starts).int(),
             torch.cat(columns).int(),
-            torch.cat([each.values for each in blocks]),
+            torch.cat([part.values for part in blocks]),
             shape,
             check_invariants=False,
         )

@@ -27,8 +27,8 @@ class Originals:
     @classmethod
     def none(cls, total: int, like: Tensor) -> Originals:
         """Make the originals of a site of which nothing is known yet."""
-        known = Positions(torch.zeros(total, dtype=torch.bool)).to(like.device)
-        return cls(known, torch.empty(0, dtype=like.dtype, device=like.device))
+        nothing = Positions(torch.zeros(total, dtype=torch.bool)).to(like.device)
+        return cls(nothing, torch.empty(0, dtype=like.dtype, device=like.device))
 
     def __len__(self) -> int:
         return len(self._known)
@@ -42,7 +42,7 @@ class Originals:
         """Return the base weights at known int64 positions."""
         return self._values[self._known.rank(indices)]
 
-    def grown(self, positions: Positions, read: Callable[[Tensor], Tensor]) -> Originals:
+    def grow(self, positions: Positions, read: Callable[[Tensor], Tensor]) -> Originals:
         """Add positions; ``read`` gives the base weights at the ones that are new."""
         wanted, old = positions.indices(), self._known.indices()
         new = wanted[~self._known.contains(wanted)]
@@ -50,15 +50,15 @@ class Originals:
         values = torch.cat([self._values, read(new).to(self._values.dtype)])[order]
         return Originals(Positions.of(indices, self._known.total), values)
 
-    def kept(self, positions: list[Positions]) -> Originals:
+    def restrict(self, positions: list[Positions]) -> Originals:
         """Forget what is in none of some sets of known positions."""
         members = torch.zeros(self._known.total, dtype=torch.bool)
-        for each in positions:
-            members[each.indices().cpu()] = True
-        known = Positions(members).to(self._values.device)
-        return Originals(known, self.at(known.indices()))
+        for part in positions:
+            members[part.indices().cpu()] = True
+        rest = Positions(members).to(self._values.device)
+        return Originals(rest, self.at(rest.indices()))
 
-    def renewed(self, read: Callable[[Tensor], Tensor]) -> Originals:
+    def renew(self, read: Callable[[Tensor], Tensor]) -> Originals:
         """Read all of them anew."""
         return Originals(self._known, read(self._known.indices()))
 

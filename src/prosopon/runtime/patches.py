@@ -59,11 +59,11 @@ class PatchCache:
 
     def get(self, start: Look, goal: Look) -> Patch | None:
         """Return a patch if it is there."""
-        found = self._pairs.get((start, goal))
-        if found is None:
+        entry = self._pairs.get((start, goal))
+        if entry is None:
             return None
         self._pairs.move_to_end((start, goal))
-        return found[0]
+        return entry[0]
 
     def put(self, start: Look, goal: Look, steps: list[Step], back: list[Step]) -> None:
         """Keep a patch and its way back, which shares its memory, unless they are too large."""
@@ -71,9 +71,9 @@ class PatchCache:
         if size > self.limit:
             return
         homes = frozenset(step.home for step in steps)
-        for key, each in (((start, goal), steps), ((goal, start), back)):
+        for key, way in (((start, goal), steps), ((goal, start), back)):
             self._remove(key)
-            self._pairs[key] = Patch(each, homes), size
+            self._pairs[key] = Patch(way, homes), size
         self.nbytes += size
         while self.nbytes > self.limit:
             self._remove(next(iter(self._pairs)))
@@ -94,7 +94,7 @@ class PatchCache:
 
     def _remove(self, key: tuple[Look, Look]) -> None:
         """Forget a patch and its way back."""
-        found = self._pairs.pop(key, None)
-        if found is not None:
+        entry = self._pairs.pop(key, None)
+        if entry is not None:
             self._pairs.pop((key[1], key[0]), None)
-            self.nbytes -= found[1]
+            self.nbytes -= entry[1]

@@ -433,6 +433,6 @@ def _check_rows(
 ) -> None:
     """Refuse a batch that has another number of rows than personas were given for."""
     named = (options.get(name) for name in ("inputs", "input_ids", "inputs_embeds"))
-    batch = next((each for each in (*args[:1], *named) if isinstance(each, Tensor)), None)
+    batch = next((value for value in (*args[:1], *named) if isinstance(value, Tensor)), None)
     if batch is not None and len(batch) != len(personas):
         raise wrong_rows(len(batch), len(personas))

@@ -80,7 +80,7 @@ class Positions:
         return before[byte] + ones[left]
 
 
-def differing(one: Positions, other: Positions) -> Tensor:
+def symmetric_difference(one: Positions, other: Positions) -> Tensor:
     """Return the positions that are in one of two sets of one size: int64, ascending."""
     if not one.is_list and not other.is_list:
         return _set_bits(one._data ^ other._data)

@@ -9,13 +9,14 @@ from prosopon.subnetwork.config import (
     FingerprintRecord,
     SiteRecord,
     SubnetworkConfig,
+    portable_name,
     site_records,
 )
 from prosopon.subnetwork.encodings import ENCODINGS, Encoding, choose_encoding
 from prosopon.subnetwork.format import pack_rows, unpack_rows
 from prosopon.subnetwork.gaps import decode_gaps, encode_gaps
 from prosopon.subnetwork.index import PackIndex, PersonaRecord
-from prosopon.subnetwork.pack import PACK_NAME, PACK_VERSION, Pack, load_pack, write_pack
+from prosopon.subnetwork.pack import PACK_NAME, PACK_VERSION, Pack, load_pack, unpack, write_pack
 from prosopon.subnetwork.storage import CONFIG_NAME, MASKS_NAME
 from prosopon.subnetwork.subnetwork import Subnetwork
 
@@ -47,8 +48,10 @@ __all__ = [
     "majority",
     "model_card",
     "pack_rows",
+    "portable_name",
     "site_records",
     "union",
+    "unpack",
     "unpack_rows",
     "write_pack",
 ]

@@ -22,6 +22,7 @@ from torch import Tensor
 from prosopon.errors import SubnetworkError
 from prosopon.files import atomic_path
 from prosopon.subnetwork.format import pack_rows
+from prosopon.subnetwork.storage import check_regular
 
 COMPENSATION_NAME = "compensation.safetensors"
 """The file of the kept weights' new values."""
@@ -108,6 +109,7 @@ class Compensation:
         path = Path(folder) / COMPENSATION_NAME
         if not path.exists():
             return None
+        check_regular(path)
         header, tensors = _read(path)
         if header.get("format_version") != FORMAT_VERSION:
             raise SubnetworkError(

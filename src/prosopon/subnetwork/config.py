@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -143,6 +144,16 @@ class SubnetworkConfig(_Record):
         if self.format_version == 1 and (self.encoding != "packed" or self.ranked):
             raise ValueError("format version 1 has packed masks without a ranking")
         return self
+
+
+def portable_name(model: str) -> str:
+    """Return what to call a model elsewhere: of a path its last part, anything else as it is.
+
+    A folder on this machine says nothing to others, and may say who works on it.
+    """
+    path = Path(model)
+    is_path = path.is_absolute() or path.is_dir() or len(path.parts) > 2 or model[:1] in (".", "~")
+    return (path.name or path.resolve().name) if is_path else model
 
 
 def site_records(keep: Mapping[str, Tensor]) -> dict[str, SiteRecord]:

@@ -163,9 +163,9 @@ def parse_tensors(content: bytes) -> dict[str, Tensor]:
         raise SubnetworkError(f"not safetensors ({reason})") from None
 
 
-def check_names(found: set[str], expected: set[str]) -> None:
+def check_names(names: set[str], expected: set[str]) -> None:
     """Refuse tensors that are missing or too many."""
-    if odd := sorted(found ^ expected):
+    if odd := sorted(names ^ expected):
         more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
         raise SubnetworkError(f"sites differ from those stated: {', '.join(odd[:5])}{more}")
 

@@ -11,7 +11,7 @@ from prosopon.errors import SubnetworkError
 from prosopon.hub import unreachable
 from prosopon.subnetwork.card import model_card
 from prosopon.subnetwork.compensation import COMPENSATION_NAME
-from prosopon.subnetwork.config import SubnetworkConfig
+from prosopon.subnetwork.config import SubnetworkConfig, portable_name
 from prosopon.subnetwork.encodings import Masks
 from prosopon.subnetwork.storage import CONFIG_NAME, MASKS_NAME, stamp
 
@@ -37,7 +37,7 @@ def local_folder(
     from huggingface_hub import snapshot_download
 
     try:
-        found = snapshot_download(
+        folder = snapshot_download(
             source,
             revision=revision,
             token=token,
@@ -49,7 +49,7 @@ def local_folder(
             f"{source}: no such folder, and from the Hugging Face Hub it cannot be had: "
             f"{_reason(error)}"
         ) from error
-    return Path(str(found))
+    return Path(str(folder))
 
 
 def upload(
@@ -64,6 +64,8 @@ def upload(
 ) -> str:
     """Commit masks, provenance and model card to the Hub, and return the commit's address.
 
+    A base model that is a folder of this machine goes there by the folder's name alone.
+
     ``beside`` are files that go into the same commit under their own names.
 
     Raises:
@@ -71,6 +73,7 @@ def upload(
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
+    config = config.model_copy(update={"base_model": portable_name(config.base_model)})
     content, stamped = stamp(masks, config)
     text = json.dumps(stamped.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
     api = HfApi(token=token)

@@ -69,7 +69,7 @@ class PackIndex(_Record):
     personas: dict[str, PersonaRecord] = Field(min_length=1)
 
 
-def sites_changed(
+def changed_sites(
     sites: Mapping[str, SiteRecord], changed: Mapping[str, int]
 ) -> dict[str, SiteRecord]:
     """Describe a difference: the shapes of ``sites``, pruned where ``changed`` says how often.

@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 from torch import Tensor
 
-from prosopon.errors import SubnetworkError, UnknownNameError
+from prosopon.errors import OptionError, SubnetworkError, UnknownNameError
 from prosopon.files import atomic_path
 from prosopon.subnetwork.algebra import check_agree, vote
 from prosopon.subnetwork.config import SubnetworkConfig, count_pruned, site_records
@@ -39,7 +39,7 @@ from prosopon.subnetwork.encodings import (
     encode_masks,
     parse_tensors,
 )
-from prosopon.subnetwork.index import PackIndex, PartRecord, PersonaRecord, sites_changed
+from prosopon.subnetwork.index import PackIndex, PartRecord, PersonaRecord, changed_sites
 from prosopon.subnetwork.subnetwork import Subnetwork
 
 PACK_NAME: Final = "personas.pack"
@@ -54,13 +54,17 @@ _LEVEL = 10  # of Zstandard; the codes of random masks do not shrink, whatever t
 
 
 def write_pack(
-    path: str | Path, subnetworks: Mapping[str, Subnetwork] | Sequence[Subnetwork]
+    path: str | Path,
+    subnetworks: Mapping[str, Subnetwork] | Sequence[Subnetwork],
+    *,
+    force: bool = False,
 ) -> PackIndex:
     """Write subnetworks of one model into a pack.
 
     Args:
         path: The file.
         subnetworks: By name, or a sequence whose names are those in the provenance.
+        force: Write over a pack that is there already; any other file stays.
 
     Returns:
         The index: what the pack holds and how many bytes each part takes.
@@ -68,8 +72,10 @@ def write_pack(
     Raises:
         SubnetworkError: There are none, two have one name, one has a compensation, they belong
             to different models or have different sites, or the file cannot be written.
+        OptionError: There is a file already that may not be replaced.
     """
-    named = _named(subnetworks)
+    _check_free(Path(path), force)
+    named = _by_name(subnetworks)
     operands = list(named.values())
     check_agree(operands)
     first = operands[0]
@@ -154,7 +160,7 @@ class Pack:
             raise SubnetworkError("damaged: the index and its provenance disagree on its ranking")
         if _shapes(config.sites) != _shapes(self.index.sites):
             raise SubnetworkError("its sites differ from those of the shared mask")
-        expected = sites_changed(self.index.sites, changed)
+        expected = changed_sites(self.index.sites, changed)
         same = decode_keep(tensors, expected, persona.record.encoding)
         keep = {site: self._shared[site] == same[site] for site in config.sites}
         levels = decode_levels(tensors, config.sites) if persona.ranked else None
@@ -191,10 +197,12 @@ class Pack:
             piece = file.get_slice(name)
             if piece.get_dtype() != "U8" or len(piece.get_shape()) != 1:
                 raise SubnetworkError(f"damaged: the part {name!r} is not uint8 [bytes]")
-            found: NDArray[np.uint8] = file.get_tensor(name)
-            return found
+            content: NDArray[np.uint8] = file.get_tensor(name)
+            return content
 
     def _open(self) -> Any:
+        if self.path.exists() and not self.path.is_file():
+            raise SubnetworkError("no regular file with content")
         try:
             return safe_open(self.path, framework="numpy")
         except FileNotFoundError:
@@ -207,6 +215,43 @@ class Pack:
             raise SubnetworkError(f"no pack of personas: not safetensors ({reason})") from None
 
 
+def unpack(
+    path: str | Path, folder: str | Path, names: Sequence[str] = (), *, force: bool = False
+) -> list[Path]:
+    """Write personas of a pack as folders, one each, that ``save_pretrained`` could have written.
+
+    Args:
+        path: The pack.
+        folder: Where the folders go; each is called as its persona.
+        names: Which personas; default all.
+        force: Write over subnetworks that are there already.
+
+    Returns:
+        The folders.
+
+    Raises:
+        SubnetworkError: The pack cannot be read or is damaged, a folder cannot be written, or a
+            name cannot be a folder's.
+        UnknownNameError: The pack has no persona of a name.
+        OptionError: A folder is there already. Then nothing is written.
+    """
+    pack = Pack(path)
+    folders = {name: Path(folder) / name for name in names or pack.names}
+    for name, target in folders.items():
+        if name in ("", ".", "..") or any(char in '/\\:*?"<>|' or ord(char) < 32 for char in name):
+            raise SubnetworkError(
+                f"{path}: the persona {name!r} cannot be the name of a folder; pack it by another "
+                "name, or read it with Pack(path).load"
+            )
+        if not force and target.is_dir() and any(target.iterdir()):
+            raise OptionError(
+                f"{target}: is not empty; give --force to write into it, or another folder"
+            )
+    for name, target in folders.items():
+        pack.load(name).save_pretrained(target)
+    return list(folders.values())
+
+
 def load_pack(path: str | Path) -> dict[str, Subnetwork]:
     """Read every persona of a pack, by name.
 
@@ -217,7 +262,7 @@ def load_pack(path: str | Path) -> dict[str, Subnetwork]:
     return {name: pack.load(name) for name in pack.names}
 
 
-def _named(
+def _by_name(
     subnetworks: Mapping[str, Subnetwork] | Sequence[Subnetwork],
 ) -> dict[str, Subnetwork]:
     if not isinstance(subnetworks, Mapping):
@@ -237,6 +282,18 @@ def _named(
                 "alone; keep its folder, or set its compensation to None"
             )
     return named
+
+
+def _check_free(path: Path, force: bool) -> None:
+    """Refuse to write over what is there, and with force over all but a pack."""
+    if path.is_dir() or not path.exists():
+        return
+    if not force:
+        raise OptionError(f"{path}: is there already; give --force to replace it, or another path")
+    try:
+        Pack(path)
+    except SubnetworkError as error:
+        raise OptionError(f"{error}: no pack wrote it, so that it is not replaced") from None
 
 
 def _payload(one: Subnetwork, shared: Mapping[str, Tensor]) -> tuple[bytes, Any]:

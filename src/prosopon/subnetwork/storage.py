@@ -146,8 +146,19 @@ def unstamp(content: bytes, config: SubnetworkConfig) -> Masks:
     return Masks(keep, None)
 
 
+def check_regular(path: Path) -> None:
+    """Refuse to read what is there and no file: a device or a pipe may have no end.
+
+    Raises:
+        SubnetworkError: Names it.
+    """
+    if path.exists() and not path.is_file():
+        raise SubnetworkError(f"{path}: no regular file")
+
+
 def _read(folder: Path, name: str) -> bytes:
     """Read a file of the folder."""
+    check_regular(folder / name)
     try:
         return (folder / name).read_bytes()
     except (FileNotFoundError, NotADirectoryError):

@@ -79,8 +79,13 @@ class Subnetwork:
         self.config = config.model_copy(
             update={"sites": records, "ranked": ranked, "format_version": version}
         )
-        self.levels = None if levels is None else self._checked(levels)
+        self.levels = None if levels is None else self._check_levels(levels)
         self.compensation: Compensation | None = None
+
+    @property
+    def base_model(self) -> str:
+        """The model that it was found on: ``embedded``, a Hub id, or a folder."""
+        return self.config.base_model
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -183,9 +188,9 @@ class Subnetwork:
         """
         folder = hub.local_folder(source, revision=revision, token=token)
         masks, config = read_folder(folder)
-        found = cls(masks.keep, config, masks.levels)
-        found.compensation = Compensation.load(folder, masks.keep)
-        return found
+        subnetwork = cls(masks.keep, config, masks.levels)
+        subnetwork.compensation = Compensation.load(folder, masks.keep)
+        return subnetwork
 
     def push_to_hub(
         self,
@@ -227,27 +232,15 @@ class Subnetwork:
                 message=message,
             )
 
-    @classmethod
-    def from_pack(cls, path: str | Path, name: str) -> Subnetwork:
-        """Read one persona of a pack; the others are not read.
-
-        Raises:
-            SubnetworkError: The pack cannot be read or is damaged.
-            UnknownNameError: It has no persona of this name.
-        """
-        from prosopon.subnetwork.pack import Pack
-
-        return Pack(path).load(name)
-
     @property
     def _masks(self) -> Masks:
         return Masks(self.keep, self.levels)
 
-    def _checked(self, levels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _check_levels(self, levels: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the levels in the order of the masks, or say what is wrong with them."""
         for name, record in self.config.sites.items():
-            found = levels.get(name)
-            if found is None or found.dtype != torch.uint8 or found.shape != (record.pruned,):
+            ranking = levels.get(name)
+            if ranking is None or ranking.dtype != torch.uint8 or ranking.shape != (record.pruned,):
                 raise SubnetworkError(
                     f"subnetwork {self.config.persona!r}: site {name!r} needs levels uint8 "
                     f"[{record.pruned}], one for every pruned weight"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from prosopon.errors import ExportError
+from prosopon.runtime.matching import EXPORTED
 
 
 def save_checkpoint(
@@ -20,6 +21,7 @@ def save_checkpoint(
     *,
     state: Mapping[str, Tensor] | None = None,
     max_shard_size: str = "5GB",
+    persona: str | None = None,
 ) -> None:
     """Write a plain Hugging Face checkpoint.
 
@@ -31,12 +33,16 @@ def save_checkpoint(
         folder: An existing folder.
         state: Tensors to save instead of the model's own.
         max_shard_size: Such as ``5GB``.
+        persona: What is worn; noted in the written configuration (see
+            :func:`prosopon.runtime.matching.check_belongs`).
 
     Raises:
         ExportError: The writer refuses the model, its configuration or the shard size.
     """
     try:
         with _same_config(model), _without_bars():
+            if persona is not None:
+                setattr(model.config, EXPORTED, persona)
             # The class's own: the model's is refused while a persona is worn.
             type(model).save_pretrained(
                 model,
@@ -79,8 +85,8 @@ def probe_tokens(model: Any, rows: int = 2, length: int = 16) -> Tensor:
 @torch.no_grad()
 def logits(model: Any, tokens: Tensor) -> Tensor:
     """Return the logits, float32 [rows, length, vocabulary] on the CPU."""
-    found: Tensor = model(tokens.to(model.device), use_cache=False).logits
-    return found.float().cpu()
+    result: Tensor = model(tokens.to(model.device), use_cache=False).logits
+    return result.float().cpu()
 
 
 def first_line(error: Exception) -> str:
@@ -93,11 +99,16 @@ def first_line(error: Exception) -> str:
 def _same_config(model: Any) -> Iterator[None]:
     """Undo what the writer notes in the live configuration."""
     before = {name: getattr(model.config, name, None) for name in ("dtype", "architectures")}
+    mark = getattr(model.config, EXPORTED, None)
     try:
         yield
     finally:
         for name, value in before.items():
             setattr(model.config, name, value)
+        if mark is None:
+            vars(model.config).pop(EXPORTED, None)
+        else:
+            setattr(model.config, EXPORTED, mark)
 
 
 @contextmanager

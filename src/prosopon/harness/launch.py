@@ -6,6 +6,7 @@ packages, so whoever starts it has to add ours first.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -20,6 +21,7 @@ PACKAGES = ("lm_eval", "accelerate")
 """What has to be installed; the harness's own Hugging Face model needs accelerate."""
 
 
+@functools.cache
 def register() -> Any:
     """Make ``--model prosopon`` known to the harness of this process; again does nothing.
 
@@ -34,9 +36,11 @@ def register() -> Any:
             raise OptionError(
                 f"lm-evaluation-harness needs {package}: pip install 'prosopon[lm-eval]'"
             )
+    from lm_eval.api.registry import register_model
+
     from prosopon.harness.model import PersonaLM
 
-    return PersonaLM
+    return register_model(MODEL)(PersonaLM)
 
 
 def main(arguments: Sequence[str]) -> None:

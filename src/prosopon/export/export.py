@@ -11,10 +11,10 @@ from torch import nn
 from prosopon.errors import ExportError, OptionError
 from prosopon.export.base import FORMATS, Format, Job
 from prosopon.export.card import CARD, model_card
-from prosopon.export.staging import PROVENANCE, check_output, staged_folder
+from prosopon.export.staging import PROVENANCE, check_output, stage_folder
 from prosopon.files import write_json, write_text
 from prosopon.runtime import attach
-from prosopon.subnetwork import Subnetwork
+from prosopon.subnetwork import Subnetwork, portable_name
 from prosopon.version import __version__
 
 FORMAT_VERSION = 1
@@ -64,7 +64,7 @@ def export_persona(
         PersonaError: Another PersonaModel is attached to the model.
         ExportError: The format cannot hold this persona or model, or nothing can be written.
     """
-    kind, folder = FORMATS.get(format), Path(output)
+    kind, folder = FORMATS.get(format), Path(output).expanduser()
     parsed = kind.parse_options(options or {})
     kind.check_packages()
     check_output(folder, force)
@@ -83,7 +83,7 @@ def export_persona(
         job = Job(
             wearer, name, subnetwork, tokenizer, called, revision or whole.config.revision, parsed
         )
-        with staged_folder(folder, force=force) as staging:
+        with stage_folder(folder, force=force) as staging:
             report = _describe(kind, job, strength) | kind.write(job, staging)
             _annotate(staging, kind, job, report)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -95,7 +95,7 @@ def _describe(kind: Format, job: Job, strength: float) -> dict[str, Any]:
     return {
         "format": kind.name,
         "persona": job.subnetwork.config.persona,
-        "base_model": job.base_model,
+        "base_model": portable_name(job.base_model),
         "revision": job.revision,
         "strength": strength,
         "compensated": job.subnetwork.compensation is not None,
@@ -108,6 +108,7 @@ def _describe(kind: Format, job: Job, strength: float) -> dict[str, Any]:
 def _annotate(folder: Path, kind: Format, job: Job, report: dict[str, Any]) -> None:
     """Write the provenance and the card; the sites' own records would be most of the file."""
     origin = job.subnetwork.config.model_dump(mode="json", exclude={"sites", "checksum"})
+    origin["base_model"] = portable_name(origin["base_model"])
     record = {"format_version": FORMAT_VERSION, "prosopon": __version__}
     write_json(folder / PROVENANCE, record | {"export": report, "subnetwork": origin})
     write_text(folder / CARD, model_card(kind, job, report))

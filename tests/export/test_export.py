@@ -18,7 +18,7 @@ from prosopon.errors import (
     UnknownNameError,
 )
 from prosopon.export import FORMATS, NoOptions, base, export_persona
-from prosopon.export.staging import staged_folder
+from prosopon.export.staging import stage_folder
 from prosopon.models import find_sites
 from prosopon.runtime import PersonaModel
 from prosopon.subnetwork import Compensation, Subnetwork
@@ -115,12 +115,15 @@ def test_the_provenance_says_what_was_exported_and_how(tmp_path):
     assert report["bytes"] == sum(path.stat().st_size for path in files)
 
 
-def test_a_local_path_is_not_put_into_the_cards_front_matter(tmp_path):
+def test_a_local_path_stays_here(tmp_path):
     model, tokenizer = tiny_model()
     export_persona(
         model, tokenizer, subnetwork(model), format="checkpoint", output=tmp_path / "out",
         base_model="/home/somebody/models/base",
     )  # fmt: skip
+    files = [path.read_text() for path in (tmp_path / "out").glob("*.[jm]*[nd]")]
+    assert not any("somebody" in text for text in files)
+    assert '"base_model": "base"' in (tmp_path / "out/prosopon.json").read_text()
     head = (tmp_path / "out/README.md").read_text().split("---")[1]
     assert "base_model" not in head
     assert "library_name: transformers" in head
@@ -214,6 +217,28 @@ def test_a_folder_with_files_is_kept_without_force(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_link_to_an_earlier_export_stays_a_link(tmp_path):
+    model, tokenizer = tiny_model()
+    for seed in (0, 1):
+        if seed:
+            (tmp_path / "link").symlink_to("real", target_is_directory=True)
+        export_persona(
+            model, tokenizer, subnetwork(model, seed=seed), format="checkpoint",
+            output=tmp_path / ("link" if seed else "real"), force=True,
+        )  # fmt: skip
+    assert (tmp_path / "link").readlink().name == "real"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
+    expected = worn_logits(model, subnetwork(model, seed=1))
+    assert torch.equal(loaded_logits(tmp_path / "real"), expected)
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    model, tokenizer = tiny_model()
+    export_persona(model, tokenizer, subnetwork(model), format="checkpoint", output="~/out")
+    assert (tmp_path / "out/config.json").is_file()
+
+
 def test_force_never_deletes_what_no_export_wrote(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/thesis.tex").write_text("years")
@@ -238,7 +263,7 @@ def test_a_file_in_the_way_and_a_folder_that_cannot_be_made(tmp_path):
 
 
 def interrupted(target):
-    with staged_folder(target, force=True) as staging:
+    with stage_folder(target, force=True) as staging:
         (staging / "prosopon.json").write_text("second")
         raise KeyboardInterrupt
 
@@ -249,7 +274,7 @@ def test_staging_is_whole_or_nothing(tmp_path):
         interrupted(target)
     assert list((tmp_path / "deep").iterdir()) == []
     target.mkdir()
-    with staged_folder(target) as staging:
+    with stage_folder(target) as staging:
         (staging / "sub").mkdir()
         (staging / "sub/file").write_text("whole")
         assert list(target.iterdir()) == []
@@ -261,12 +286,12 @@ def test_staging_is_whole_or_nothing(tmp_path):
 
 def test_a_failed_replacement_leaves_the_earlier_export(tmp_path):
     target = tmp_path / "out"
-    with staged_folder(target) as staging:
+    with stage_folder(target) as staging:
         (staging / "prosopon.json").write_text("first")
     with pytest.raises(KeyboardInterrupt):
         interrupted(target)
     assert (target / "prosopon.json").read_text() == "first"
-    with staged_folder(target, force=True) as staging:
+    with stage_folder(target, force=True) as staging:
         (staging / "prosopon.json").write_text("second")
     assert (target / "prosopon.json").read_text() == "second"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
