@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from prosopon.export.base import Format, Job
-from prosopon.subnetwork import portable_name
+from prosopon.subnetwork.config import is_hub_id, portable_name
 
 CARD = "README.md"
 """The file of the card."""
-
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def model_card(kind: Format, job: Job, report: dict[str, Any]) -> str:
@@ -51,7 +48,7 @@ def model_card(kind: Format, job: Job, report: dict[str, Any]) -> str:
 def _front_matter(kind: Format, job: Job) -> str:
     """Return the YAML block; JSON strings are YAML strings."""
     lines = ["library_name: " + ("peft" if kind.is_adapter else "transformers")]
-    if _HUB_ID.fullmatch(job.base_model):
+    if is_hub_id(job.base_model):
         lines.append(f"base_model: {json.dumps(job.base_model)}")
     lines += ["pipeline_tag: text-generation", "tags:", "- prosopon", "- persona"]
     return "\n".join(["---", *lines, "---", ""])

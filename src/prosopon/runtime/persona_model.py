@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
@@ -363,8 +363,10 @@ class PersonaModel:
         share = 1.0 if strength is None else strength
         if stream:
             return self._stream(prompt, persona, share, draw)
-        with nullcontext() if persona is None else self.persona(persona, strength=share):
-            return write_answer(self.model, self.tokenizer, prompt, draw)
+        with self._answering(persona, share) as check:
+            reply = write_answer(self.model, self.tokenizer, prompt, draw)
+            check()
+        return reply
 
     def answer(self, text: str, *, system: str | None = None, **options: Any) -> str:
         """Answer one text; see :meth:`chat`.
@@ -408,14 +410,20 @@ class PersonaModel:
     ) -> None:
         self.close()
 
-    def _stream(
-        self, prompt: list[Message], persona: str | None, strength: float, draw: Draw
-    ) -> Iterator[str]:
-        """Wear, write and undo, all while the pieces are taken."""
+    @contextmanager
+    def _answering(self, persona: str | None, strength: float) -> Iterator[Callable[[], None]]:
+        """Wear a persona for an answer; yield what raises if another switch came between."""
         with (
             nullcontext() if persona is None else self.persona(persona, strength=strength),
             self._dresser.guard.answering() as check,
         ):
+            yield check
+
+    def _stream(
+        self, prompt: list[Message], persona: str | None, strength: float, draw: Draw
+    ) -> Iterator[str]:
+        """Wear, write and undo, all while the pieces are taken."""
+        with self._answering(persona, strength) as check:
             for piece in stream_answer(self.model, self.tokenizer, prompt, draw):
                 check()
                 yield piece

@@ -6,9 +6,8 @@ import json
 import re
 from typing import Any
 
-from prosopon.subnetwork.config import SubnetworkConfig
+from prosopon.subnetwork.config import SubnetworkConfig, is_hub_id
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 # The Hub refuses a licence it does not know, except under "other" and with a name.
 _LICENCES = {
     "apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-nc-4.0",
@@ -62,7 +61,7 @@ def model_card(config: SubnetworkConfig, source: str) -> str:
     text = _TEXT.format(
         title=_plain(config.persona),
         base=_plain(base),
-        link=f"https://huggingface.co/{base}" if _HUB_ID.fullmatch(base) else "#provenance",
+        link=f"https://huggingface.co/{base}" if is_hub_id(base) else "#provenance",
         against=against,
         revision=f", revision={config.revision!r}" if config.revision else "",
         source=source,
@@ -78,7 +77,7 @@ def _header(config: SubnetworkConfig) -> str:
         "library_name": "prosopon",
         "tags": ["prosopon", "persona", "subnetwork", "pruning", _slug(config.criterion)],
     }
-    if _HUB_ID.fullmatch(config.base_model):
+    if is_hub_id(config.base_model):
         values |= {"base_model": config.base_model, "base_model_relation": "adapter"}
     licence = config.license.lower()
     if licence in _LICENCES:

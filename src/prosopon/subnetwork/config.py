@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -23,13 +24,13 @@ FORMAT_VERSION: Final = 2
 """Version of the folder format that this code writes; it reads every earlier one."""
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
     """A frozen record; a field it does not know is an error, never ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class FingerprintRecord(_Record):
+class FingerprintRecord(Record):
     """Which model the masks belong to; see :class:`prosopon.models.Fingerprint`.
 
     Attributes:
@@ -41,7 +42,7 @@ class FingerprintRecord(_Record):
     weights: str
 
 
-class SiteRecord(_Record):
+class SiteRecord(Record):
     """What the mask of one site looks like; checked against the mask on loading.
 
     Attributes:
@@ -53,7 +54,7 @@ class SiteRecord(_Record):
     pruned: NonNegativeInt
 
 
-class CalibrationRecord(_Record):
+class CalibrationRecord(Record):
     """What the masks were found on.
 
     Attributes:
@@ -78,7 +79,7 @@ class CalibrationRecord(_Record):
     rendering_date: str | None = None
 
 
-class SubnetworkConfig(_Record):
+class SubnetworkConfig(Record):
     """The provenance of a subnetwork: the contents of ``subnetwork_config.json``.
 
     Attributes:
@@ -144,6 +145,14 @@ class SubnetworkConfig(_Record):
         if self.format_version == 1 and (self.encoding != "packed" or self.ranked):
             raise ValueError("format version 1 has packed masks without a ranking")
         return self
+
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+
+
+def is_hub_id(name: str) -> bool:
+    """Tell whether a name reads like an id on the Hub: ``name/thing``."""
+    return _HUB_ID.fullmatch(name) is not None
 
 
 def portable_name(model: str) -> str:

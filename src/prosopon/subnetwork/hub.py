@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,11 +10,9 @@ from prosopon.errors import SubnetworkError
 from prosopon.hub import unreachable
 from prosopon.subnetwork.card import model_card
 from prosopon.subnetwork.compensation import COMPENSATION_NAME
-from prosopon.subnetwork.config import SubnetworkConfig, portable_name
+from prosopon.subnetwork.config import SubnetworkConfig, is_hub_id, portable_name
 from prosopon.subnetwork.encodings import Masks
 from prosopon.subnetwork.storage import CONFIG_NAME, MASKS_NAME, stamp
-
-_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 def local_folder(
@@ -32,7 +29,7 @@ def local_folder(
         SubnetworkError: The Hub cannot be reached, or does not have it.
     """
     path = Path(source)
-    if isinstance(source, Path) or path.exists() or not _ID.fullmatch(source):
+    if isinstance(source, Path) or path.exists() or not is_hub_id(source):
         return path
     from huggingface_hub import snapshot_download
 

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt
 
 from prosopon.errors import SubnetworkError
-from prosopon.subnetwork.config import FingerprintRecord, SiteRecord
+from prosopon.subnetwork.config import FingerprintRecord, Record, SiteRecord
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PartRecord(_Record):
+class PartRecord(Record):
     """A part of a pack.
 
     Attributes:
@@ -31,7 +27,7 @@ class PartRecord(_Record):
     encoding: Literal["packed", "gaps"]
 
 
-class PersonaRecord(_Record):
+class PersonaRecord(Record):
     """A persona of a pack.
 
     Attributes:
@@ -51,7 +47,7 @@ class PersonaRecord(_Record):
     ranked: bool
 
 
-class PackIndex(_Record):
+class PackIndex(Record):
     """The contents of a pack.
 
     Attributes:
