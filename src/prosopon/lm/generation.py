@@ -147,7 +147,10 @@ def generate_exactly(model: Any, ids: Tensor, mask: Tensor, config: Any) -> Tens
     alike = copy.copy(getattr(model, "_orig_mod", model))  # generate runs uncompiled anyway
     alike.generation_config = config
     with torch.no_grad():
-        output: Tensor = alike.generate(ids, attention_mask=mask, generation_config=config)
+        # The class's own: what stands in front of the model's would run the model itself.
+        output: Tensor = type(alike).generate(
+            alike, ids, attention_mask=mask, generation_config=config
+        )
     return output
 
 
