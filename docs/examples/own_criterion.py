@@ -3,7 +3,7 @@
 A channel that is always equally loud carries no news. The score is |w| times the standard
 deviation of the channel's input over the target's tokens; the highest of every output row stay.
 
-    prosopon extract extravert --criterion varying --plugin own_criterion.py
+    prosopon extract --target extravert --criterion varying --plugin own_criterion.py
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,7 @@ The gain w dL/dw is the slope times the whole way to zero. The longer the way, t
 at its start says of the end. Here the gain is divided by 1 + reach * |w|, so that small weights
 that all pull against the persona win over single large ones.
 
-    prosopon extract extravert --criterion careful-taylor --plugin own_light_criterion.py
+    prosopon extract --target extravert --criterion careful-taylor --plugin own_light_criterion.py
 """
 
 from dataclasses import dataclass
