@@ -123,3 +123,35 @@ def test_numbers_are_whole_on_a_narrow_terminal(monkeypatch):
         explain._table(Section("x", "Title", headings=["a long heading"] * 9, rows=rows))
     assert all(number in shown.get() for number in rows[0])
     assert "…" not in shown.get()
+
+
+def test_parts():
+    from prosopon.analysis import PARTS
+    from prosopon.cli.explain import _parts
+    from prosopon.errors import OptionError
+
+    assert _parts(None, 2, "embedded") == list(PARTS)
+    assert _parts("location, overlap", 2, None) == ["location", "overlap"]
+    assert _parts(None, 2, None) == ["overlap", "location"]  # nothing that wears masks
+    assert _parts("location,cross-talk,faithfulness", 1, "m")[0] == "location"
+    for text, masks, model, message in (
+        ("overlaps", 2, "m", "--parts 'overlaps': choose from overlap"),
+        (None, 1, "m", "at least two personas and there is one"),
+        ("cross-talk", 2, None, "cross-talk wears the masks: give --model"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            _parts(text, masks, model)
+
+
+def test_whose_questions_are_asked(tmp_path):
+    from prosopon.cli.explain import _axes, _own_model
+    from prosopon.errors import OptionError
+    from tests.subnetwork.making import subnetwork
+
+    masks = {"a": subnetwork(base_model="org/model")}
+    assert _own_model(masks, None) is None
+    assert _own_model(masks, "ours.jsonl") == "org/model"
+    assert _own_model({"a": subnetwork(base_model="embedded")}, None) == "embedded"
+    with pytest.raises(OptionError, match="only the embedded model has questions"):
+        _axes("org/model", None, None, 2, 0)
+    assert len(_axes("embedded", None, None, 2, 0)) == 8

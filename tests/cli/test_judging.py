@@ -41,3 +41,15 @@ def test_half_a_judge_is_refused(prosopon, options, told):
     done = prosopon(*ASK, *options, code=2)
     assert told in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+def test_no_judge_is_none_and_a_whole_one_is_made_of_a_contrast(tmp_path):
+    from prosopon.cli.judging import llm_judge
+    from prosopon.errors import OptionError
+
+    assert llm_judge(None, None, None) is None
+    assert callable(llm_judge("http://localhost:1/v1", "m", None))
+    (tmp_path / "verdicts.jsonl").write_text("")
+    assert callable(llm_judge(None, "m", tmp_path / "verdicts.jsonl", replay=True))
+    with pytest.raises(OptionError, match="takes both"):
+        llm_judge("http://localhost:1/v1", None, None)
