@@ -52,10 +52,10 @@ def describe_commands() -> str:
     parts = [_INTRO]
     for name, command in commands.items():
         own = [row for row in rows[name] if row not in shared]
-        common = [row.split(" | ")[0].removeprefix("| ") for row in rows[name] if row in shared]
+        common = [row.split("`")[1] for row in rows[name] if row in shared]
         parts.append(f"## {name}\n\n{_first_paragraph(command.help)}\n\n{_usage(name, command)}\n")
         parts.append(_table(own))
-        parts.append(f"And of the [shared ones](#shared-options): {', '.join(common)}.\n")
+        parts.append(f"And of the [shared ones](#shared-options): `{'`, `'.join(common)}`.\n")
         if not rows[name]:
             parts[-1] = ""
     parts.append("## Shared options\n")
