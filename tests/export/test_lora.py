@@ -59,7 +59,7 @@ def test_what_peft_computes_is_what_was_measured(family, tmp_path):
         )
         for site in find_sites(model)
     }
-    with fidelity.adapted(find_sites(model), changes):
+    with fidelity.add_factors(find_sites(model), changes):
         ours = logits(model)
     torch.testing.assert_close(peft_logits(family, tmp_path / "out"), ours, atol=1e-3, rtol=1e-3)
     assert not torch.equal(ours, logits(model))
