@@ -36,14 +36,14 @@ def require(condition: bool, message: str) -> None:
         raise OptionError(message)
 
 
-def parse_options(owner: str, options: type, given: Mapping[str, Any]) -> Any:
-    """Return an options dataclass for ``given``; strings are converted.
+def parse_options(owner: str, options: type, entries: Mapping[str, Any]) -> Any:
+    """Return an options dataclass for ``entries``; strings are converted.
 
     Args:
         owner: Whose options they are, for messages.
         options: A dataclass whose fields are of type str, bool, int, float, a ``Literal`` of
             strings, or a union of these, which is tried in its order.
-        given: Values by name; hyphens may stand for underscores, and an option's old name for
+        entries: Values by name; hyphens may stand for underscores, and an option's old name for
             its new one.
 
     Raises:
@@ -53,7 +53,7 @@ def parse_options(owner: str, options: type, given: Mapping[str, Any]) -> Any:
     renamed = {old: name for name, old in names.items() if old and old not in names}
     hints = get_type_hints(options)
     values: dict[str, Any] = {}
-    for key, value in given.items():
+    for key, value in entries.items():
         name = key.replace("-", "_")
         if name in renamed:
             _say_renamed(owner, name, renamed[name])
@@ -112,8 +112,8 @@ def _any_of(name: str, value: Any, kinds: tuple[Any, ...]) -> Any:
 
 
 def _truth(name: str, value: Any) -> bool:
-    known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
     text = str(value).lower()
-    if text not in known:
+    if text not in words:
         raise OptionError(f"option {name}={value!r}: choose true or false")
-    return known[text]
+    return words[text]

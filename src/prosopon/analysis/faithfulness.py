@@ -228,10 +228,10 @@ def faithfulness(
     done = iter(range(1, steps + 1))
 
     def measured(mask: Subnetwork) -> tuple[Choices, float]:
-        found = bench.measure(mask)
+        measures = bench.measure(mask)
         if report is not None:
             report(f"faithfulness {name}", next(done), steps)
-        return found
+        return measures
 
     measures = {arm: [measured(mask) for mask in masks] for arm, masks in masks_of.items()}
     whole = measures["whole"][0]
@@ -242,9 +242,9 @@ def faithfulness(
             part = parts.prefix(subnetwork, share, ranked=order == "ranking", seed=seed)
             points.append(_point(part.pruned / subnetwork.pruned, measured(part), bench))
         curves[order] = (*points, _point(1.0, whole, bench))
-    found = effect(whole[0], bench.base[0], seed=seed).margin.difference
-    moves = found.low > 0 or found.high < 0
-    gain = found.mean if moves else None
+    change = effect(whole[0], bench.base[0], seed=seed).margin.difference
+    moves = change.low > 0 or change.high < 0
+    gain = change.mean if moves else None
     return Faithfulness(
         name=name,
         persona=subnetwork.config.persona,

@@ -99,7 +99,7 @@ class Nearest:
 
     Args:
         examples: What is searched, by what was asked; plain texts by themselves.
-        index: Over :func:`asked` of the examples, in their order.
+        index: Over :func:`search_text` of the examples, in their order.
         k: Most examples; those that are not near at all are left out.
     """
 
@@ -113,7 +113,7 @@ class Nearest:
         return [self._examples[i] for i in reversed(order) if scores[i] > 0]
 
 
-def asked(example: Example) -> str:
+def search_text(example: Example) -> str:
     """Return what an example is found by: its question, or the text where nobody asked."""
     return example.prompt[-1].content if example.prompt else example.response
 
@@ -143,7 +143,7 @@ class RetrievalArm(WithOptions):
             raise OptionError(reason)
         clock = Clock()
         examples = lab.contrast.drawn(lab.examples, lab.seed)[0].examples
-        texts = [asked(example) for example in examples]
+        texts = [search_text(example) for example in examples]
         index: Index
         if parsed.index == "bm25":
             index = WordIndex(texts)

@@ -64,7 +64,7 @@ class ShowExamples:
         limit: int | None,
     ) -> None:
         self._choose, self._tokenizer, self._limit = choose, tokenizer, limit
-        self._known: dict[Prompt, Prompt] = {}
+        self._fitted: dict[Prompt, Prompt] = {}
 
     def check(self, examples: Sequence[Example]) -> None:
         """Refuse to show nothing.
@@ -82,9 +82,9 @@ class ShowExamples:
 
     def __call__(self, prompt: Prompt) -> Prompt:
         """Return the prompt with examples before it."""
-        if prompt not in self._known:
-            self._known[prompt] = self._fit(prompt)
-        return self._known[prompt]
+        if prompt not in self._fitted:
+            self._fitted[prompt] = self._fit(prompt)
+        return self._fitted[prompt]
 
     def _fit(self, prompt: Prompt) -> Prompt:
         examples = list(self._choose(prompt))

@@ -85,7 +85,7 @@ def steered(layer: nn.Module, vector: Tensor, multiplier: float) -> Iterator[Non
     """
     amount = multiplier * vector
 
-    def add(_module: nn.Module, _given: Any, output: Any) -> Any:
+    def add(_module: nn.Module, _inputs: Any, output: Any) -> Any:
         hidden = _hidden(output)
         moved = hidden + amount.to(hidden.device, hidden.dtype)
         return (moved, *output[1:]) if isinstance(output, tuple) else moved
@@ -109,7 +109,7 @@ def _hook(layer: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
 
 
 def _adder(means: dict[int, Mean], number: int, batch: Batch) -> Callable[..., None]:
-    def add(_module: nn.Module, _given: Any, output: Any) -> None:
+    def add(_module: nn.Module, _inputs: Any, output: Any) -> None:
         hidden = _hidden(output)
         if hidden.shape[:2] != batch.response.shape:
             raise ModelError(

@@ -103,15 +103,15 @@ def reproduce(
     sizes = Sizes(questions or PAPER.test)
     experiments = []
     for one in sets:
-        found = set_contrast(one, questions=sizes.questions, line=prompt)
-        notes += [f"{one.name}: {note}" for note in found.notes]
+        entry = set_contrast(one, questions=sizes.questions, line=prompt)
+        notes += [f"{one.name}: {note}" for note in entry.notes]
         plan = Plan(
             (one.name,), chosen, tuple(split_list(tasks, str)) if tasks else PAPER.tasks,
             (examples or PAPER.calibration,), tuple(split_list(seeds, whole_numbers("--seeds"))),
             sizes, options(chosen, share, parse_arm_options(option or ())),
         )  # fmt: skip
         experiment = Experiment(
-            plan, {one.name: found.contrast}, folder / one.name, this_command(), general,
+            plan, {one.name: entry.contrast}, folder / one.name, this_command(), general,
             retry=retry,
         )  # fmt: skip
         experiment.check()

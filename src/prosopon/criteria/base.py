@@ -119,13 +119,13 @@ class Criterion:
         """Whether it needs an opposite."""
         return False
 
-    def parse_options(self, given: Mapping[str, Any]) -> Any:
-        """Return the options dataclass for ``given`` (strings are converted).
+    def parse_options(self, values: Mapping[str, Any]) -> Any:
+        """Return the options dataclass for ``values`` (strings are converted).
 
         Raises:
             OptionError: An option that this criterion does not have, or a bad value.
         """
-        return parse_options(f"criterion {self.name!r}", self.options, given)
+        return parse_options(f"criterion {self.name!r}", self.options, values)
 
 
 @dataclass(frozen=True, kw_only=True)

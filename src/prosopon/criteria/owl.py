@@ -50,9 +50,9 @@ def layer_sparsities(
     low, high = values.min(), values.max()
     if high == low:  # nothing tells the layers apart
         return dict.fromkeys(names, sparsity)
-    kept = 2 * spread * (values - low) / (high - low)
-    kept = kept - (kept * weights).sum() / weights.sum() + (1 - sparsity)
-    sparsities = {name: 1 - float(value) for name, value in zip(names, kept, strict=True)}
+    dense = 2 * spread * (values - low) / (high - low)
+    dense = dense - (dense * weights).sum() / weights.sum() + (1 - sparsity)
+    sparsities = {name: 1 - float(value) for name, value in zip(names, dense, strict=True)}
     for name, value in sparsities.items():
         if not 0 < value < 1:
             raise OptionError(

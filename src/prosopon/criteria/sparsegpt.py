@@ -128,13 +128,13 @@ def _choose(
 ) -> None:
     """Settle which weights are kept, for the columns whose turn it is."""
     start, stop = block
-    kept, group = _n_of_m(pattern)
+    keep_count, group = _n_of_m(pattern)
     if (column - start) % (group or stop - start):
         return
     end = column + group if group else stop
     saliency = _saliency(weight[:, column:end], factor.diagonal()[column:end])
     if group:
-        keep[:, column:end] = keep_largest_per_row(saliency, kept)
+        keep[:, column:end] = keep_largest_per_row(saliency, keep_count)
         return
     columns = weight.shape[1]
     total = weight.numel() if pattern == "site" else columns
@@ -179,7 +179,7 @@ def _n_of_m(pattern: str) -> tuple[int, int]:
 
 
 def _check(pattern: str, sparsity: float, options: SparseGPTOptions) -> None:
-    kept, group = _n_of_m(pattern)
+    keep_count, group = _n_of_m(pattern)
     if not group:
         require(
             pattern in ("row", "site"),
@@ -187,11 +187,11 @@ def _check(pattern: str, sparsity: float, options: SparseGPTOptions) -> None:
             f"time: pattern 'row', 'site' or N:M such as '2:4', not {pattern!r}",
         )
         return
-    require(0 < kept < group, f"pattern {pattern!r}: N:M keeps N of every M, 0 < N < M")
-    if abs(sparsity - (1 - kept / group)) > 1e-9:
+    require(0 < keep_count < group, f"pattern {pattern!r}: N:M keeps N of every M, 0 < N < M")
+    if abs(sparsity - (1 - keep_count / group)) > 1e-9:
         raise OptionError(
-            f"pattern {pattern!r} prunes a share of {1 - kept / group:g}, not {sparsity:g}: give "
-            f"--sparsity {1 - kept / group:g}"
+            f"pattern {pattern!r} prunes a share of {1 - keep_count / group:g}, not {sparsity:g}: "
+            f"give --sparsity {1 - keep_count / group:g}"
         )
 
 

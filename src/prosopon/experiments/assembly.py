@@ -170,16 +170,16 @@ def shortfalls(plan: Plan, contrasts: Mapping[str, Contrast]) -> list[str]:
     lines = []
     for name, contrast in contrasts.items():
         room, items = calibration_room(contrast), len(contrast.items())
-        asked = max(plan.sizes.of_task(task) for task in ("choice", "free-text"))
+        wanted = max(plan.sizes.of_task(task) for task in ("choice", "free-text"))
         short = [str(count) for count in plan.examples if count > room]
         if short:
             lines.append(
                 f"{name}: {room} calibration examples of a side instead of {', '.join(short)}; "
                 "there are no more beside those that are asked and those that teach the judge"
             )
-        if items < asked:
+        if items < wanted:
             lines.append(
-                f"{name}: {items} different questions instead of {asked}; "
+                f"{name}: {items} different questions instead of {wanted}; "
                 + (
                     "the grammar holds back no more"
                     if contrast.bundled

@@ -171,9 +171,9 @@ def set_contrast(data: DataSet, *, questions: int, line: str | None = None) -> S
     if data.test is None:
         contrast = file_contrast(*sides, line=line, questions=questions)
         return SetContrast(contrast, tuple(notes))
-    asked = _read_sides(data.test, None, data.name, notes)
+    test = _read_sides(data.test, None, data.name, notes)
     contrast = file_contrast(*sides, line=line, questions=1, judge=JUDGE)
-    contrast = dataclasses.replace(contrast, test=asked)
+    contrast = dataclasses.replace(contrast, test=test)
     before = len(contrast.items())
     contrast = contrast.without(prompt_hashes(*contrast.calibration, *contrast.judge))
     seen = before - len(contrast.items())

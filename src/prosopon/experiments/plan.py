@@ -157,7 +157,9 @@ class Plan:
     def _variants(self, contrast: str, name: str, seed: int, room: int) -> Iterator[Cell]:
         arm = self.arm(name)
         counts = [min(count, room) for count in self.examples] if learns(arm) else [0]
-        options = [dataclasses.asdict(arm.parse(each)) for each in self.options.get(name, ({},))]
+        options = [
+            dataclasses.asdict(arm.parse(values)) for values in self.options.get(name, ({},))
+        ]
         for count in dict.fromkeys(counts):
             for number, values in enumerate(options):
                 if values not in options[:number]:

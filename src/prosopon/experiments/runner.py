@@ -195,10 +195,10 @@ class Runner:
     def _read(self, result: TaskResult, setting: Setting) -> TaskResult:
         """Add what the base model makes of every free answer: nats and tokens."""
         extractor = self.extractor(setting.seed)
-        asked = islice(cycle(open_prompts(setting)), len(result.outcomes))
+        prompts = islice(cycle(open_prompts(setting)), len(result.outcomes))
         pairs = [
             (prompt, outcome.answer)
-            for (_, prompt), outcome in zip(asked, result.outcomes, strict=True)
+            for (_, prompt), outcome in zip(prompts, result.outcomes, strict=True)
         ]
         written = [pair for pair in pairs if pair[1].strip()]
         scores = iter(

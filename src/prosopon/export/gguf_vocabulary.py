@@ -128,7 +128,7 @@ def _tokens(tokenizer: Any, backend: Any, rows: int) -> tuple[list[str], list[in
     by_id = {index: token for token, index in backend.get_vocab(with_added_tokens=True).items()}
     if by_id and max(by_id) >= rows:
         raise _unsupported(f"token {max(by_id)} is beyond the {rows} rows of the embedding")
-    added = {index: each.special for index, each in tokenizer.added_tokens_decoder.items()}
+    added = {index: token.special for index, token in tokenizer.added_tokens_decoder.items()}
     tokens, types = [], []
     for index in range(rows):
         tokens.append(by_id.get(index, f"[PAD{index}]"))

@@ -28,13 +28,13 @@ def factors(delta: Tensor, rank: int, *, seed: int = 0) -> tuple[Tensor, Tensor]
         square root of the singular values.
     """
     delta = delta.float()
-    kept = min(rank, *delta.shape)
-    left, sizes, right = _decompose(delta, kept, seed)
-    root = sizes[:kept].sqrt()
+    count = min(rank, *delta.shape)
+    left, sizes, right = _decompose(delta, count, seed)
+    root = sizes[:count].sqrt()
     tall = delta.new_zeros(delta.shape[0], rank)
     wide = delta.new_zeros(rank, delta.shape[1])
-    tall[:, :kept] = left[:, :kept] * root
-    wide[:kept] = root.unsqueeze(1) * right[:kept]
+    tall[:, :count] = left[:, :count] * root
+    wide[:count] = root.unsqueeze(1) * right[:count]
     return tall, wide
 
 
@@ -53,13 +53,13 @@ def squared_error(delta: Tensor, tall: Tensor, wide: Tensor) -> tuple[float, flo
     )
 
 
-def _decompose(delta: Tensor, kept: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return U [out, k], the singular values [k] and V^T [k, in], k at least ``kept``."""
-    if min(delta.shape) <= max(_EXACT, 4 * kept):
+def _decompose(delta: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return U [out, k], the singular values [k] and V^T [k, in], k at least ``count``."""
+    if min(delta.shape) <= max(_EXACT, 4 * count):
         left, sizes, right = torch.linalg.svd(delta, full_matrices=False)
         return left, sizes, right
     devices = [delta.device] if delta.is_cuda else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        left, sizes, right = torch.svd_lowrank(delta, q=kept + _SPARE, niter=_POWERS)
+        left, sizes, right = torch.svd_lowrank(delta, q=count + _SPARE, niter=_POWERS)
     return left, sizes, right.T

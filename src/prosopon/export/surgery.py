@@ -216,13 +216,13 @@ def _queries(group: Group) -> int:
     return group.shrinks.get("num_attention_heads", 1)
 
 
-def _counts(group: Group, live: list[int], kept: int) -> dict[str, Any]:
+def _counts(group: Group, live: list[int], size: int) -> dict[str, Any]:
     """Describe what is kept, over all layers."""
     counts = {
         "before": group.units,
-        "kept": kept,
+        "kept": size,
         "live_by_layer": live,
-        "padding": sum(kept - count for count in live),
-        "removed_share": 1.0 - kept / group.units,
+        "padding": sum(size - count for count in live),
+        "removed_share": 1.0 - size / group.units,
     }
     return counts | ({"query_heads_each": _queries(group)} if group.kind == "heads" else {})

@@ -29,23 +29,25 @@ class Novelty:
         self, texts: Sequence[Sequence[str]], more: Sequence[Sequence[str]], size: int
     ) -> None:
         self._size = size
-        self._known = {gram for words in more for gram in grams(words, size)}
+        self._vocabulary = {gram for words in more for gram in grams(words, size)}
         rows = [grams(words, size) for words in texts]
         holders = Counter(gram for row in rows for gram in set(row))
         unknown = [
-            sum(holders[gram] == 1 and gram not in self._known for gram in row) for row in rows
+            sum(holders[gram] == 1 and gram not in self._vocabulary for gram in row) for row in rows
         ]
         self._rate = sum(unknown) / max(1, sum(map(len, rows)))
         excesses = sorted(
             self._excess(count, len(row)) for count, row in zip(unknown, rows, strict=True)
         )
         self._limit = max(LEAST_EXCESS, excesses[int((1 - UNSURE) * (len(excesses) - 1))])
-        self._known |= set(holders)
+        self._vocabulary |= set(holders)
 
     def too_much(self, words: Sequence[str]) -> bool:
         """Tell whether more is new than in nearly all known texts."""
         row = grams(words, self._size)
-        return self._excess(sum(gram not in self._known for gram in row), len(row)) > self._limit
+        return (
+            self._excess(sum(gram not in self._vocabulary for gram in row), len(row)) > self._limit
+        )
 
     def _excess(self, unknown: int, count: int) -> float:
         """Return how many standard errors above the known texts' rate ``unknown`` of them are."""

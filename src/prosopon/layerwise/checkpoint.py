@@ -61,7 +61,7 @@ class Checkpoint:
         """
         # A copy is aligned as torch aligns its own memory, so kernels round as on a model that
         # was loaded as usual; a view of the file may not be.
-        return self._each(names, lambda tensor: tensor.clone())
+        return self._read_all(names, lambda tensor: tensor.clone())
 
     def rows(self, name: str, rows: Tensor) -> Tensor:
         """Return the given rows (int64 ``[n]``) of a matrix; only their pages are read.
@@ -69,7 +69,7 @@ class Checkpoint:
         Raises:
             ModelError: There is no such tensor, or the file is damaged.
         """
-        return self._each([name], lambda tensor: tensor.index_select(0, rows))[name]
+        return self._read_all([name], lambda tensor: tensor.index_select(0, rows))[name]
 
     def dtype(self) -> torch.dtype:
         """Return the dtype of the first floating point tensor, what ``auto`` falls back to.
@@ -78,9 +78,9 @@ class Checkpoint:
             ModelError: There is none.
         """
         for name in self._file_of:
-            (found,) = self._each([name], lambda tensor: tensor.dtype).values()
-            if found.is_floating_point:
-                return found
+            (dtype,) = self._read_all([name], lambda tensor: tensor.dtype).values()
+            if dtype.is_floating_point:
+                return dtype
         raise ModelError(f"{self.folder}: the checkpoint holds no floating point tensor")
 
     def identity(self) -> dict[str, str]:
@@ -89,17 +89,19 @@ class Checkpoint:
         That is a SHA-256 of its size, its time of change and its header (names, shapes, types
         and places of all tensors); hashing the tensors would cost as much as reading them.
         """
-        found = {}
+        hashes = {}
         for path in self.files:
             status = path.stat()
             with path.open("rb") as file:
                 length = int.from_bytes(file.read(8), "little")
                 header = file.read(length)
             stamp = f"{status.st_size} {status.st_mtime_ns} ".encode()
-            found[path.name] = hashlib.sha256(stamp + header).hexdigest()
-        return found
+            hashes[path.name] = hashlib.sha256(stamp + header).hexdigest()
+        return hashes
 
-    def _each(self, names: Iterable[str], take: Callable[[Tensor], _Value]) -> dict[str, _Value]:
+    def _read_all(
+        self, names: Iterable[str], take: Callable[[Tensor], _Value]
+    ) -> dict[str, _Value]:
         """Return ``take(tensor)`` by name; every file is opened once."""
         from safetensors import SafetensorError, safe_open
 
@@ -108,16 +110,16 @@ class Checkpoint:
             if name not in self._file_of:
                 raise ModelError(f"{self.folder}: the checkpoint has no tensor {name!r}")
             by_file[self._file_of[name]].append(name)
-        found: dict[str, _Value] = {}
+        values: dict[str, _Value] = {}
         for file_name, inside in by_file.items():
             path = self.folder / file_name
             try:
                 with safe_open(path, framework="pt") as file:
                     for name in inside:
-                        found[name] = take(file.get_tensor(name))
+                        values[name] = take(file.get_tensor(name))
             except (SafetensorError, OSError) as error:
                 raise ModelError(f"{path}: cannot be read ({_line(error)})") from error
-        return found
+        return values
 
     def _single(self) -> dict[str, str]:
         from safetensors import SafetensorError, safe_open

@@ -163,7 +163,7 @@ class Skeleton:
         stored = {}
         for name, tensor in wanted.items():
             # A buffer that the checkpoint lacks keeps the value it was built with.
-            if isinstance(tensor, nn.Parameter) or self._known(name) is not None:
+            if isinstance(tensor, nn.Parameter) or self._weight_name(name) is not None:
                 stored[name] = self._stored(name)
         values = self.checkpoint.read(dict.fromkeys(stored.values()))
         return {name: self._fitted(name, values[key], wanted[name]) for name, key in stored.items()}
@@ -185,7 +185,7 @@ class Skeleton:
 
     def _stored(self, name: str) -> str:
         """Return the name under which the checkpoint holds a parameter."""
-        submodule = self._known(name)
+        submodule = self._weight_name(name)
         if submodule is None:
             raise ModelError(
                 f"{self.checkpoint.folder}: the checkpoint lacks {name!r}; where the model loads "
@@ -193,7 +193,7 @@ class Skeleton:
             )
         return submodule
 
-    def _known(self, name: str) -> str | None:
+    def _weight_name(self, name: str) -> str | None:
         """Try the name, its tied names, and each without and with the base model's prefix."""
         base = f"{getattr(self.model, 'base_model_prefix', '')}."
         for alias in self._tied.get(name, (name,)):

@@ -29,15 +29,15 @@ class MemoryStates:
     """States in memory. A batch's newest input takes the place of the one before."""
 
     def __init__(self) -> None:
-        self._held: dict[str, Tensor] = {}
+        self._states: dict[str, Tensor] = {}
 
     def get(self, layer: int, batch: str) -> Tensor:
         """Return the newest input."""
-        return self._held[batch]
+        return self._states[batch]
 
     def put(self, layer: int, batch: str, hidden: Tensor) -> None:
         """Keep an input on the CPU."""
-        self._held[batch] = hidden.cpu()
+        self._states[batch] = hidden.cpu()
 
     def drop(self, layer: int) -> None:
         """Do nothing: there is one input a batch."""

@@ -120,13 +120,13 @@ class Group:
 
     def _whole(self, alive: Tensor, keep: Mapping[str, Tensor]) -> Tensor:
         """Return the units that live, after making sure that a mask of only them is ``keep``."""
-        kept = alive.any(dim=1)
+        living = alive.any(dim=1)
         for site in self.sites:
             expected = torch.ones_like(keep[site])
-            self.prune(site, expected, kept)
+            self.prune(site, expected, living)
             if not torch.equal(expected, keep[site]):
                 raise OptionError(
                     f"{self.kind} of {self.name}: the mask of site {site!r} prunes other weights "
                     f"than those of whole {self.kind}; extract it with the pattern {self.kind!r}"
                 )
-        return kept
+        return living

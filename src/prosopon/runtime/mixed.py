@@ -62,33 +62,33 @@ class Blocks:
 
     def __init__(self, gatings: Gatings, limit: int = 1 << 29) -> None:
         self._gatings, self._limit, self._nbytes = gatings, limit, 0
-        self._kept: OrderedDict[tuple[Look, str], Block | None] = OrderedDict()
+        self._blocks: OrderedDict[tuple[Look, str], Block | None] = OrderedDict()
 
     def get(self, look: Look, site: Site) -> Block | None:
         """Return the block of a look at a site whose weights are the base's; None for none."""
         key = look, site.name
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            cached = self._kept[key]
+        if key in self._blocks:
+            self._blocks.move_to_end(key)
+            cached = self._blocks[key]
             if cached is None or _is_current(site, cached):
                 return cached
             self._remove(key)  # the base weights have changed
         gating = self._gatings(look, site)
         fresh = block(site, gating) if gating is not None and len(gating) else None
-        self._kept[key] = fresh
+        self._blocks[key] = fresh
         self._nbytes += fresh.nbytes if fresh else 0
         while self._nbytes > self._limit:
-            self._remove(next(iter(self._kept)))
+            self._remove(next(iter(self._blocks)))
         return fresh
 
     def drop(self, name: str) -> None:
         """Forget the blocks that involve a persona."""
-        for key in list(self._kept):
+        for key in list(self._blocks):
             if any(part.name == name for part in key[0]):
                 self._remove(key)
 
     def _remove(self, key: tuple[Look, str]) -> None:
-        gone = self._kept.pop(key)
+        gone = self._blocks.pop(key)
         self._nbytes -= gone.nbytes if gone else 0
 
 

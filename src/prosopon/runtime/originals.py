@@ -17,12 +17,12 @@ class Originals:
     personas of a model never take more than one copy of it.
 
     Args:
-        known: Where the base weights are known.
+        positions: Where the base weights are known.
         values: Them, in the order of the positions.
     """
 
-    def __init__(self, known: Positions, values: Tensor) -> None:
-        self._known, self._values = known, values
+    def __init__(self, positions: Positions, values: Tensor) -> None:
+        self._positions, self._values = positions, values
 
     @classmethod
     def none(cls, total: int, like: Tensor) -> Originals:
@@ -31,28 +31,28 @@ class Originals:
         return cls(nothing, torch.empty(0, dtype=like.dtype, device=like.device))
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._positions)
 
     @property
     def nbytes(self) -> int:
         """Memory that they take."""
-        return self._known.nbytes + self._values.nbytes
+        return self._positions.nbytes + self._values.nbytes
 
     def at(self, indices: Tensor) -> Tensor:
         """Return the base weights at known int64 positions."""
-        return self._values[self._known.rank(indices)]
+        return self._values[self._positions.rank(indices)]
 
     def grow(self, positions: Positions, read: Callable[[Tensor], Tensor]) -> Originals:
         """Add positions; ``read`` gives the base weights at the ones that are new."""
-        wanted, old = positions.indices(), self._known.indices()
-        new = wanted[~self._known.contains(wanted)]
+        wanted, old = positions.indices(), self._positions.indices()
+        new = wanted[~self._positions.contains(wanted)]
         indices, order = torch.cat([old, new]).sort()
         values = torch.cat([self._values, read(new).to(self._values.dtype)])[order]
-        return Originals(Positions.of(indices, self._known.total), values)
+        return Originals(Positions.of(indices, self._positions.total), values)
 
     def restrict(self, positions: list[Positions]) -> Originals:
         """Forget what is in none of some sets of known positions."""
-        members = torch.zeros(self._known.total, dtype=torch.bool)
+        members = torch.zeros(self._positions.total, dtype=torch.bool)
         for part in positions:
             members[part.indices().cpu()] = True
         rest = Positions(members).to(self._values.device)
@@ -60,8 +60,8 @@ class Originals:
 
     def renew(self, read: Callable[[Tensor], Tensor]) -> Originals:
         """Read all of them anew."""
-        return Originals(self._known, read(self._known.indices()))
+        return Originals(self._positions, read(self._positions.indices()))
 
     def to(self, like: Tensor) -> Originals:
         """Return them in the dtype and on the device of ``like``."""
-        return Originals(self._known.to(like.device), self._values.to(like))
+        return Originals(self._positions.to(like.device), self._values.to(like))

@@ -111,11 +111,11 @@ def n_of_m(n: int, m: int) -> Pattern:
     def rule(
         scores: Mapping[str, Tensor], sparsity: float, ties: Mapping[str, Tensor] | None
     ) -> dict[str, Tensor]:
-        kept = {}
+        masks = {}
         for name, score in scores.items():
             second = None if ties is None else ties[name].reshape(-1, m)
-            kept[name] = keep_largest_per_row(score.reshape(-1, m), n, second).view(score.shape)
-        return kept
+            masks[name] = keep_largest_per_row(score.reshape(-1, m), n, second).view(score.shape)
+        return masks
 
     summary = f"{n} of every {m} consecutive weights of a row"
     return Pattern(f"{n}:{m}", summary, rule, "site", fixed=1 - n / m, multiple=m)
@@ -137,11 +137,11 @@ def _site(
     scores: Mapping[str, Tensor], sparsity: float, ties: Mapping[str, Tensor] | None
 ) -> dict[str, Tensor]:
     """Every site keeps floor((1 - sparsity) out in) weights, wherever they lie in it."""
-    kept = {}
+    masks = {}
     for name, score in scores.items():
         count = kept_count(score.numel(), sparsity)
-        (kept[name],) = keep_largest([score], count, [ties[name]] if ties else None)
-    return kept
+        (masks[name],) = keep_largest([score], count, [ties[name]] if ties else None)
+    return masks
 
 
 def _global(

@@ -60,9 +60,9 @@ def _split(scores: Sequence[Tensor], keep: list[Tensor], level: list[Tensor], co
     """
     dtype = _common_dtype(scores)
     threshold = _nth_largest(scores, level, count, dtype)
-    for score, kept, part in zip(scores, keep, level, strict=True):
+    for score, mask, part in zip(scores, keep, level, strict=True):
         above = part & (score.to(dtype) > threshold)
-        kept |= above
+        mask |= above
         part &= score.to(dtype) == threshold
         count -= int(above.sum())
     return count
@@ -70,11 +70,11 @@ def _split(scores: Sequence[Tensor], keep: list[Tensor], level: list[Tensor], co
 
 def _keep_first(keep: list[Tensor], level: list[Tensor], count: int) -> None:
     """Keep the first ``count`` of those in ``level``."""
-    for kept, part in zip(keep, level, strict=True):
+    for mask, part in zip(keep, level, strict=True):
         present = int(part.sum())
         if present > count:
             part &= part.flatten().cumsum(0).view_as(part) <= count
-        kept |= part
+        mask |= part
         count -= min(present, count)
 
 

@@ -99,16 +99,16 @@ def select_each(
     share = chosen.share(sparsity)
     checked = (_check_site(chosen, Scored(*site)) for site in scored)
     if chosen.among == "units":
-        kept = select_units(chosen, checked, share, groups)
+        masks = select_units(chosen, checked, share, groups)
     elif chosen.among == "site":
-        kept = {}
+        masks = {}
         for site in checked:
-            kept |= _together(chosen, [site], share)
+            masks |= _together(chosen, [site], share)
     else:
-        kept = _together(chosen, list(checked), share)
-    if not kept:
+        masks = _together(chosen, list(checked), share)
+    if not masks:
         raise OptionError("scores of no site were given: there is nothing to select from")
-    return kept
+    return masks
 
 
 def _together(pattern: Pattern, sites: list[Scored], share: float) -> dict[str, Tensor]:

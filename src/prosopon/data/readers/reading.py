@@ -166,14 +166,14 @@ def _of_role(
             )
         return list(rows)
     owners = [reader.role(row.value, where(row.line)) for row in rows]
-    known = ", ".join(sorted(set(owners)))
+    choices = ", ".join(sorted(set(owners)))
     if role is None and len(set(owners)) > 1:
         raise DataError(
             f"{source}: holds several roles; name one of them, as in FILE#{owners[0]}. "
-            f"Roles: {known}"
+            f"Roles: {choices}"
         )
     if role is not None and role not in owners:
-        raise DataError(f"{source}: no row is of the role {role!r}. Roles: {known}")
+        raise DataError(f"{source}: no row is of the role {role!r}. Roles: {choices}")
     return [row for row, owner in zip(rows, owners, strict=True) if role in (None, owner)]
 
 
@@ -191,7 +191,7 @@ def _row_suffix(path: Path, reader: Reader | None) -> str:
     suffix = path.suffix.lower()
     if reader is not None:
         return suffix if suffix in reader.suffixes else reader.suffixes[0]
-    if not any(suffix in known.suffixes for _, known in READERS.items()):
+    if not any(suffix in reader.suffixes for _, reader in READERS.items()):
         named = f"the suffix {path.suffix!r}" if suffix else "a name without suffix"
         raise DataError(f"{printable(path)}: no format has {named}. {_formats()}")
     return suffix
@@ -199,8 +199,8 @@ def _row_suffix(path: Path, reader: Reader | None) -> str:
 
 def _formats() -> str:
     """List every format: name, suffixes and what a row holds."""
-    known = (
+    formats = (
         f"{name} ({', '.join(reader.suffixes)}: {reader.description})"
         for name, reader in READERS.items()
     )
-    return f"Formats: {'; '.join(known)}"
+    return f"Formats: {'; '.join(formats)}"

@@ -40,7 +40,7 @@ def parse(row: Any, where: str) -> list[Example]:
         return _self_knowledge(row, where)
     if "question" in row and "answer" in row:
         answer = field(row, "answer", where).strip()
-        return build([("user", _asked(row, where)), ("assistant", answer)], where)
+        return build([("user", _question(row, where)), ("assistant", answer)], where)
     raise DataError(
         f"{where}: neither a general response ('question', 'answer'), nor a reaction "
         "('multi_choices', 'gt_answer'), nor self-knowledge ('instruction', 'answer')"
@@ -56,7 +56,7 @@ def role(row: Any, where: str) -> str:
     return field(row, "target_role", where).strip()
 
 
-def _asked(row: Mapping[str, Any], where: str) -> str:
+def _question(row: Mapping[str, Any], where: str) -> str:
     """Return the question with who asks it, where that is told."""
     question = field(row, "question", where).strip()
     source = (optional_field(row, "source_role", where) or "").strip()
@@ -69,7 +69,7 @@ def _reaction(row: Mapping[str, Any], where: str) -> list[Example]:
         raise DataError(f"{where}: 'gt_answer' is {right!r}; the options are {', '.join(options)}")
     letters = list(options)
     other = options[letters[(letters.index(right) + 1) % len(letters)]]
-    turns = [("user", _asked(row, where)), ("assistant", options[right])]
+    turns = [("user", _question(row, where)), ("assistant", options[right])]
     return build(turns, where, alternative=other)
 
 

@@ -40,14 +40,14 @@ class Dialogue:
 
     Attributes:
         pair: Number of the two dialogues with the same questions.
-        asked: The user's turns.
+        questions: The user's turns.
         history: What was said so far.
         answers: The arm's turns.
         dropped: Turns that were not read any more when the last one was answered.
     """
 
     pair: int
-    asked: tuple[str, ...]
+    questions: tuple[str, ...]
     history: Prompt = ()
     answers: list[str] = field(default_factory=list)
     dropped: int = 0
@@ -158,7 +158,7 @@ def within(speaker: Speaker, history: Prompt, max_new_tokens: int) -> tuple[Prom
 def _answer(speaker: Speaker, dialogues: Sequence[Dialogue], turn: int, setting: Setting) -> None:
     prompts = []
     for dialogue in dialogues:
-        dialogue.history = (*dialogue.history, Message("user", dialogue.asked[turn]))
+        dialogue.history = (*dialogue.history, Message("user", dialogue.questions[turn]))
         prompt, dialogue.dropped = within(speaker, dialogue.history, setting.max_new_tokens)
         prompts.append(prompt)
     answers = speaker.write(
@@ -174,7 +174,7 @@ def _outcome(dialogue: Dialogue, judges: Sequence[Judge]) -> Outcome:
     for number, judge in enumerate(judges):
         ends = dict[str, float]()
         for name, part in (("early", slice(None, EDGE)), ("late", slice(-EDGE, None))):
-            verdicts = judge.verdicts(dialogue.answers[part], dialogue.asked[part])
+            verdicts = judge.verdicts(dialogue.answers[part], dialogue.questions[part])
             ends[name] = fmean(verdict == "target" for verdict in verdicts)
             ends[f"{name}-neither"] = fmean(verdict == "neither" for verdict in verdicts)
         ends["drop"] = ends["early"] - ends["late"]

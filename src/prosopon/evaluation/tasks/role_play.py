@@ -58,13 +58,15 @@ class RolePlayTask:
     }
 
     def __init__(self, characters: Mapping[str, Character] | None = None) -> None:
-        self._given = characters
+        self._characters = characters
 
     @property
     def characters(self) -> Mapping[str, Character]:
         """The characters by the name of the target."""
         return (
-            {name: load_character(name) for name in names()} if self._given is None else self._given
+            {name: load_character(name) for name in names()}
+            if self._characters is None
+            else self._characters
         )
 
     def refuses(self, setting: Setting, *, writes: bool) -> str | None:
