@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from prosopon.errors import ExperimentError, ProsoponError
-from prosopon.experiments import Record, Results, Row, summarise
+from prosopon.experiments import Record, Results, SummaryRow, summarise
 from prosopon.experiments.markdown import grid, spread
 from prosopon.experiments.records import unfinished
 from prosopon.files import write_text
@@ -78,7 +78,7 @@ def page(results: Results, remark: str = "") -> str:
     return "\n".join([title, "", note, "", EXPLAINED, *lines, ""])
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: SummaryRow) -> list[str]:
     figures = row.over_seeds or row.figures
     cells = [spread(figures.get(name)) for name in HEADINGS]
     return [*cells, f"{row.costs['pruned_share'] or 0:.2%}", f"{row.costs['seconds'] or 0:.1f}"]

@@ -35,7 +35,7 @@ from prosopon.errors import ProsoponError
 from prosopon.evaluation.speaking import Speaker
 from prosopon.evaluation.tasks import TASKS, Outcome, Setting, TaskResult
 from prosopon.experiments import Record, Sizes, grid_plan, parse_sparsity, summarise
-from prosopon.experiments.experiment import Experiment, Findings
+from prosopon.experiments.experiment import Experiment, ExperimentResult
 from prosopon.experiments.markdown import spread
 from prosopon.experiments.records import by_arm, unfinished
 from prosopon.files import write_text
@@ -179,7 +179,7 @@ def table(records: Sequence[Record]) -> str:
     return "\n".join(lines)
 
 
-def run(args: argparse.Namespace) -> Findings:
+def run(args: argparse.Namespace) -> ExperimentResult:
     """Run the grid that the arguments describe."""
     sizes = Sizes(
         100, args.tokens, general=args.general, speed=0, by_task={"stories": args.stories}

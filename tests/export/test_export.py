@@ -17,7 +17,7 @@ from prosopon.errors import (
     SubnetworkError,
     UnknownNameError,
 )
-from prosopon.export import FORMATS, NoOptions, base, export_persona
+from prosopon.export import FORMATS, FormatOptions, base, export_persona
 from prosopon.export.staging import stage_folder
 from prosopon.models import find_sites
 from prosopon.runtime import PersonaModel
@@ -158,7 +158,7 @@ def test_a_package_that_is_missing(monkeypatch, tmp_path):
     checkpoint = FORMATS.get("checkpoint")
     checkpoint.check_packages()
     assert checkpoint.parse_options({}) == checkpoint.options()
-    assert issubclass(checkpoint.options, NoOptions)
+    assert issubclass(checkpoint.options, FormatOptions)
 
 
 def test_another_models_persona(tmp_path):

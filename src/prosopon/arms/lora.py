@@ -20,7 +20,7 @@ from prosopon.options import option, require
 
 
 @dataclass(frozen=True)
-class LoraOptions:
+class LoraArmOptions:
     """Options of ``lora``."""
 
     r: int = option(8, "rank")
@@ -53,7 +53,7 @@ class LoraArm(WithOptions):
     name = "lora"
     summary = "LoRA fine-tuning on the calibration examples"
     kind: Kind = "training"
-    options = LoraOptions
+    options = LoraArmOptions
 
     def refuses(self, lab: Lab) -> str | None:
         """Return which package is missing, or None."""
@@ -67,7 +67,7 @@ class LoraArm(WithOptions):
             OptionError: A bad option, or peft is missing.
             ModelError: The training diverges.
         """
-        parsed: LoraOptions = self.parse(lab.options)
+        parsed: LoraArmOptions = self.parse(lab.options)
         if reason := self.refuses(lab):
             raise OptionError(reason)
         clock = Clock()

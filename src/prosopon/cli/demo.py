@@ -21,7 +21,7 @@ from prosopon.progress import format_duration
 
 if TYPE_CHECKING:
     from prosopon.experiments.demonstration import DemoRow
-    from prosopon.experiments.experiment import Findings
+    from prosopon.experiments.experiment import ExperimentResult
 
 
 def demo(
@@ -75,7 +75,7 @@ def demo(
     )
 
 
-def _save(findings: Findings, output: Path, arms: Sequence[str]) -> list[Path]:
+def _save(findings: ExperimentResult, output: Path, arms: Sequence[str]) -> list[Path]:
     folders = []
     for arm in arms:
         for persona, mask in findings.runner.masks(arm).items():

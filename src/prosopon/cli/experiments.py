@@ -14,7 +14,7 @@ from prosopon.cli.console import out, say
 
 if TYPE_CHECKING:
     from prosopon.data.contrast import Contrast
-    from prosopon.experiments.experiment import Findings
+    from prosopon.experiments.experiment import ExperimentResult
     from prosopon.judges import Judge
 
 COMPARISON = {
@@ -49,7 +49,7 @@ def plain_table(title: str | None = None) -> Table:
     return Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
 
 
-def show_findings(findings: Findings) -> None:
+def show_findings(findings: ExperimentResult) -> None:
     """Print the means of the main columns, what was not measured, and what was written.
 
     Intervals are in the report.
@@ -69,7 +69,7 @@ def show_findings(findings: Findings) -> None:
     show_gaps(findings)
 
 
-def show_gaps(findings: Findings) -> None:
+def show_gaps(findings: ExperimentResult) -> None:
     """Print what fell short, what says nothing, what was not measured, and what was written."""
     from prosopon.experiments.records import unasked, unfinished
     from prosopon.experiments.words import remarks

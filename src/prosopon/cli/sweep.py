@@ -36,7 +36,7 @@ from prosopon.cli.options import (
 from prosopon.errors import OptionError
 
 if TYPE_CHECKING:
-    from prosopon.experiments.experiment import Findings
+    from prosopon.experiments.experiment import ExperimentResult
 
 
 def sweep(
@@ -145,7 +145,7 @@ def criterion_options(pairs: Sequence[str] | None) -> dict[str, dict[str, str]]:
     return options
 
 
-def _show(findings: Findings) -> None:
+def _show(findings: ExperimentResult) -> None:
     from prosopon.experiments.markdown import spread
 
     rows = findings.summary.rows

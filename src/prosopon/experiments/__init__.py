@@ -19,10 +19,10 @@ from prosopon.experiments.plan import (
     parse_sparsity,
 )
 from prosopon.experiments.records import Record
-from prosopon.experiments.report import Section
+from prosopon.experiments.report import ReportSection
 from prosopon.experiments.runner import Runner, ask
 from prosopon.experiments.store import Memory, Results, check_folder
-from prosopon.experiments.summary import Comparison, Row, Summary, summarise
+from prosopon.experiments.summary import Comparison, Summary, SummaryRow, summarise
 from prosopon.experiments.words import conclusions, sentence
 from prosopon.experiments.writing import check_writing, write_results
 
@@ -34,14 +34,14 @@ __all__ = [
     "Memory",
     "Plan",
     "Record",
+    "ReportSection",
     "Results",
-    "Row",
     "Runner",
-    "Section",
     "Sites",
     "Sizes",
     "Source",
     "Summary",
+    "SummaryRow",
     "arm_names",
     "ask",
     "assemble",

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from prosopon.drawing import figure, svg
 from prosopon.experiments.columns import RATIO
-from prosopon.experiments.summary import Row, Summary
+from prosopon.experiments.summary import Summary, SummaryRow
 from prosopon.intervals import Interval
 
 Over = Literal["sparsity", "examples"]
@@ -57,7 +57,7 @@ def _points(summary: Summary, over: Over) -> dict[str, list[Point]]:
     return {label: sorted(points, key=lambda point: point[0]) for label, points in curves.items()}
 
 
-def _place(row: Row, over: Over) -> tuple[float | None, str]:
+def _place(row: SummaryRow, over: Over) -> tuple[float | None, str]:
     """Return where a row stands on a curve, and the name of that curve."""
     sparsity = row.options.get("sparsity")
     if over == "examples":

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Findings:
+class ExperimentResult:
     """What an experiment found.
 
     Attributes:
@@ -106,7 +106,7 @@ class Experiment:
             check_folder(self.folder)
             check_writing(tables=self.tables, plots=self.plots)
 
-    def run(self, loaded: LoadedModel, report: Report | None = None) -> Findings:
+    def run(self, loaded: LoadedModel, report: Report | None = None) -> ExperimentResult:
         """Run what has not been run, and write tables, samples, figures and the report.
 
         Raises:
@@ -123,10 +123,10 @@ class Experiment:
                 f"no arm has a result; the first says: {unfinished(records)[0][2]}"
             )
         if self.folder is None:
-            return Findings(records, summarise(records), (), notes, runner)
+            return ExperimentResult(records, summarise(records), (), notes, runner)
         extra = explain_masks(runner, self.explain, self.folder / "explain", report)
         summary, files = write_results(
             records, self.folder, command=self.command, settings=settings_of(runner), extra=extra,
             tables=self.tables, plots=self.plots,
         )  # fmt: skip
-        return Findings(records, summary, files, notes, runner)
+        return ExperimentResult(records, summary, files, notes, runner)

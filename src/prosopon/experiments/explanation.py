@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from prosopon.analysis import AnalysisPart, Probe, analyse, bundled_axes
-from prosopon.experiments.report import Section
+from prosopon.experiments.report import ReportSection
 from prosopon.experiments.runner import Runner
 from prosopon.progress import Report
 
 
 def explain_masks(
     runner: Runner, arm: str | None, folder: Path, report: Report | None = None
-) -> list[Section]:
+) -> list[ReportSection]:
     """Return the analysis of an arm's masks; none where it did not run.
 
     Overlap takes two masks; cross-talk the embedded model's axes.
@@ -41,7 +41,7 @@ def explain_masks(
     )  # fmt: skip
     analysis.write(folder)
     return [
-        Section(f"explain-{section.id}", f"{arm}: {section.title}", section.svg, section.text)
+        ReportSection(f"explain-{section.id}", f"{arm}: {section.title}", section.svg, section.text)
         for section in analysis.sections
         if section.svg
     ]

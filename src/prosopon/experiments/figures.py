@@ -9,7 +9,7 @@ from typing import Any
 from prosopon.drawing import check_drawing, figure, svg
 from prosopon.experiments.columns import COLUMNS, estimate
 from prosopon.experiments.records import Record, by_arm
-from prosopon.experiments.summary import Row, Summary
+from prosopon.experiments.summary import Summary, SummaryRow
 
 KIND_COLOURS = {
     "base": "#000000",
@@ -81,7 +81,7 @@ def across(ratio: float) -> float:
     return math.copysign(math.log10(1 + abs(change) / FINE), change)
 
 
-def _label(axes: Any, points: list[tuple[float, float, Row]], width: float) -> None:
+def _label(axes: Any, points: list[tuple[float, float, SummaryRow]], width: float) -> None:
     """Write names right of their points; where they would overlap, below, with a line."""
     taken: list[tuple[float, float]] = []
     for x, y, row in sorted(points, key=lambda point: -point[1]):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from prosopon.experiments.notes import notes_of
 from prosopon.experiments.records import Record, describe_judges, unasked, unfinished
-from prosopon.experiments.summary import Row, Summary
+from prosopon.experiments.summary import Summary, SummaryRow
 from prosopon.experiments.words import conclusions, remarks, sentence
 from prosopon.intervals import Interval
 
@@ -110,11 +110,11 @@ def _nested(pages: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     return lines
 
 
-def _figures(row: Row, names: Iterable[str]) -> list[str]:
+def _figures(row: SummaryRow, names: Iterable[str]) -> list[str]:
     return [show(row.figures.get(name)) for name in names]
 
 
-def _spreads(row: Row, names: Iterable[str]) -> list[str]:
+def _spreads(row: SummaryRow, names: Iterable[str]) -> list[str]:
     return [spread(row.over_seeds.get(name)) for name in names]
 
 
@@ -126,5 +126,5 @@ def spread(interval: Interval | None, digits: int = 3) -> str:
     return f"{interval.mean:.{digits}f}" + (f" ± {reach:.{digits}f}" if interval.count > 1 else "")
 
 
-def _costs(row: Row) -> list[str]:
+def _costs(row: SummaryRow) -> list[str]:
     return [cost(name, row.costs.get(name)) for name in COSTS]

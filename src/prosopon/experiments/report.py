@@ -20,7 +20,7 @@ SHOWN = 2  # answers of every contrast
 
 
 @dataclass(frozen=True)
-class Section:
+class ReportSection:
     """A figure of the report.
 
     Attributes:
@@ -36,7 +36,7 @@ class Section:
     text: str = ""
 
 
-def sections(summary: Summary, records: Sequence[Record]) -> list[Section]:
+def sections(summary: Summary, records: Sequence[Record]) -> list[ReportSection]:
     """Return the report's own figures."""
     candidates = (
         (
@@ -62,14 +62,16 @@ def sections(summary: Summary, records: Sequence[Record]) -> list[Section]:
         ("cost-bars", "Costs side by side", costs(summary), ""),
     )
     return [
-        Section(id_, title, svg, text) for id_, title, svg, text in candidates if svg is not None
+        ReportSection(id_, title, svg, text)
+        for id_, title, svg, text in candidates
+        if svg is not None
     ]
 
 
 def report(
     summary: Summary,
     records: Sequence[Record],
-    figures: Sequence[Section],
+    figures: Sequence[ReportSection],
     *,
     title: str,
     lead: str,

@@ -33,7 +33,7 @@ REFERENCES = ("base", "prompt")
 
 
 @dataclass(frozen=True)
-class Row:
+class SummaryRow:
     """One variant of an arm over all contrasts and seeds.
 
     Attributes:
@@ -105,7 +105,7 @@ class Summary:
     """
 
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[SummaryRow, ...]
     comparisons: tuple[Comparison, ...]
 
     def headings(self) -> dict[str, str]:
@@ -163,7 +163,7 @@ def _first_variant(arms: Mapping[str, Sequence[Record]], name: str) -> str | Non
 
 def _row(
     arm: str, records: Sequence[Record], base: Sequence[Record], columns: Sequence[Column]
-) -> Row:
+) -> SummaryRow:
     first, seeds = records[0], sorted({record.cell.seed for record in records})
     over_seeds = {}
     if len(seeds) > 1:
@@ -179,7 +179,7 @@ def _row(
             values = [cell.mean for figures in by_seed if (cell := figures.get(name))]
             if values:
                 over_seeds[name] = mean_interval(values)
-    return Row(
+    return SummaryRow(
         arm, first.kind, _figures(records, base, columns), _costs(records),
         len({record.cell.contrast for record in records}), len(seeds), over_seeds,
         first.cell.examples, first.cell.options, first.cell.arm,

@@ -9,7 +9,7 @@ from typing import Any
 from prosopon.experiments.figures import check_figures
 from prosopon.experiments.markdown import extent_of, markdown
 from prosopon.experiments.records import Record
-from prosopon.experiments.report import Section, report, sections
+from prosopon.experiments.report import ReportSection, report, sections
 from prosopon.experiments.summary import Summary, summarise
 from prosopon.experiments.tables import check_tables, write_samples, write_tables
 from prosopon.files import finite, write_json, write_text
@@ -29,7 +29,7 @@ def write_results(
     *,
     command: str,
     settings: Mapping[str, Any],
-    extra: Sequence[Section] = (),
+    extra: Sequence[ReportSection] = (),
     tables: bool = True,
     plots: bool = True,
 ) -> tuple[Summary, list[Path]]:

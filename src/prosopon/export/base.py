@@ -25,7 +25,7 @@ from prosopon.runtime.compensation import compensated_matrix
 from prosopon.subnetwork import Subnetwork
 
 
-class NoOptions(BaseModel):
+class FormatOptions(BaseModel):
     """Options of a format that has none, and the base of all others: unknown ones are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -94,7 +94,7 @@ class Format:
     summary: str
     loading: str
     write: Callable[[Job, Path], dict[str, Any]]
-    options: type[NoOptions] = NoOptions
+    options: type[FormatOptions] = FormatOptions
     packages: tuple[str, ...] = ()
     is_adapter: bool = False
 

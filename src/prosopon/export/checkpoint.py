@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from prosopon.export.base import FORMATS, Format, Job, NoOptions
+from prosopon.export.base import FORMATS, Format, FormatOptions, Job
 from prosopon.export.plain_checkpoint import save_checkpoint
 
 AUTO_LOADING = (
@@ -18,7 +18,7 @@ AUTO_LOADING = (
 """How a checkpoint is loaded."""
 
 
-class CheckpointOptions(NoOptions):
+class CheckpointOptions(FormatOptions):
     """Options of ``checkpoint``.
 
     Attributes:

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from prosopon.errors import OptionError
 from prosopon.export import fidelity
-from prosopon.export.base import FORMATS, Format, Job, NoOptions
+from prosopon.export.base import FORMATS, Format, FormatOptions, Job
 from prosopon.export.lowrank import factors, squared_error
 from prosopon.export.peft_names import ADAPTER_WEIGHTS, PEFT_LOADING, target_modules, weight_key
 from prosopon.models import Site
 
 
-class LoraOptions(NoOptions):
+class LoraOptions(FormatOptions):
     """Options of ``lora``.
 
     Attributes:

@@ -24,13 +24,13 @@ FORMAT_VERSION: Final = 2
 """Version of the folder format that this code writes; it reads every earlier one."""
 
 
-class Record(BaseModel):
+class FrozenModel(BaseModel):
     """A frozen record; a field it does not know is an error, never ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class FingerprintRecord(Record):
+class FingerprintRecord(FrozenModel):
     """Which model the masks belong to; see :class:`prosopon.models.Fingerprint`.
 
     Attributes:
@@ -42,7 +42,7 @@ class FingerprintRecord(Record):
     weights: str
 
 
-class SiteRecord(Record):
+class SiteRecord(FrozenModel):
     """What the mask of one site looks like; checked against the mask on loading.
 
     Attributes:
@@ -54,7 +54,7 @@ class SiteRecord(Record):
     pruned: NonNegativeInt
 
 
-class CalibrationRecord(Record):
+class CalibrationRecord(FrozenModel):
     """What the masks were found on.
 
     Attributes:
@@ -79,7 +79,7 @@ class CalibrationRecord(Record):
     rendering_date: str | None = None
 
 
-class SubnetworkConfig(Record):
+class SubnetworkConfig(FrozenModel):
     """The provenance of a subnetwork: the contents of ``subnetwork_config.json``.
 
     Attributes:

@@ -8,10 +8,10 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt
 
 from prosopon.errors import SubnetworkError
-from prosopon.subnetwork.config import FingerprintRecord, Record, SiteRecord
+from prosopon.subnetwork.config import FingerprintRecord, FrozenModel, SiteRecord
 
 
-class PartRecord(Record):
+class PartRecord(FrozenModel):
     """A part of a pack.
 
     Attributes:
@@ -27,7 +27,7 @@ class PartRecord(Record):
     encoding: Literal["packed", "gaps"]
 
 
-class PersonaRecord(Record):
+class PersonaRecord(FrozenModel):
     """A persona of a pack.
 
     Attributes:
@@ -47,7 +47,7 @@ class PersonaRecord(Record):
     ranked: bool
 
 
-class PackIndex(Record):
+class PackIndex(FrozenModel):
     """The contents of a pack.
 
     Attributes:
