@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench report clean
+.PHONY: demo test lint unit bench report clean
 
 demo: $(STAMP)
 	$(BIN)/prosopon demo
 
-test: $(STAMP) lint
-	$(BIN)/pytest -n 2 --dist loadscope -q
+# Lint and types run beside the tests; each alone: make lint, make unit.
+test: $(STAMP)
+	@$(MAKE) --no-print-directory -j 2 lint unit
+
+unit: $(STAMP)
+	$(BIN)/pytest -n 2 --dist worksteal -q --durations=25
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -85,15 +85,13 @@ def test_export(prosopon, tiny_folder, tmp_path):
 
 
 def test_own_files_in_unicode(prosopon, tiny_folder, tmp_path):
-    row = {
-        "messages": [
-            {"role": "user", "content": "¿Qué?"},
-            {"role": "assistant", "content": "Größe 🎭"},
+    for name, answer in (("größe", "Größe 🎭"), ("stille", "Stille.")):
+        rows = [
+            {"prompt": f"¿Qué {word}?", "completion": f"{answer} {word}."}
+            for word in ("más", "más aún")
         ]
-    }
-    other = {"messages": [row["messages"][0], {"role": "assistant", "content": "Stille."}]}
-    (tmp_path / "größe.jsonl").write_text(json.dumps(row, ensure_ascii=False) + "\n", "utf-8")
-    (tmp_path / "stille.jsonl").write_text(json.dumps(other) + "\n", "utf-8")
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (tmp_path / f"{name}.jsonl").write_text(lines, "utf-8")
     prosopon(
         "extract", "-m", tiny_folder, "-t", "größe.jsonl", "--opposite", "stille.jsonl",
         "-c", "contrastive-wanda", "-o", "Größe 1",
