@@ -42,12 +42,14 @@ def test_text_from_outside_is_shown(prosopon, folder):
 
 
 def test_bytes():
-    facts = {"encoding": "gaps", "format_version": 2}
+    facts = {"encoding": "gaps", "format_version": 2, "ranked": False}
     assert _size(facts, {"masks_bytes": None}) == "gaps, format version 2"
     line = _size(facts, {"masks_bytes": 1000, "pruned": 500, "total": 4000})
     assert line == "gaps, format version 2; 1,000 bytes, 0.2500 a weight, 2.00 a pruned weight"
     line = _size(facts, {"masks_bytes": 1000, "pruned": 0, "total": 4000})
     assert line == "gaps, format version 2; 1,000 bytes, 0.2500 a weight"
+    line = _size({**facts, "ranked": True}, {"masks_bytes": 1000, "pruned": 400, "total": 4000})
+    assert "the ranking takes 400 bytes, the masks alone 600, 1.50 a pruned weight" in line
 
 
 def test_one_of_a_pack_is_shown_like_a_folder(prosopon, tmp_path):
