@@ -233,16 +233,16 @@ def test_blocks_are_kept_until_weights_or_personas_change():
 
     with attach(model) as attached:
         check(attached)
-        kept = dict(attached._dresser.blocks._kept)
+        kept = dict(attached._dresser.blocks._blocks)
         check(attached)
-        assert all(attached._dresser.blocks._kept[key] is kept[key] for key in kept)
+        assert all(attached._dresser.blocks._blocks[key] is kept[key] for key in kept)
         for parameter in model.parameters():
             parameter.data.mul_(1.1)
         check(attached)
         model.double()
         check(attached)
         attached.unload_persona("heavy")
-        assert not attached._dresser.blocks._kept
+        assert not attached._dresser.blocks._blocks
         assert not attached._dresser.blocks._nbytes
         attached._dresser.blocks._limit = 1000
         attached.load_persona(making.subnetwork(model, "heavy", seed=7, ranked=True))
