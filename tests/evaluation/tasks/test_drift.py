@@ -67,13 +67,13 @@ def test_twins_exchange_their_ends(setting):
     known = set(topics(setting))
     for one, other in zip(dialogues[::2], dialogues[1::2], strict=True):
         assert one.pair == other.pair
-        assert one.asked[:EDGE] == other.asked[-EDGE:]
-        assert one.asked[-EDGE:] == other.asked[:EDGE]
-        assert one.asked[EDGE:-EDGE] == other.asked[EDGE:-EDGE]
-        assert not known & set(one.asked[EDGE:-EDGE])
-        assert {*one.asked[:EDGE], *one.asked[-EDGE:]} <= known
+        assert one.questions[:EDGE] == other.questions[-EDGE:]
+        assert one.questions[-EDGE:] == other.questions[:EDGE]
+        assert one.questions[EDGE:-EDGE] == other.questions[EDGE:-EDGE]
+        assert not known & set(one.questions[EDGE:-EDGE])
+        assert {*one.questions[:EDGE], *one.questions[-EDGE:]} <= known
     again = begin_dialogues(dataclasses.replace(setting, questions=30))
-    assert [d.asked for d in again] == [d.asked for d in dialogues]
+    assert [d.questions for d in again] == [d.questions for d in dialogues]
 
 
 def test_a_context_that_is_too_short_loses_the_oldest_turns_only(loaded):
@@ -128,6 +128,6 @@ def test_other_data_gets_neutral_turns_of_our_own(setting):
         return Persona(name, tuple(map(Example, rows)))
 
     contrast = file_contrast(side("glad", "Hooray!"), side("sad", "Oh no."), questions=6, judge=6)
-    asked = begin_dialogues(Setting(contrast, setting.judges))[0].asked
+    asked = begin_dialogues(Setting(contrast, setting.judges))[0].questions
     assert set(asked[EDGE:-EDGE]) <= set(NEUTRAL)
     assert len(set(asked)) == TURNS
