@@ -147,10 +147,6 @@ class Stories:
         return TaskResult(outcomes, notes)
 
 
-if "stories" not in TASKS:
-    TASKS.add("stories", Stories())
-
-
 def table(records: Sequence[Record]) -> str:
     """Return one row a persona and arm: Wilson intervals over all stories of all seeds."""
     lines = [
@@ -180,7 +176,16 @@ def table(records: Sequence[Record]) -> str:
 
 
 def run(args: argparse.Namespace) -> ExperimentResult:
-    """Run the grid that the arguments describe."""
+    """Run the grid that the arguments describe; its task is registered for as long."""
+    TASKS.add("stories", Stories())
+    try:
+        return run_grid(args)
+    finally:
+        TASKS.remove("stories")
+
+
+def run_grid(args: argparse.Namespace) -> ExperimentResult:
+    """Run the grid with the task of stories registered."""
     sizes = Sizes(
         100, args.tokens, general=args.general, speed=0, by_task={"stories": args.stories}
     )

@@ -9,7 +9,7 @@ import pytest
 from prosopon.arms import ARMS
 from prosopon.arms.prompt import good_line
 from prosopon.arms.prompt_paper import plain_line
-from prosopon.arms.retrieval import EmbeddingIndex, Nearest, WordIndex, asked
+from prosopon.arms.retrieval import EmbeddingIndex, Nearest, WordIndex, search_text
 from prosopon.data import Message
 from prosopon.errors import DataError, OptionError
 from tests.arms.making import PROMPTS, tiny_contrast, tiny_lab
@@ -102,7 +102,7 @@ def test_words_in_common_decide_and_ties_go_to_the_first():
     found = Nearest(examples, index, 3)((Message("user", "coffee"),))
     assert found == [examples[3], examples[1]]  # the first of equals is the nearest
     assert list(WordIndex(["a", ""]).scores("tea")) == [0, 0]
-    assert asked(examples[0]) == examples[0].prompt[-1].content
+    assert search_text(examples[0]) == examples[0].prompt[-1].content
 
 
 def test_embeddings_are_optional(monkeypatch):
