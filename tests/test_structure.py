@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 import prosopon
+from tests.imports import home, imported, module_name, read
 
 SOURCE = Path(prosopon.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
+MODULES = read(SOURCE)
 ORDER = [
     "version", "errors", "registry", "plugins", "files", "hub", "options", "progress", "intervals",
     "drawing", "data", "embedded", "models", "lm", "statistics", "gradients", "selection",
@@ -25,11 +27,13 @@ def room(path):
 
 
 def imports(path):
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            yield node.module
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+    """Yield what a file names in its imports, and where each name lives."""
+    name = module_name(path, SOURCE)
+    for module, part in imported(name, *MODULES[name]):
+        yield module
+        place = home(MODULES, module, part)
+        if place and place != module:
+            yield place
 
 
 def test_a_package_imports_only_those_to_its_left():
@@ -44,6 +48,12 @@ def test_a_package_imports_only_those_to_its_left():
             if module.startswith("prosopon.") and ORDER.index(module.split(".")[1]) > here
         ]
     assert not wrong
+
+
+def test_a_name_taken_from_the_front_door_leads_home():
+    assert home(MODULES, "prosopon", "load_model") == "prosopon.models.loading"
+    assert home(MODULES, "prosopon", "__version__") == "prosopon.version"
+    assert home(MODULES, "torch", "nn") is None
 
 
 def test_a_command_imports_no_other_command():
