@@ -97,6 +97,30 @@ def test_candidates_are_the_weights_with_the_highest_gain(family, limit, monkeyp
         torch.testing.assert_close(gains[name], expected[name][flat], rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("count", [1, 5, 40, 700])
+@pytest.mark.parametrize("seed", range(4))
+def test_candidates_lie_wherever_the_gains_are(count, seed):
+    """Sites with many high gains before and after sites with few; more than asked for in one."""
+    model, _ = tiny_model("llama")
+    sites = find_sites(model)
+    generator = torch.Generator().manual_seed(seed)
+    scales = torch.rand(len(sites), generator=generator) * 4
+    gains = {
+        site.name: torch.randn(site.shape, generator=generator) + scale
+        for site, scale in zip(sites, scales, strict=True)
+    }
+    one_by_one = iter(gains.values())
+
+    def terms():  # made while gradients are taken
+        yield sum(site.weight.sum() for site in sites)
+
+    positions, values = find_candidates(sites, terms, lambda *_: next(one_by_one), count)
+    flat = {name: gain.reshape(-1) for name, gain in gains.items()}
+    places = {(name, int(i)) for name, indices in positions.items() for i in indices}
+    assert places == slow_highest(flat, count)
+    assert all(torch.equal(values[name], flat[name][positions[name]]) for name in flat)
+
+
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_budget_is_kept_and_weights_come_back(family):
     model, _ = tiny_model(family)
