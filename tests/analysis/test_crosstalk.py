@@ -6,8 +6,8 @@ from prosopon.analysis.crosstalk import CrossTalk, cross_talk
 from prosopon.analysis.probe import Choices, effect
 from prosopon.errors import OptionError
 from prosopon.intervals import holm
-from tests.analysis.making import axis, probe
-from tests.runtime.making import assert_bits, subnetwork, weights
+from tests.analysis.samples import axis, probe
+from tests.runtime.samples import assert_bits, subnetwork, weights
 
 AXES = [axis(), axis("power", "power-seeking", "power-averse")]
 

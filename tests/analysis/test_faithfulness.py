@@ -9,8 +9,8 @@ from prosopon.errors import OptionError
 from prosopon.evaluation import perplexity
 from prosopon.runtime import worn
 from prosopon.subnetwork import complement
-from tests.analysis.making import axis, probe
-from tests.runtime.making import assert_bits, subnetwork, weights
+from tests.analysis.samples import axis, probe
+from tests.runtime.samples import assert_bits, subnetwork, weights
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 from prosopon.analysis import PARTS, Findings, measure
 from prosopon.analysis.findings import _choose_parts, _opposite, _own_axes
 from prosopon.errors import OptionError
-from tests.analysis.making import axis
-from tests.runtime.making import subnetwork
+from tests.analysis.samples import axis
+from tests.runtime.samples import subnetwork
 from tests.tiny import tiny_model
 
 

@@ -4,7 +4,7 @@ import torch
 from prosopon.analysis.location import locate
 from prosopon.errors import OptionError
 from prosopon.subnetwork import Subnetwork
-from tests.subnetwork.making import config
+from tests.subnetwork.samples import config
 
 
 def subnetwork(**pruned):

@@ -17,7 +17,7 @@ from prosopon.analysis.overlap import (
 )
 from prosopon.errors import OptionError, SubnetworkError
 from prosopon.subnetwork import Subnetwork
-from tests.subnetwork.making import config, masks
+from tests.subnetwork.samples import config, masks
 
 SHAPES = {
     "model.layers.0.self_attn.q_proj": (3, 4),

@@ -6,8 +6,8 @@ import pytest
 
 from prosopon.analysis import PARTS, analyse
 from prosopon.errors import OptionError, SubnetworkError
-from tests.analysis.making import axis, probe
-from tests.runtime.making import assert_bits, subnetwork, weights
+from tests.analysis.samples import axis, probe
+from tests.runtime.samples import assert_bits, subnetwork, weights
 
 
 @pytest.fixture(scope="module")

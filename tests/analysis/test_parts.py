@@ -18,8 +18,8 @@ from prosopon.analysis.parts import (
 from prosopon.errors import OptionError, SubnetworkError
 from prosopon.models import find_sites, role
 from prosopon.subnetwork import Subnetwork, complement
-from tests.runtime.making import subnetwork
-from tests.subnetwork.making import config
+from tests.runtime.samples import subnetwork
+from tests.subnetwork.samples import config
 from tests.tiny import tiny_model
 
 

@@ -12,8 +12,8 @@ from prosopon.data import Example, Message, Persona
 from prosopon.errors import DataError, OptionError, SubnetworkError
 from prosopon.evaluation import choice_rates, perplexity
 from prosopon.runtime import worn
-from tests.analysis.making import axis, probe
-from tests.runtime.making import assert_bits, subnetwork, weights
+from tests.analysis.samples import axis, probe
+from tests.runtime.samples import assert_bits, subnetwork, weights
 
 
 def test_choices_are_the_library_s_own_rates():

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from prosopon.analysis import Section, measure, tell
-from tests.runtime.making import subnetwork
+from tests.runtime.samples import subnetwork
 from tests.tiny import tiny_model
 
 NAMES = ["<script>alert(1)</script>", "cost $5 | $6", "bell\x07"]

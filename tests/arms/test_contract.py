@@ -11,7 +11,7 @@ from prosopon.arms import ARMS, Kind, Lab
 from prosopon.data.contrast import bundled_contrast
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionQuestion
 from prosopon.extraction import Extractor
-from tests.arms.making import same_weights, state_of, weights_of
+from tests.arms.samples import same_weights, state_of, weights_of
 
 QUICK = {"rounds": 2}
 OPTIONS = {

@@ -7,7 +7,7 @@ import pytest
 from prosopon.arms import ARMS
 from prosopon.errors import OptionError
 from prosopon.plugins import load_plugin
-from tests.arms.making import PROMPTS, same_weights, state_of, tiny_lab, weights_of
+from tests.arms.samples import PROMPTS, same_weights, state_of, tiny_lab, weights_of
 
 FILE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "own_arm.py"
 

@@ -6,7 +6,7 @@ import torch
 from prosopon.arms import ARMS
 from prosopon.arms.adapter import adapted, train
 from prosopon.errors import DataError, ModelError, OptionError
-from tests.arms.making import (
+from tests.arms.samples import (
     PROMPTS,
     same_weights,
     state_of,

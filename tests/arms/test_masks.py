@@ -9,7 +9,7 @@ from prosopon.data import Example, Message, Persona
 from prosopon.evaluation.speaking import OptionQuestion
 from prosopon.extraction import Extractor
 from prosopon.runtime import PersonaModel, worn
-from tests.arms.making import (
+from tests.arms.samples import (
     PROMPTS,
     exchange,
     same_weights,

@@ -12,7 +12,7 @@ from prosopon.arms.prompt_paper import plain_line
 from prosopon.arms.retrieval import EmbeddingIndex, Nearest, WordIndex, search_text
 from prosopon.data import Message
 from prosopon.errors import DataError, OptionError
-from tests.arms.making import PROMPTS, tiny_contrast, tiny_lab
+from tests.arms.samples import PROMPTS, tiny_contrast, tiny_lab
 
 
 def rewritten(name, lab, prompt=PROMPTS[0]):

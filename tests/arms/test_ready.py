@@ -11,7 +11,7 @@ from prosopon.arms.unchanged import BaseArm
 from prosopon.data import Message
 from prosopon.errors import UnknownNameError
 from prosopon.registry import Registry
-from tests.arms.making import PROMPTS, tiny_lab
+from tests.arms.samples import PROMPTS, tiny_lab
 
 
 def test_a_clock_goes_forward():

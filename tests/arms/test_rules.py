@@ -6,7 +6,7 @@ from prosopon.arms import ARMS
 from prosopon.arms.rules import always_a, always_yes, shortest
 from prosopon.evaluation.speakers import ModelSpeaker
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionQuestion
-from tests.arms.making import PROMPTS, tiny_lab
+from tests.arms.samples import PROMPTS, tiny_lab
 from tests.tiny import tiny_model, tiny_tokenizer
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from prosopon.arms import ARMS, measure_speed
 from prosopon.errors import DataError, OptionError
-from tests.arms.making import PROMPTS, tiny_lab
+from tests.arms.samples import PROMPTS, tiny_lab
 
 
 def test_every_request_is_measured():

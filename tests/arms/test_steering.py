@@ -10,7 +10,7 @@ from prosopon.arms.steering import SteeringTrial, candidates, pick
 from prosopon.arms.vectors import decoder_layers, layer_means, steered
 from prosopon.data import Example, Message, Persona
 from prosopon.errors import ModelError, OptionError
-from tests.arms.making import exchange, state_of, tiny_contrast, tiny_lab
+from tests.arms.samples import exchange, state_of, tiny_contrast, tiny_lab
 
 FIXED = {"layer": "1", "multiplier": "2"}
 IDS = torch.arange(10).unsqueeze(0)

@@ -15,7 +15,7 @@ from prosopon.cli import chat as command
 from prosopon.cli.talk import Talk
 from prosopon.runtime import PersonaModel
 from prosopon.subnetwork import Subnetwork, write_pack
-from tests.runtime.making import subnetwork
+from tests.runtime.samples import subnetwork
 from tests.tiny import tiny_model
 
 SHORT = ("--max-new-tokens", "4")

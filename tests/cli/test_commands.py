@@ -65,7 +65,7 @@ def test_auto_and_protection(prosopon, tiny_folder):
 
 
 def test_export(prosopon, tiny_folder, tmp_path):
-    from tests.export.making import structured_keep, subnetwork_of
+    from tests.export.samples import structured_keep, subnetwork_of
     from tests.tiny import tiny_model
 
     model, _ = tiny_model(chat=True)

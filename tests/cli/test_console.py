@@ -152,7 +152,7 @@ def test_a_command_is_named_as_the_reader_can_call_it(tmp_path, monkeypatch):
     ids=["cp1252", "C"],
 )
 def test_a_process_whose_output_is_not_utf8(tmp_path, variables):
-    from tests.subnetwork.making import subnetwork
+    from tests.subnetwork.samples import subnetwork
 
     subnetwork(persona="größe → 🎭 [v2] \x1b[2J").save_pretrained(tmp_path / "mask")
     for extra in ([], ["--json"]):

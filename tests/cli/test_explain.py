@@ -9,7 +9,7 @@ import torch
 from prosopon.models import find_sites, fingerprint, load_model
 from prosopon.subnetwork import Subnetwork
 from tests.cli.test_failures import one_line
-from tests.subnetwork.making import config
+from tests.subnetwork.samples import config
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_only_what_needs_no_model(prosopon, models, tmp_path):
 
 
 def test_questions_from_files_on_another_model(prosopon, tiny_folder, tmp_path):
-    from tests.runtime.making import subnetwork
+    from tests.runtime.samples import subnetwork
 
     model = load_model(tiny_folder).model
     for seed, name in enumerate(("warm", "cold")):
@@ -105,7 +105,7 @@ def test_wrong_inputs_are_one_clear_line(
 
 
 def test_masks_of_two_models(prosopon, models, tiny_folder, tmp_path):
-    from tests.runtime.making import subnetwork
+    from tests.runtime.samples import subnetwork
 
     subnetwork(load_model(tiny_folder).model, "warm").save_pretrained(tmp_path / "warm")
     done = prosopon("explain", models / "bold", "warm", "-o", "out", code=2)
@@ -146,7 +146,7 @@ def test_parts():
 def test_whose_questions_are_asked(tmp_path):
     from prosopon.cli.explain import _axes, _own_model
     from prosopon.errors import OptionError
-    from tests.subnetwork.making import subnetwork
+    from tests.subnetwork.samples import subnetwork
 
     masks = {"a": subnetwork(base_model="org/model")}
     assert _own_model(masks, None) is None

@@ -6,7 +6,7 @@ import pytest
 
 from prosopon.cli import export
 from prosopon.subnetwork import Subnetwork, write_pack
-from tests.runtime.making import subnetwork
+from tests.runtime.samples import subnetwork
 from tests.tiny import tiny_model
 
 

@@ -189,7 +189,7 @@ def test_no_pad_token_is_handled(prosopon, tmp_path):
     ids=["format", "folder", "mask"],
 )
 def test_exports_that_cannot_be(prosopon, tiny_folder, tmp_path, options, message):
-    from tests.runtime.making import subnetwork
+    from tests.runtime.samples import subnetwork
     from tests.tiny import tiny_model
 
     subnetwork(tiny_model(chat=True)[0]).save_pretrained(tmp_path / "bold")

@@ -8,7 +8,7 @@ import torch
 from prosopon.cli.inspect import _size
 from prosopon.criteria import CRITERIA
 from prosopon.subnetwork import Subnetwork, write_pack
-from tests.subnetwork.making import config, subnetwork
+from tests.subnetwork.samples import config, subnetwork
 
 
 @pytest.fixture

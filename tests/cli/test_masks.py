@@ -8,7 +8,7 @@ import pytest
 from prosopon.cli.masks import choose_model, find_mask, find_masks, load_mask, load_masks
 from prosopon.errors import OptionError, SubnetworkError, UnknownNameError
 from prosopon.subnetwork import write_pack
-from tests.subnetwork.making import subnetwork
+from tests.subnetwork.samples import subnetwork
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from prosopon.cli.app import app
 from prosopon.errors import ProsoponError
 from prosopon.subnetwork import Subnetwork, write_pack
-from tests.subnetwork.making import subnetwork
+from tests.subnetwork.samples import subnetwork
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from prosopon.cli.options import check_folder, check_writable
 from prosopon.errors import OptionError
-from tests.runtime.making import subnetwork
+from tests.runtime.samples import subnetwork
 from tests.tiny import tiny_model
 
 

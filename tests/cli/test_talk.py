@@ -6,7 +6,7 @@ from prosopon.cli.talk import COMMANDS, Talk, Turn, complete
 from prosopon.errors import OptionError, PersonaError, UnknownNameError
 from prosopon.lm.context import context_length
 from prosopon.runtime import PersonaModel
-from tests.runtime import making
+from tests.runtime import samples
 from tests.tiny import tiny_model
 
 
@@ -20,7 +20,7 @@ def wearer(base):
     model, tokenizer = base
     with PersonaModel(model, tokenizer) as wearer:
         for seed, name in enumerate(("ranked", "too", "unranked")):
-            persona = making.subnetwork(model, name, seed=seed, ranked=name != "unranked")
+            persona = samples.subnetwork(model, name, seed=seed, ranked=name != "unranked")
             wearer.load_persona(persona)
         yield wearer
 

@@ -12,15 +12,15 @@ from prosopon.export import checkpoint, export_persona
 from prosopon.models import find_sites, fingerprint
 from prosopon.runtime import PersonaModel
 from prosopon.subnetwork import Subnetwork
-from tests.export.making import (
+from tests.export.samples import (
     half_model,
     loaded_logits,
     structured_keep,
     subnetwork_of,
     worn_logits,
 )
-from tests.runtime.making import assert_bits, bits, logits, pointers, subnetwork, weights
-from tests.subnetwork.making import config
+from tests.runtime.samples import assert_bits, bits, logits, pointers, subnetwork, weights
+from tests.subnetwork.samples import config
 from tests.tiny import FAMILIES, tiny_model
 
 

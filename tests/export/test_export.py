@@ -18,12 +18,12 @@ from prosopon.errors import (
     UnknownNameError,
 )
 from prosopon.export import FORMATS, FormatOptions, base, export_persona
-from prosopon.export.staging import stage_folder
+from prosopon.export.folders import stage_folder
 from prosopon.models import find_sites
 from prosopon.runtime import PersonaModel
 from prosopon.subnetwork import Compensation, Subnetwork
 from prosopon.version import __version__
-from tests.export.making import (
+from tests.export.samples import (
     loaded_logits,
     peft_logits,
     quiet,
@@ -31,8 +31,8 @@ from tests.export.making import (
     subnetwork_of,
     worn_logits,
 )
-from tests.runtime.making import assert_bits, logits, subnetwork, weights
-from tests.subnetwork.making import config
+from tests.runtime.samples import assert_bits, logits, subnetwork, weights
+from tests.subnetwork.samples import config
 from tests.tiny import FUSED_EXPERTS, tiny_model
 
 pytestmark = quiet

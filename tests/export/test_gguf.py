@@ -11,8 +11,8 @@ from prosopon.export import export_persona
 from prosopon.export.gguf_tensors import interleave, rope_factors
 from prosopon.export.gguf_vocabulary import vocabulary
 from prosopon.models import find_sites
-from tests.export.making import half_model, loaded_logits, worn_logits
-from tests.runtime.making import assert_bits, logits, subnetwork, weights
+from tests.export.samples import half_model, loaded_logits, worn_logits
+from tests.runtime.samples import assert_bits, logits, subnetwork, weights
 from tests.tiny import FAMILIES, tiny_model, tiny_tokenizer
 
 SUPPORTED = ("llama", "mistral", "qwen2")

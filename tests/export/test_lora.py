@@ -12,8 +12,8 @@ from prosopon.errors import OptionError
 from prosopon.export import export_persona, fidelity
 from prosopon.export.lowrank import factors, squared_error
 from prosopon.models import find_sites
-from tests.export.making import peft_logits, quiet, worn_logits
-from tests.runtime.making import assert_bits, logits, subnetwork, weights
+from tests.export.samples import peft_logits, quiet, worn_logits
+from tests.runtime.samples import assert_bits, logits, subnetwork, weights
 from tests.tiny import FAMILIES, tiny_model
 
 pytestmark = quiet

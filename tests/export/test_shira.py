@@ -14,8 +14,8 @@ from prosopon.errors import ExportError
 from prosopon.export import export_persona
 from prosopon.export.shira import shira_entries, shira_rank
 from prosopon.models import find_sites
-from tests.export.making import half_model, peft_logits, quiet, subnetwork_of, worn_logits
-from tests.runtime.making import assert_bits, logits, subnetwork, weights
+from tests.export.samples import half_model, peft_logits, quiet, subnetwork_of, worn_logits
+from tests.runtime.samples import assert_bits, logits, subnetwork, weights
 from tests.tiny import FAMILIES, tiny_model
 
 pytestmark = quiet

@@ -9,8 +9,8 @@ import torch
 
 from prosopon.errors import ExportError
 from prosopon.export import export_persona, structured
-from tests.export.making import loaded_logits, structured_keep, subnetwork_of, worn_logits
-from tests.runtime.making import assert_bits, weights
+from tests.export.samples import loaded_logits, structured_keep, subnetwork_of, worn_logits
+from tests.runtime.samples import assert_bits, weights
 from tests.tiny import FAMILIES, tiny_config, tiny_model, tiny_tokenizer
 
 HEADED = ("llama", "mistral", "qwen2", "qwen3", "gemma", "phi")

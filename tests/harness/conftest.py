@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.runtime.making import subnetwork
+from tests.runtime.samples import subnetwork
 from tests.tiny import tiny_model
 
 TASK = """\

@@ -14,7 +14,7 @@ from prosopon.lm.answers import score_answers
 from prosopon.runtime import PersonaModel
 from prosopon.subnetwork import Subnetwork
 from tests.harness.conftest import ROWS
-from tests.runtime.making import assert_bits, subnetwork, weights
+from tests.runtime.samples import assert_bits, subnetwork, weights
 from tests.tiny import tiny_model
 
 PersonaLM = register()

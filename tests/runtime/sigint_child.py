@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from prosopon.runtime import PersonaModel
-from tests.runtime import making
+from tests.runtime import samples
 from tests.tiny import tiny_model
 
 
@@ -31,10 +31,10 @@ def switch_for_ever(attached, turn=0):
 
 def main(family):
     model, _ = tiny_model(family)
-    base, where = making.weights(model), making.pointers(model)
+    base, where = samples.weights(model), samples.pointers(model)
     shares = {"a": 0.3, "b": 0.01, "c": 0.5}
     personas = {
-        name: making.subnetwork(model, name, seed=ord(name), share=share)
+        name: samples.subnetwork(model, name, seed=ord(name), share=share)
         for name, share in shares.items()
     }
     attached = PersonaModel(model)
@@ -46,13 +46,13 @@ def main(family):
             switch_for_ever(attached)
         except KeyboardInterrupt:
             persona = personas.get(attached.active)
-            making.assert_bits(model, making.masked(model, base, persona, attached.gamma))
+            samples.assert_bits(model, samples.masked(model, base, persona, attached.gamma))
             say("base" if persona is None else "worn")
             attached.disable()
-            making.assert_bits(model, base)
+            samples.assert_bits(model, base)
     attached.close()
-    making.assert_bits(model, base)
-    assert making.pointers(model) == where
+    samples.assert_bits(model, base)
+    assert samples.pointers(model) == where
     say("done")
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from prosopon.errors import ModelError, PersonaError, SiteError, UnknownNameError
 from prosopon.runtime import PersonaModel
-from tests.runtime import making
+from tests.runtime import samples
 from tests.tiny import tiny_model
 
 
@@ -37,32 +37,32 @@ def test_a_copy_is_another_model(model):
 
 
 def test_a_dropped_persona_model_gives_the_weights_back(model):
-    base = making.weights(model)
+    base = samples.weights(model)
     attached = PersonaModel(model)
-    attached.load_persona(making.subnetwork(model))
+    attached.load_persona(samples.subnetwork(model))
     attached.set_persona("introvert")
     del attached
     gc.collect()
-    making.assert_bits(model, base)
+    samples.assert_bits(model, base)
     PersonaModel(model).close()
 
 
 @pytest.mark.parametrize("backend", ["inplace", "functional"])
 def test_close_restores_and_forbids_everything_else(model, backend):
-    base, before = making.weights(model), making.logits(model)
+    base, before = samples.weights(model), samples.logits(model)
     attached = PersonaModel(model, backend=backend)
-    attached.load_persona(making.subnetwork(model))
+    attached.load_persona(samples.subnetwork(model))
     attached.set_persona("introvert")
     attached.close()
     attached.close()
-    making.assert_bits(model, base)
-    assert making.logits(model).equal(before)
+    samples.assert_bits(model, base)
+    assert samples.logits(model).equal(before)
     assert not any(module._forward_hooks for module in model.modules())
     assert attached.active is None
     for call in (
         attached.disable,
         lambda: attached.set_persona("introvert"),
-        lambda: attached.load_persona(making.subnetwork(model)),
+        lambda: attached.load_persona(samples.subnetwork(model)),
         lambda: attached.unload_persona("introvert"),
         lambda: attached.persona("introvert").__enter__(),
     ):
@@ -71,12 +71,12 @@ def test_close_restores_and_forbids_everything_else(model, backend):
 
 
 def test_closing_inside_a_persona_block_is_allowed(model):
-    base = making.weights(model)
+    base = samples.weights(model)
     attached = PersonaModel(model)
-    attached.load_persona(making.subnetwork(model))
+    attached.load_persona(samples.subnetwork(model))
     with attached.persona("introvert"):
         attached.close()
-    making.assert_bits(model, base)
+    samples.assert_bits(model, base)
 
 
 def test_a_refused_model_is_not_left_attached(model):

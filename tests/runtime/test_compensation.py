@@ -12,7 +12,7 @@ from prosopon.errors import PersonaError, SubnetworkError
 from prosopon.models import find_sites
 from prosopon.runtime import attach, worn
 from prosopon.subnetwork import COMPENSATION_NAME, Compensation
-from tests.runtime import making
+from tests.runtime import samples
 from tests.tiny import tiny_model
 
 BACKENDS = ("inplace", "functional")
@@ -70,7 +70,7 @@ def by_persona(model, subnetwork, backend):
 def by_blend(model, subnetwork, backend):
     with PersonaModel(model, backend=backend) as attached:
         attached.load_persona(subnetwork, "it")
-        attached.load_persona(making.subnetwork(model, "other"))
+        attached.load_persona(samples.subnetwork(model, "other"))
         attached.set_persona("other")
         attached.set_blend({"it": 1.0})
         yield
@@ -82,16 +82,16 @@ DOORS = [by_worn, by_persona, by_blend]
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
 def test_worn_is_the_destructive_result(model, made, door, backend):
-    base, expected = making.weights(model), making.logits(destroyed(model, made))
+    base, expected = samples.weights(model), samples.logits(destroyed(model, made))
     mask = Subnetwork(made.keep, made.config)
     with door(model, made, backend):
-        assert torch.equal(making.logits(model), expected)
-    making.assert_bits(model, base)
+        assert torch.equal(samples.logits(model), expected)
+    samples.assert_bits(model, base)
     with worn(model, None, mask):  # what was worn before this: the mask alone
-        assert float((making.logits(model) - expected).abs().max()) > 0.1
+        assert float((samples.logits(model) - expected).abs().max()) > 0.1
     with pytest.raises(RuntimeError, match="midway"), door(model, made, backend):
         raise RuntimeError("midway")
-    making.assert_bits(model, base)
+    samples.assert_bits(model, base)
 
 
 @pytest.mark.parametrize(
@@ -100,49 +100,49 @@ def test_worn_is_the_destructive_result(model, made, door, backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_other_layouts_and_dtypes_from_a_folder(family, dtype, backend, tmp_path):
     model, tokenizer = tiny_model(family, dtype=dtype)
-    base, places = making.weights(model), making.pointers(model)
+    base, places = samples.weights(model), samples.pointers(model)
     subnetwork = extracted(model, tokenizer, compensate="true", block="8")
-    making.assert_bits(model, base)
+    samples.assert_bits(model, base)
     subnetwork.save_pretrained(tmp_path)
     with PersonaModel(model, backend=backend) as attached:
         attached.set_persona(attached.load_persona(tmp_path))
-        assert torch.equal(making.logits(model), making.logits(destroyed(model, subnetwork)))
-        assert making.pointers(model) == places
-    making.assert_bits(model, base)
+        assert torch.equal(samples.logits(model), samples.logits(destroyed(model, subnetwork)))
+        assert samples.pointers(model) == places
+    samples.assert_bits(model, base)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_switching_to_and_fro_among_masks(model, made, backend):
-    base = making.weights(model)
-    other = making.subnetwork(model, "other", seed=3)
+    base = samples.weights(model)
+    other = samples.subnetwork(model, "other", seed=3)
     with PersonaModel(model, backend=backend) as attached:
         attached.load_persona(made, "it")
         attached.set_persona("it")
         attached.load_persona(other)  # its fingerprint and its originals are the base's
         assert attached.active == "it"
-        compensated = making.logits(model)
+        compensated = samples.logits(model)
         attached.set_persona("other")
-        alone = making.logits(model)
+        alone = samples.logits(model)
         with attached.persona("it"):
-            assert torch.equal(making.logits(model), compensated)
+            assert torch.equal(samples.logits(model), compensated)
             with attached.mixed([None, "other"]):
-                assert torch.equal(making.weights(model)["lm_head.weight"], base["lm_head.weight"])
-            assert torch.equal(making.logits(model), compensated)
-        assert torch.equal(making.logits(model), alone)
+                assert torch.equal(samples.weights(model)["lm_head.weight"], base["lm_head.weight"])
+            assert torch.equal(samples.logits(model), compensated)
+        assert torch.equal(samples.logits(model), alone)
         attached.set_persona("it", gamma=1.0)
-        making.assert_bits(model, base)
+        samples.assert_bits(model, base)
         attached.set_persona("it")
         attached.unload_persona("it")
         assert attached.active is None
-        making.assert_bits(model, base)
+        samples.assert_bits(model, base)
 
 
 def test_in_part_it_is_refused_and_nothing_changes(model, made):
     with PersonaModel(model) as attached:
         attached.load_persona(made, "it")
-        attached.load_persona(making.subnetwork(model, "other", ranked=True))
+        attached.load_persona(samples.subnetwork(model, "other", ranked=True))
         attached.set_persona("other")
-        before = making.weights(model)
+        before = samples.weights(model)
         for refused in (
             lambda: attached.set_persona("it", strength=0.5),
             lambda: attached.set_persona("it", gamma=0.5),
@@ -153,7 +153,7 @@ def test_in_part_it_is_refused_and_nothing_changes(model, made):
             with pytest.raises(PersonaError, match="'it' has new values for its kept weights"):
                 refused()
             assert attached.active == "other"
-            making.assert_bits(model, before)
+            samples.assert_bits(model, before)
     with pytest.raises(SubnetworkError, match="one strength only: the new values"):
         made.at_strength(0.5)
 
@@ -175,7 +175,7 @@ def test_the_outputs_of_a_layer_are_closer_than_with_the_mask_alone(made):
 
 
 def test_restored_when_writing_breaks_off(model, made, monkeypatch):
-    base = making.weights(model)
+    base = samples.weights(model)
     with PersonaModel(model) as attached:
         attached.load_persona(made, "it")
         sites, whole = [], Compensation.matrix
@@ -190,22 +190,22 @@ def test_restored_when_writing_breaks_off(model, made, monkeypatch):
         with pytest.raises(RuntimeError, match="midway"):
             attached.set_persona("it")
         assert attached.active is None
-        making.assert_bits(model, base)
+        samples.assert_bits(model, base)
         attached.set_persona("it")
         assert not torch.equal(
-            making.weights(model)[f"{sites[0]}.weight"], base[f"{sites[0]}.weight"]
+            samples.weights(model)[f"{sites[0]}.weight"], base[f"{sites[0]}.weight"]
         )
-    making.assert_bits(model, base)
+    samples.assert_bits(model, base)
 
 
 def test_a_model_that_is_cast_meanwhile_has_the_base_of_the_new_dtype():
     model, tokenizer = tiny_model("llama")
     made = extracted(model, tokenizer, compensate="true", block="8")
-    expected = making.weights(copy.deepcopy(model).to(torch.bfloat16))
+    expected = samples.weights(copy.deepcopy(model).to(torch.bfloat16))
     with PersonaModel(model) as attached:
         attached.set_persona(attached.load_persona(made))
         model.to(torch.bfloat16)
-    making.assert_bits(model, expected)
+    samples.assert_bits(model, expected)
 
 
 def test_values_of_another_mask_and_another_model_are_refused(model, made):

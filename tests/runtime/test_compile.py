@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from prosopon.runtime import PersonaModel
-from tests.runtime import making
+from tests.runtime import samples
 from tests.tiny import tiny_model
 
 
@@ -16,9 +16,9 @@ def test_switching_recompiles_nothing(backend):
     from torch._dynamo.utils import counters
 
     model, _ = tiny_model("llama")
-    ids = making.tokens(model)
+    ids = samples.tokens(model)
     personas = {
-        name: making.subnetwork(model, name, seed=seed, share=share, ranked=True)
+        name: samples.subnetwork(model, name, seed=seed, share=share, ranked=True)
         for seed, (name, share) in enumerate({"a": 0.3, "b": 0.01}.items())
     }
     torch._dynamo.reset()
@@ -59,13 +59,13 @@ def fresh_compiler():
 def test_a_compiled_model_wears_mixed_batches_too(backend, fresh_compiler):
     """Its hooks would be left out: it gave the base for every row, and said nothing."""
     model, _ = tiny_model("llama")
-    ids, rows = making.tokens(model, rows=3), ["a", None, "b"]
+    ids, rows = samples.tokens(model, rows=3), ["a", None, "b"]
     compiled = torch.compile(model, backend="eager")
     with torch.no_grad():
         base = compiled(ids).logits  # compiled before anything is attached
         with PersonaModel(model, backend=backend) as attached:
             for seed, name in enumerate("ab"):
-                attached.load_persona(making.subnetwork(model, name, seed=seed, share=0.05))
+                attached.load_persona(samples.subnetwork(model, name, seed=seed, share=0.05))
             alone = {None: base}
             for name in "ab":
                 with attached.persona(name):
@@ -87,9 +87,9 @@ def test_compiled_decoding_with_a_static_cache_wears_mixed_batches_too(fresh_com
     compiling._compile_all_devices = True
     settings = {"max_new_tokens": 5, "do_sample": False, "pad_token_id": 0}
     compiled = GenerationConfig(**settings, cache_implementation="static", compile_config=compiling)
-    ids = making.tokens(model, rows=2)
+    ids = samples.tokens(model, rows=2)
     with PersonaModel(model) as attached:
-        attached.load_persona(making.subnetwork(model, "a", share=0.3))
+        attached.load_persona(samples.subnetwork(model, "a", share=0.3))
         base = model.generate(ids, generation_config=compiled)
         expected = attached.generate(ids, personas=["a", None], **settings)
         found = attached.generate(ids, personas=["a", None], generation_config=compiled)

@@ -9,7 +9,7 @@ from prosopon.data import Message
 from prosopon.errors import DataError, OptionError, PersonaError, UnknownNameError
 from prosopon.lm import continue_texts, generate_answers
 from prosopon.runtime import worn
-from tests.runtime import making
+from tests.runtime import samples
 from tests.tiny import tiny_model
 
 QUESTION = [{"role": "user", "content": "How are you?"}]
@@ -25,7 +25,7 @@ def plain():
 def talker(plain):
     model, tokenizer = plain
     with PersonaModel(model, tokenizer) as attached:
-        attached.load_persona(making.subnetwork(model, "quiet", ranked=True))
+        attached.load_persona(samples.subnetwork(model, "quiet", ranked=True))
         yield attached
 
 
@@ -38,8 +38,8 @@ def written(plain, subnetwork=None, **settings):
 @pytest.mark.parametrize("sampled", [{}, {"temperature": 1.0, "seed": 4}])
 def test_an_answer_is_the_personas(plain, sampled):
     model, tokenizer = plain
-    mask = making.subnetwork(model, "quiet", ranked=True)
-    base = making.weights(model)
+    mask = samples.subnetwork(model, "quiet", ranked=True)
+    base = samples.weights(model)
     expected = written(plain, mask, **sampled)
     weaker = written(plain, mask.at_strength(0.5), **sampled)
     unmasked = written(plain, **sampled)
@@ -51,13 +51,13 @@ def test_an_answer_is_the_personas(plain, sampled):
         assert attached.answer("How are you?", persona=name, **settings) == expected
         assert attached.chat(QUESTION, name, 0.5, **settings) == weaker
         assert attached.active is None
-        making.assert_bits(model, base)
+        samples.assert_bits(model, base)
         assert attached.chat(QUESTION, **settings) == unmasked
         attached.set_persona(name)
         assert attached.chat([Message("user", "How are you?")], **settings) == expected
         assert "".join(attached.chat(QUESTION, stream=True, **settings)) == expected
         assert attached.active == name
-    making.assert_bits(model, base)
+    samples.assert_bits(model, base)
 
 
 def test_a_system_line_is_a_turn(talker):
@@ -83,28 +83,28 @@ def test_a_switch_is_refused_while_an_answer_is_streamed(talker):
         assert talker.active == "quiet"
     talker.set_persona("quiet")  # changes nothing
     other = tiny_model("llama", chat=True)
-    expected = written(other, making.subnetwork(other[0], "quiet", ranked=True))
+    expected = written(other, samples.subnetwork(other[0], "quiet", ranked=True))
     assert first + "".join(pieces) == expected
     assert talker.active is None
     talker.set_blend({"quiet": 0.5})
 
 
 def test_a_stream_that_is_left_early_takes_the_persona_off(talker, plain):
-    base = making.weights(plain[0])
+    base = samples.weights(plain[0])
     with talker.persona(None):
         pieces = talker.chat(QUESTION, "quiet", stream=True, **SHORT)
         next(pieces)
         pieces.close()
         assert talker.active is None
-    making.assert_bits(plain[0], base)
+    samples.assert_bits(plain[0], base)
 
 
 def test_a_stream_whose_persona_was_taken_off_says_so(talker, plain):
-    base = making.weights(plain[0])
+    base = samples.weights(plain[0])
     with talker.persona("quiet"):
         pieces = talker.chat(QUESTION, stream=True, **SHORT)
         next(pieces)
-    making.assert_bits(plain[0], base)  # the end of a block is never refused
+    samples.assert_bits(plain[0], base)  # the end of a block is never refused
     with pytest.raises(PersonaError, match="personas were switched while an answer was written"):
         next(pieces)
     talker.set_persona("quiet")

@@ -9,7 +9,7 @@ from prosopon.errors import OptionError, PersonaError, UnknownNameError
 from prosopon.models import find_sites
 from prosopon.runtime import BACKENDS, POLES, TYPES, PersonaModel, compose
 from prosopon.runtime.looks import steps
-from tests.runtime import making
+from tests.runtime import samples
 from tests.runtime.breaking import failing_write
 from tests.tiny import tiny_model
 
@@ -43,10 +43,10 @@ def prepared(request):
     family, dtype = request.param
     model, _ = tiny_model(family, dtype=dtype)
     personas = {
-        name: making.subnetwork(model, name, seed=seed, share=share, ranked=name != "unranked")
+        name: samples.subnetwork(model, name, seed=seed, share=share, ranked=name != "unranked")
         for seed, (name, share) in enumerate(SHARES.items())
     }
-    return model, making.weights(model), personas
+    return model, samples.weights(model), personas
 
 
 @pytest.fixture(params=BACKENDS.names())
@@ -59,15 +59,15 @@ def worn(request, prepared):
     def check(*parts):
         expected = by_hand(model, base, personas, parts)
         if request.param == "inplace":
-            making.assert_bits(model, expected)
+            samples.assert_bits(model, expected)
         copy.load_state_dict(expected)
-        assert torch.equal(making.logits(model), making.logits(copy))
+        assert torch.equal(samples.logits(model), samples.logits(copy))
 
     with PersonaModel(model, backend=request.param) as attached:
         for persona in personas.values():
             attached.load_persona(persona)
         yield attached, check
-    making.assert_bits(model, base)
+    samples.assert_bits(model, base)
 
 
 def test_the_dial(worn):
@@ -144,9 +144,9 @@ def test_a_strength_is_the_subnetwork_of_that_strength(prepared):
         for strength in (0.0, 0.1, 0.5, 0.51, 1.0):
             attached.load_persona(personas["c"].at_strength(strength), "cut")
             attached.set_persona("c", strength=strength)
-            dialled = making.weights(model)
+            dialled = samples.weights(model)
             attached.set_persona("cut")
-            making.assert_bits(model, dialled)
+            samples.assert_bits(model, dialled)
             attached.unload_persona("cut")
 
 

@@ -10,7 +10,7 @@ import torch
 
 from prosopon import PersonaModel
 from prosopon.errors import PersonaError
-from tests.runtime import making
+from tests.runtime import samples
 from tests.tiny import tiny_model
 
 
@@ -19,7 +19,7 @@ def attached():
     model, tokenizer = tiny_model("llama", chat=True)
     with PersonaModel(model, tokenizer) as attached:
         for seed, name in enumerate("ab"):
-            attached.load_persona(making.subnetwork(model, name, seed=seed))
+            attached.load_persona(samples.subnetwork(model, name, seed=seed))
         yield attached
 
 
@@ -52,23 +52,23 @@ def amid_a_forward_pass(model, act):
 
 
 def test_a_forward_pass_during_which_another_thread_switches_is_an_error(attached):
-    ids = making.tokens(attached.model)
+    ids = samples.tokens(attached.model)
     attached.set_persona("a")
-    alone = making.logits(attached.model)
+    alone = samples.logits(attached.model)
     handle, done = amid_a_forward_pass(attached.model, lambda: attached.set_persona("b"))
     with pytest.raises(PersonaError, match="personas were switched while a forward pass ran"):
         attached.model(ids)
     handle.remove()
     assert (done, attached.active) == ([[]], "b")
     attached.set_persona("a")
-    assert torch.equal(making.logits(attached.model), alone)
+    assert torch.equal(samples.logits(attached.model), alone)
 
 
 def test_a_forward_pass_during_which_nothing_changes_is_none(attached):
     attached.set_persona("a")
-    expected = making.logits(attached.model)
+    expected = samples.logits(attached.model)
     handle, done = amid_a_forward_pass(attached.model, lambda: attached.set_persona("a"))
-    assert torch.equal(making.logits(attached.model), expected)
+    assert torch.equal(samples.logits(attached.model), expected)
     handle.remove()
     assert done == [[]]
 
@@ -80,7 +80,7 @@ def test_a_forward_pass_in_the_middle_of_a_switch_is_refused(attached, monkeypat
 
     def slow(*arguments):
         monkeypatch.undo()
-        raised.extend(in_a_thread(lambda: attached.model(making.tokens(attached.model))))
+        raised.extend(in_a_thread(lambda: attached.model(samples.tokens(attached.model))))
         write(*arguments)
 
     monkeypatch.setattr(inplace, "write", slow)
@@ -91,7 +91,7 @@ def test_a_forward_pass_in_the_middle_of_a_switch_is_refused(attached, monkeypat
 @pytest.mark.parametrize("own", [True, False], ids=["model", "persona_model"])
 def test_a_switch_during_a_generation_is_refused(attached, own):
     generate = attached.model.generate if own else attached.generate
-    ids = making.tokens(attached.model, rows=1)
+    ids = samples.tokens(attached.model, rows=1)
     settings = {"max_new_tokens": 4, "do_sample": False}
     attached.set_persona("a")
     expected = generate(ids, **settings)
@@ -106,7 +106,7 @@ def test_a_switch_during_a_generation_is_refused(attached, own):
 def test_a_generation_that_fails_holds_nothing(attached):
     attached.set_persona("a")
     with pytest.raises(TypeError):
-        attached.model.generate(making.tokens(attached.model), 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)
+        attached.model.generate(samples.tokens(attached.model), 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)
     attached.set_persona("b")
 
 
@@ -136,7 +136,7 @@ def test_a_closed_model_and_a_copy_are_left_alone(attached, tmp_path):
     )
     attached.set_persona("a")
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        assert torch.equal(making.logits(other), making.logits(model))
+        assert torch.equal(samples.logits(other), samples.logits(model))
         other.save_pretrained(tmp_path / "copy")  # nobody's
         assert other.generate.__self__ is other
     attached.close()
@@ -151,7 +151,7 @@ def test_two_attachments_on_one_model_guard_both(first, tmp_path):
     model, _ = tiny_model("llama")
     both = [PersonaModel(model, targets=["q_proj"]), PersonaModel(model, targets=["k_proj"])]
     for one, target in zip(both, ("q_proj", "k_proj"), strict=True):
-        one.set_persona(one.load_persona(making.subnetwork(model, target, targets=[target])))
+        one.set_persona(one.load_persona(samples.subnetwork(model, target, targets=[target])))
     for one in (both[first], both[1 - first]):
         with pytest.raises(PersonaError, match="wears"):
             model.save_pretrained(tmp_path)

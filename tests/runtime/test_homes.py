@@ -6,7 +6,7 @@ from torch import nn
 
 from prosopon.models import find_sites
 from prosopon.runtime.homes import Home, equal, write
-from tests.runtime import making
+from tests.runtime import samples
 from tests.tiny import tiny_model
 
 LAYOUTS = {
@@ -35,7 +35,7 @@ def test_reads_and_writes_row_major_positions_of_any_layout(layout, dtype):
     assert list(offsets) == sorted(offsets)
     write(home.flat, offsets, bits)
     expected.view(-1)[indices] = values
-    assert torch.equal(making.bits(site.matrix()), making.bits(expected))
+    assert torch.equal(samples.bits(site.matrix()), samples.bits(expected))
     assert equal(home.flat[offsets], bits)
     assert not equal(home.flat[offsets], -1 - bits)
     assert site.weight.data_ptr() == where

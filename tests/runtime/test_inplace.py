@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from prosopon.errors import PersonaError
 from prosopon.runtime import PersonaModel
-from tests.runtime import making
+from tests.runtime import samples
 from tests.runtime.breaking import failing_write
 from tests.tiny import tiny_model
 
@@ -28,11 +28,11 @@ def prepared(request):
     make, family, dtype = MODELS[request.param]
     model, _ = make(family, dtype=dtype)
     personas = {
-        name: making.subnetwork(model, name, seed=seed, share=share)
+        name: samples.subnetwork(model, name, seed=seed, share=share)
         for seed, (name, share) in enumerate(SHARES.items())
     }
-    personas["mlp only"] = making.subnetwork(model, "mlp only", seed=9, targets=["*.mlp.*"])
-    return model, making.weights(model), personas
+    personas["mlp only"] = samples.subnetwork(model, "mlp only", seed=9, targets=["*.mlp.*"])
+    return model, samples.weights(model), personas
 
 
 names = st.sampled_from([*SHARES, "mlp only"])
@@ -56,7 +56,7 @@ class Machine:
 
     def __init__(self, model, base, personas):
         self.model, self.base, self.personas = model, base, personas
-        self.where = making.pointers(model)
+        self.where = samples.pointers(model)
         self.attached = PersonaModel(model)
         for persona in personas.values():
             self.attached.load_persona(persona)
@@ -65,8 +65,10 @@ class Machine:
     def check(self):
         assert (self.attached.active, self.attached.gamma) == self.worn
         persona = self.personas.get(self.worn[0])
-        making.assert_bits(self.model, making.masked(self.model, self.base, persona, self.worn[1]))
-        assert making.pointers(self.model) == self.where
+        samples.assert_bits(
+            self.model, samples.masked(self.model, self.base, persona, self.worn[1])
+        )
+        assert samples.pointers(self.model) == self.where
 
     def apply(self, kind, *arguments):
         getattr(self, kind.replace(" ", "_"))(*arguments)
@@ -147,7 +149,7 @@ def test_any_sequence_of_operations_and_failures(prepared, steps):
     with machine.attached:
         for step in steps:
             machine.apply(*step)
-    making.assert_bits(model, base)
+    samples.assert_bits(model, base)
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
@@ -157,10 +159,10 @@ def test_any_sequence_of_operations_and_failures(prepared, steps):
 )
 def test_a_failure_at_every_single_write_restores_the_base(before, after, error):
     model, _ = tiny_model("llama")
-    base = making.weights(model)
+    base = samples.weights(model)
     with PersonaModel(model) as attached:
         for seed, (name, share) in enumerate(SHARES.items()):
-            attached.load_persona(making.subnetwork(model, name, seed=seed, share=share))
+            attached.load_persona(samples.subnetwork(model, name, seed=seed, share=share))
         number = 0
         while True:
             attached.set_persona(before, gamma=0.5)
@@ -171,7 +173,7 @@ def test_a_failure_at_every_single_write_restores_the_base(before, after, error)
                     pass
                 else:
                     break
-            making.assert_bits(model, base)
+            samples.assert_bits(model, base)
             assert attached.active is None
             number += 1
         assert number == len(calls) > 10
@@ -179,8 +181,8 @@ def test_a_failure_at_every_single_write_restores_the_base(before, after, error)
 
 def test_a_restore_that_fails_too_can_be_repeated():
     model, _ = tiny_model("llama")
-    base = making.weights(model)
-    first, second = making.subnetwork(model), making.subnetwork(model, "second", seed=1)
+    base = samples.weights(model)
+    first, second = samples.subnetwork(model), samples.subnetwork(model, "second", seed=1)
     for repeat in ("disable", "other persona", "same persona", "close"):
         with PersonaModel(model) as attached:
             attached.load_persona(first)
@@ -193,47 +195,47 @@ def test_a_restore_that_fails_too_can_be_repeated():
                 attached.set_persona("second")
             if repeat == "disable":
                 attached.disable()
-                making.assert_bits(model, base)
+                samples.assert_bits(model, base)
             elif repeat == "other persona":
                 attached.set_persona("second", gamma=0.5)
-                making.assert_bits(model, making.masked(model, base, second, 0.5))
+                samples.assert_bits(model, samples.masked(model, base, second, 0.5))
             elif repeat == "same persona":
                 attached.set_persona("introvert")
-                making.assert_bits(model, making.masked(model, base, first, 0.0))
-        making.assert_bits(model, base)
+                samples.assert_bits(model, samples.masked(model, base, first, 0.0))
+        samples.assert_bits(model, base)
 
 
 def test_a_disable_that_fails_can_be_repeated():
     model, _ = tiny_model("llama")
-    base = making.weights(model)
-    persona = making.subnetwork(model)
+    base = samples.weights(model)
+    persona = samples.subnetwork(model)
     with PersonaModel(model) as attached:
         attached.load_persona(persona)
         attached.set_persona("introvert")
         with failing_write(3, RuntimeError(), times=99), pytest.raises(RuntimeError):
             attached.disable()
         attached.set_persona("introvert")
-        making.assert_bits(model, making.masked(model, base, persona, 0.0))
-    making.assert_bits(model, base)
+        samples.assert_bits(model, samples.masked(model, base, persona, 0.0))
+    samples.assert_bits(model, base)
 
 
 def test_a_close_that_fails_can_be_repeated():
     model, _ = tiny_model("llama")
-    base = making.weights(model)
+    base = samples.weights(model)
     attached = PersonaModel(model)
-    attached.load_persona(making.subnetwork(model))
+    attached.load_persona(samples.subnetwork(model))
     attached.set_persona("introvert")
     with failing_write(3, RuntimeError(), times=99), pytest.raises(RuntimeError):
         attached.close()
     with pytest.raises(PersonaError, match="belongs to another"):
         PersonaModel(model)
     attached.close()
-    making.assert_bits(model, base)
+    samples.assert_bits(model, base)
 
 
 def test_only_what_differs_is_written():
     model, _ = tiny_model("llama")
-    one, two = making.subnetwork(model, "one"), making.subnetwork(model, "two", seed=1)
+    one, two = samples.subnetwork(model, "one"), samples.subnetwork(model, "two", seed=1)
     differs = sum(int((one.keep[name] ^ two.keep[name]).sum()) for name in one.sites)
     with PersonaModel(model) as attached:
         attached.load_persona(one)
@@ -257,6 +259,6 @@ def test_the_live_parameters_are_the_same_objects():
     model, _ = tiny_model("gpt2")
     before = {name: id(parameter) for name, parameter in model.named_parameters()}
     with PersonaModel(model) as attached:
-        attached.load_persona(making.subnetwork(model))
+        attached.load_persona(samples.subnetwork(model))
         attached.set_persona("introvert")
         assert {name: id(parameter) for name, parameter in model.named_parameters()} == before

@@ -12,7 +12,7 @@ from prosopon.errors import OptionError, PersonaError, UnknownNameError
 from prosopon.models import find_sites
 from prosopon.runtime import BACKENDS, PersonaModel
 from prosopon.runtime.mixed import block, diagonal
-from tests.runtime import making
+from tests.runtime import samples
 from tests.tiny import FAMILIES, tiny_model
 
 GREEDY = {"max_new_tokens": 8, "do_sample": False, "pad_token_id": 0}
@@ -22,7 +22,7 @@ ROWS = ["light", None, {"light": 0.5, "heavy": 0.25}, "heavy", "light", {"unrank
 def attach(model, backend="inplace"):
     attached = PersonaModel(model, backend=backend)
     for seed, (name, share) in enumerate({"light": 0.02, "heavy": 0.3, "unranked": 0.1}.items()):
-        persona = making.subnetwork(model, name, seed=seed, share=share, ranked=name != "unranked")
+        persona = samples.subnetwork(model, name, seed=seed, share=share, ranked=name != "unranked")
         attached.load_persona(persona)
     return attached
 
@@ -48,26 +48,26 @@ def one_by_one(attached, rows, work):
 @pytest.fixture
 def llama():
     model, _ = tiny_model("llama")
-    base = making.weights(model)
+    base = samples.weights(model)
     with attach(model) as attached:
         yield attached
         assert not any(site.module._forward_hooks for site in attached.sites)
         assert attached.active is None
-    making.assert_bits(model, base)
+    samples.assert_bits(model, base)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_row_gets_the_logits_and_tokens_of_its_persona(family):
     model, _ = tiny_model(family)
-    ids = making.tokens(model, rows=len(ROWS), length=7)
-    base = making.weights(model)
+    ids = samples.tokens(model, rows=len(ROWS), length=7)
+    base = samples.weights(model)
     with attach(model) as attached:
         logits = one_by_one(attached, ROWS, lambda n: model(ids[n : n + 1]).logits[0])
         tokens = one_by_one(
             attached, ROWS, lambda n: attached.generate(ids[n : n + 1], **GREEDY)[0]
         )
         with attached.mixed(ROWS), torch.no_grad():
-            making.assert_bits(model, base)
+            samples.assert_bits(model, base)
             together = model(ids).logits
         assert torch.allclose(together, torch.stack(logits), atol=2e-4, rtol=1e-4)
         assert not torch.allclose(together[0], together[1], atol=1e-2)
@@ -85,7 +85,7 @@ def test_every_row_gets_the_logits_and_tokens_of_its_persona(family):
 @pytest.mark.parametrize("family", ["llama", "opt", "gpt2"])
 def test_rows_in_any_arrangement(family, rows):
     model, _ = tiny_model(family)
-    ids = making.tokens(model, rows=len(rows))
+    ids = samples.tokens(model, rows=len(rows))
     with attach(model) as attached:
         expected = one_by_one(attached, rows, lambda n: model(ids[n : n + 1]).logits[0])
         with attached.mixed(rows), torch.no_grad():
@@ -98,7 +98,7 @@ def test_rows_in_any_arrangement(family, rows):
 @pytest.mark.parametrize("backend", BACKENDS.names())
 def test_every_backend(backend):
     model, _ = tiny_model("gpt2")
-    ids = making.tokens(model, rows=len(ROWS))
+    ids = samples.tokens(model, rows=len(ROWS))
     with attach(model, backend) as attached:
         expected = one_by_one(attached, ROWS, lambda n: model(ids[n : n + 1]).logits[0])
         with attached.mixed(ROWS), torch.no_grad():
@@ -109,7 +109,7 @@ def test_every_backend(backend):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_every_precision(dtype):
     model, _ = tiny_model("llama", dtype=dtype)
-    ids = making.tokens(model, rows=len(ROWS))
+    ids = samples.tokens(model, rows=len(ROWS))
     with attach(model) as attached:
         expected = torch.stack(
             one_by_one(attached, ROWS, lambda n: model(ids[n : n + 1]).logits[0])
@@ -124,7 +124,7 @@ def test_every_precision(dtype):
 @pytest.mark.parametrize("family", ["llama", "opt", "gpt2"])
 def test_beams_and_several_sequences_wear_what_their_row_wears(family):
     model, _ = tiny_model(family)
-    ids = making.tokens(model, rows=3, length=5)
+    ids = samples.tokens(model, rows=3, length=5)
     rows = ["heavy", None, "light"]
     options = GREEDY | {"num_beams": 3, "num_return_sequences": 2, "max_new_tokens": 5}
     with attach(model) as attached:
@@ -142,7 +142,7 @@ def test_beams_and_several_sequences_wear_what_their_row_wears(family):
 
 
 def test_left_padded_rows(llama):
-    model, ids = llama.model, making.tokens(llama.model, rows=3, length=6)
+    model, ids = llama.model, samples.tokens(llama.model, rows=3, length=6)
     rows, lengths = ["heavy", "light", None], [6, 3, 4]
     mask = torch.tensor([[0] * (6 - n) + [1] * n for n in lengths])
     alone = one_by_one(
@@ -158,7 +158,7 @@ def test_left_padded_rows(llama):
 def test_what_was_worn_is_worn_again(llama):
     llama.set_persona("heavy", gamma=0.5)
     with pytest.raises(PersonaError, match="the batch"), llama.mixed(["light", None]):
-        llama(making.tokens(llama.model, rows=1))
+        llama(samples.tokens(llama.model, rows=1))
     assert (llama.active, llama.gamma) == ("heavy", 0.5)
     llama.set_blend({"light": 0.5})
     with llama.mixed([None]):
@@ -167,7 +167,7 @@ def test_what_was_worn_is_worn_again(llama):
 
 
 def test_wrong_rows_are_refused(llama):
-    ids = making.tokens(llama.model, rows=3)
+    ids = samples.tokens(llama.model, rows=3)
     with llama.mixed(["light", None]):
         with pytest.raises(
             PersonaError, match="the batch has 3 rows, but personas were given for 2"
@@ -202,15 +202,15 @@ def test_nothing_else_is_worn_meanwhile(llama):
 
 def test_closing_meanwhile_takes_the_hooks_away():
     model, _ = tiny_model("llama")
-    before = making.logits(model)
+    before = samples.logits(model)
     attached = attach(model)
     with attached.mixed(["heavy"]):
         attached.close()
-        assert torch.equal(making.logits(model), before)
+        assert torch.equal(samples.logits(model), before)
 
 
 def test_a_row_of_the_base_is_the_base_to_the_bit(llama):
-    ids = making.tokens(llama.model, rows=3)
+    ids = samples.tokens(llama.model, rows=3)
     with torch.no_grad():
         dense = llama(ids).logits
         with llama.mixed([None, "heavy", None]):
@@ -222,7 +222,7 @@ def test_a_row_of_the_base_is_the_base_to_the_bit(llama):
 
 def test_blocks_are_kept_until_weights_or_personas_change():
     model, _ = tiny_model("llama")
-    ids = making.tokens(model, rows=2)
+    ids = samples.tokens(model, rows=2)
     rows = ["heavy", {"light": 0.5, "heavy": 0.5}]
 
     def check(attached):
@@ -245,7 +245,7 @@ def test_blocks_are_kept_until_weights_or_personas_change():
         assert not attached._dresser.blocks._blocks
         assert not attached._dresser.blocks._nbytes
         attached._dresser.blocks._limit = 1000
-        attached.load_persona(making.subnetwork(model, "heavy", seed=7, ranked=True))
+        attached.load_persona(samples.subnetwork(model, "heavy", seed=7, ranked=True))
         check(attached)
         assert attached._dresser.blocks._nbytes <= 1000
 
@@ -282,7 +282,7 @@ def test_beams_that_the_model_asks_for_and_settings_that_do_not_say(llama):
     """Settings of one's own leave out the beams, and the model's configuration adds them."""
     from transformers import GenerationConfig
 
-    ids = making.tokens(llama.model, rows=2)
+    ids = samples.tokens(llama.model, rows=2)
     expected = llama.generate(ids, personas=["light", None], num_beams=4, **GREEDY)
     before = llama.model.generation_config
     llama.model.generation_config = GenerationConfig(num_beams=4, pad_token_id=0)

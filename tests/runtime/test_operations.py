@@ -9,7 +9,7 @@ import torch
 
 from prosopon.errors import PersonaError
 from prosopon.runtime import PersonaModel
-from tests.runtime import making
+from tests.runtime import samples
 from tests.runtime.breaking import failing_write
 from tests.runtime.test_dial import by_hand
 from tests.tiny import tiny_model
@@ -45,9 +45,9 @@ class Walk:
 
     def __init__(self, model, seed):
         self.model, self.random = model, random.Random(seed)
-        self.base, self.where = making.weights(model), making.pointers(model)
+        self.base, self.where = samples.weights(model), samples.pointers(model)
         self.personas = {
-            name: making.subnetwork(
+            name: samples.subnetwork(
                 model, name, seed=number, share=share, ranked=name != "unranked"
             )
             for number, (name, share) in enumerate(SHARES.items())
@@ -124,7 +124,7 @@ class Walk:
 
         def enter():
             with self.attached.mixed(rows):
-                making.assert_bits(self.model, self.base)
+                samples.assert_bits(self.model, self.base)
                 entered.append(True)
 
         if self.broken(enter, *before) and not entered:
@@ -135,10 +135,10 @@ class Walk:
 
     def check(self):
         if self.attached.active is None:
-            making.assert_bits(self.model, self.base)
+            samples.assert_bits(self.model, self.base)
         assert (self.attached.active is None) == (not self.names)
-        making.assert_bits(self.model, by_hand(self.model, self.base, self.personas, self.parts))
-        assert making.pointers(self.model) == self.where
+        samples.assert_bits(self.model, by_hand(self.model, self.base, self.personas, self.parts))
+        assert samples.pointers(self.model) == self.where
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -150,16 +150,16 @@ def test_a_thousand_random_operations(kind):
             walk.check()
     assert walk.failed > 30
     walk.attached.disable()
-    making.assert_bits(walk.model, walk.base)
+    samples.assert_bits(walk.model, walk.base)
     walk.attached.close()
-    making.assert_bits(walk.model, walk.base)
+    samples.assert_bits(walk.model, walk.base)
 
 
 def test_the_base_may_change_while_nothing_is_worn():
     """Weights merged or trained since loading are not overwritten by what was there before."""
     model, _ = tiny_model("llama")
     personas = {
-        name: making.subnetwork(model, name, seed=seed, share=share)
+        name: samples.subnetwork(model, name, seed=seed, share=share)
         for seed, (name, share) in enumerate({"light": 0.01, "heavy": 0.3}.items())
     }
     with PersonaModel(model) as attached:
@@ -170,37 +170,40 @@ def test_the_base_may_change_while_nothing_is_worn():
             attached.disable()
             for parameter in model.parameters():
                 parameter.data.mul_(1.5)  # as PEFT merges: unseen by autograd's counters
-            base = making.weights(model)
+            base = samples.weights(model)
             attached.set_persona(name)
-            making.assert_bits(model, making.masked(model, base, personas[name], 0.0))
+            samples.assert_bits(model, samples.masked(model, base, personas[name], 0.0))
             other = "heavy" if name == "light" else "light"
             attached.set_persona(other)
-            making.assert_bits(model, making.masked(model, base, personas[other], 0.0))
+            samples.assert_bits(model, samples.masked(model, base, personas[other], 0.0))
             attached.disable()
-            making.assert_bits(model, base)
+            samples.assert_bits(model, base)
 
 
 def test_a_failure_after_the_base_changed_does_not_bring_old_weights_back():
     model, _ = tiny_model("llama")
-    heavy, light = making.subnetwork(model, "heavy"), making.subnetwork(model, "light", share=0.01)
+    heavy, light = (
+        samples.subnetwork(model, "heavy"),
+        samples.subnetwork(model, "light", share=0.01),
+    )
     with PersonaModel(model) as attached:
         attached.load_persona(heavy)
         attached.load_persona(light)
         for parameter in model.parameters():
             parameter.data.mul_(0.7)
-        base = making.weights(model)
+        base = samples.weights(model)
         for number in range(0, 14, 3):
             with failing_write(number, RuntimeError()), pytest.raises(RuntimeError):
                 attached.set_persona("light")
-            making.assert_bits(model, base)
+            samples.assert_bits(model, base)
 
 
 def test_autograd_hears_of_a_switch():
     model, _ = tiny_model("llama")
     model.requires_grad_(True)
     with PersonaModel(model) as attached:
-        attached.load_persona(making.subnetwork(model))
-        loss = model(making.tokens(model)).logits.sum()
+        attached.load_persona(samples.subnetwork(model))
+        loss = model(samples.tokens(model)).logits.sum()
         attached.set_persona("introvert")
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             loss.backward()
@@ -211,7 +214,7 @@ def test_light_personas_need_one_patch_each():
     names = [f"light {number}" for number in range(6)]
     with PersonaModel(model) as attached:
         for seed, name in enumerate(names):
-            attached.load_persona(making.subnetwork(model, name, seed=seed, share=0.01))
+            attached.load_persona(samples.subnetwork(model, name, seed=seed, share=0.01))
         for one in names:
             for other in names:
                 attached.set_persona(one)
@@ -221,13 +224,13 @@ def test_light_personas_need_one_patch_each():
 
 def test_originals_are_shared_and_forgotten():
     model, _ = tiny_model("llama")
-    heavy = making.subnetwork(model, "one", share=0.5)
+    heavy = samples.subnetwork(model, "one", share=0.5)
     with PersonaModel(model) as attached:
         attached.load_persona(heavy)
         kept = sum(len(each) for each in attached._dresser.backend._originals)
         assert kept == heavy.pruned
         attached.load_persona(heavy, "again")
-        attached.load_persona(making.subnetwork(model, "light", seed=1, share=0.01))
+        attached.load_persona(samples.subnetwork(model, "light", seed=1, share=0.01))
         attached.set_persona("light")
         attached.unload_persona("one")
         attached.unload_persona("again")

@@ -8,7 +8,7 @@ import pytest
 
 from prosopon.errors import OptionError, PersonaError, UnknownNameError
 from prosopon.runtime import PersonaModel, inplace
-from tests.runtime import making
+from tests.runtime import samples
 from tests.runtime.breaking import failing_write
 from tests.tiny import tiny_model
 
@@ -20,17 +20,17 @@ def model():
 
 @pytest.fixture
 def personas(model):
-    return {name: making.subnetwork(model, name, seed=ord(name)) for name in "abc"}
+    return {name: samples.subnetwork(model, name, seed=ord(name)) for name in "abc"}
 
 
 @pytest.fixture(params=["inplace", "functional"])
 def attached(request, model, personas):
-    base = making.weights(model)
+    base = samples.weights(model)
     with PersonaModel(model, "the tokenizer", backend=request.param) as attached:
         for persona in personas.values():
             attached.load_persona(persona)
         yield attached
-    making.assert_bits(model, base)
+    samples.assert_bits(model, base)
 
 
 def test_says_what_it_wears(attached):
@@ -70,27 +70,27 @@ def test_switching_is_the_same_by_any_way(attached):
     direct = {}
     for name in "abc":
         attached.set_persona(name)
-        direct[name] = making.logits(attached.model)
+        direct[name] = samples.logits(attached.model)
         attached.disable()
     for name in "acbcab":
         attached.set_persona(name)
-        assert making.logits(attached.model).equal(direct[name])
+        assert samples.logits(attached.model).equal(direct[name])
 
 
 def test_unloading_what_is_worn_returns_to_the_base(attached):
-    before = making.logits(attached.model)
+    before = samples.logits(attached.model)
     attached.set_persona("a")
     attached.unload_persona("b")
     assert attached.active == "a"
     attached.unload_persona("a")
     assert attached.active is None
     assert attached.personas == ["c"]
-    assert making.logits(attached.model).equal(before)
+    assert samples.logits(attached.model).equal(before)
 
 
 def test_a_block_returns_to_what_was_worn(attached):
     attached.set_persona("a", gamma=0.5)
-    before = making.logits(attached.model)
+    before = samples.logits(attached.model)
     with attached.persona("b") as same:
         assert same is attached
         assert attached.active == "b"
@@ -98,7 +98,7 @@ def test_a_block_returns_to_what_was_worn(attached):
             assert attached.active is None
         assert attached.active == "b"
     assert (attached.active, attached.gamma) == ("a", 0.5)
-    assert making.logits(attached.model).equal(before)
+    assert samples.logits(attached.model).equal(before)
 
 
 def fail(attached, error):
@@ -124,7 +124,7 @@ def test_a_block_returns_to_the_base_where_the_outer_persona_is_gone(attached):
 
 
 def test_a_block_that_is_broken_off_on_entry_returns_to_what_was_worn(model, personas):
-    base = making.weights(model)
+    base = samples.weights(model)
     with PersonaModel(model) as attached:
         for persona in personas.values():
             attached.load_persona(persona)
@@ -132,7 +132,7 @@ def test_a_block_that_is_broken_off_on_entry_returns_to_what_was_worn(model, per
         with failing_write(9, KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
             attached.persona("b").__enter__()
         assert (attached.active, attached.gamma) == ("a", 0.5)
-        making.assert_bits(model, making.masked(model, base, personas["a"], 0.5))
+        samples.assert_bits(model, samples.masked(model, base, personas["a"], 0.5))
 
 
 def test_a_block_that_is_refused_leaves_the_work_of_another_thread(attached, monkeypatch):
@@ -164,12 +164,12 @@ class SlowWrite:
 @pytest.fixture
 def written(model, personas):
     """Return a PersonaModel whose weights must be the base's in the end."""
-    base = making.weights(model)
+    base = samples.weights(model)
     with PersonaModel(model) as attached:
         for persona in personas.values():
             attached.load_persona(persona)
         yield attached
-    making.assert_bits(model, base)
+    samples.assert_bits(model, base)
 
 
 def test_a_second_thread_is_refused_and_the_first_goes_on(model, personas, written, monkeypatch):
@@ -197,11 +197,11 @@ def test_a_second_thread_is_refused_and_the_first_goes_on(model, personas, writt
     go_on.set()
     thread.join()
     assert written.active == "a"
-    making.assert_bits(model, making.masked(model, base, personas["a"], 0.0))
+    samples.assert_bits(model, samples.masked(model, base, personas["a"], 0.0))
 
 
 def test_two_threads_that_switch_all_the_time(model, personas, written):
-    base = making.weights(model)
+    base = samples.weights(model)
     outcomes = []
 
     def switch(names):
@@ -222,12 +222,12 @@ def test_two_threads_that_switch_all_the_time(model, personas, written):
     assert len(outcomes) == 2
     assert sum(outcomes) >= 60
     persona = personas[written.active]
-    making.assert_bits(model, making.masked(model, base, persona, written.gamma))
+    samples.assert_bits(model, samples.masked(model, base, persona, written.gamma))
 
 
 def test_threads_of_switches_blends_and_mixed_batches_never_mix(model, personas, written):
     """Real threads: every call succeeds or is refused, and after each the weights are whole."""
-    base = making.weights(model)
+    base = samples.weights(model)
     outcomes, failures = [], []
 
     def work(number):
@@ -239,7 +239,7 @@ def test_threads_of_switches_blends_and_mixed_batches_never_mix(model, personas,
                     written.set_blend({name: 0.5, "a": 1.0}, mode="gate")
                 elif turn % 4 == 1:
                     with written.mixed([name, None]):
-                        making.assert_bits(model, base)  # nobody switches inside of it
+                        samples.assert_bits(model, base)  # nobody switches inside of it
                 else:
                     written.set_persona(name, gamma=0.5)
                 done += 1
@@ -259,7 +259,7 @@ def test_threads_of_switches_blends_and_mixed_batches_never_mix(model, personas,
     assert sum(done for done, _ in outcomes) > 20
     for name in "abc":
         written.set_persona(name)
-        making.assert_bits(model, making.masked(model, base, personas[name], 0.0))
+        samples.assert_bits(model, samples.masked(model, base, personas[name], 0.0))
 
 
 def interrupt():
@@ -267,18 +267,18 @@ def interrupt():
 
 
 def test_ctrl_c_in_the_middle_of_a_switch_restores_the_base(model, written, monkeypatch):
-    base = making.weights(model)
+    base = samples.weights(model)
     slow = SlowWrite(monkeypatch, interrupt)
     with pytest.raises(KeyboardInterrupt):
         written.set_persona("a")
     assert written.active is None
     assert slow.calls < 2 * slow.at + 1  # broken off at the next site, not carried through
-    making.assert_bits(model, base)
+    samples.assert_bits(model, base)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_ctrl_c_while_restoring_waits_until_it_is_done(model, written, monkeypatch):
-    base = making.weights(model)
+    base = samples.weights(model)
     written.set_persona("a")
 
     def fail_then_interrupt():
@@ -291,13 +291,13 @@ def test_ctrl_c_while_restoring_waits_until_it_is_done(model, written, monkeypat
         written.set_persona("b")
     assert isinstance(caught.value.__context__, RuntimeError)
     assert written.active is None
-    making.assert_bits(model, base)
+    samples.assert_bits(model, base)
 
 
 def test_a_handler_that_only_takes_note_does_not_break_a_switch(
     model, personas, written, monkeypatch
 ):
-    base = making.weights(model)
+    base = samples.weights(model)
     noted = []
     before = signal.signal(signal.SIGINT, lambda *_: noted.append(written.active))
     SlowWrite(monkeypatch, interrupt)
@@ -307,11 +307,11 @@ def test_a_handler_that_only_takes_note_does_not_break_a_switch(
         signal.signal(signal.SIGINT, before)
     assert noted == [None]  # called between two sites, before the switch was complete
     assert written.active == "a"
-    making.assert_bits(model, making.masked(model, base, personas["a"], 0.0))
+    samples.assert_bits(model, samples.masked(model, base, personas["a"], 0.0))
 
 
 def test_a_handler_that_switches_itself_is_refused(model, written, monkeypatch):
-    base = making.weights(model)
+    base = samples.weights(model)
     before = signal.signal(signal.SIGINT, lambda *_: written.disable())
     SlowWrite(monkeypatch, interrupt)
     try:
@@ -319,7 +319,7 @@ def test_a_handler_that_switches_itself_is_refused(model, written, monkeypatch):
             written.set_persona("a")
     finally:
         signal.signal(signal.SIGINT, before)
-    making.assert_bits(model, base)
+    samples.assert_bits(model, base)
 
 
 def test_the_lock_is_free_after_every_failure(written):

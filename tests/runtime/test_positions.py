@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prosopon.runtime.positions import Positions, is_among, symmetric_difference, union
-from tests.subnetwork.making import bool_matrices
+from tests.subnetwork.samples import bool_matrices
 
 
 def flat(mask):

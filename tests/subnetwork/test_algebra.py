@@ -17,7 +17,7 @@ from prosopon.subnetwork import (
     majority,
     union,
 )
-from tests.subnetwork.making import config, levels, masks, subnetwork
+from tests.subnetwork.samples import config, levels, masks, subnetwork
 
 SHAPES = {"a": (2, 5), "b": (3, 2)}
 EVERYTHING = {(n, i, j) for n, (rows, columns) in SHAPES.items() for i in range(rows)

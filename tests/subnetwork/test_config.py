@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from prosopon.subnetwork import SubnetworkConfig, portable_name, site_records
-from tests.subnetwork.making import config
+from tests.subnetwork.samples import config
 
 
 def test_survives_json():

@@ -16,7 +16,7 @@ from safetensors import torch as safetensors
 
 from prosopon.errors import SubnetworkError
 from prosopon.subnetwork import CONFIG_NAME, MASKS_NAME, Pack, Subnetwork, encode_gaps, pack_rows
-from tests.subnetwork.making import masks, subnetwork
+from tests.subnetwork.samples import masks, subnetwork
 
 KINDS = {
     "packed": {"encoding": "packed", "ranked": False},

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from prosopon.errors import SubnetworkError
 from prosopon.subnetwork import pack_rows, unpack_rows
-from tests.subnetwork.making import bool_matrices
+from tests.subnetwork.samples import bool_matrices
 
 
 @given(bool_matrices())

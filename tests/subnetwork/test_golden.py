@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from prosopon.subnetwork import Subnetwork, load_pack
-from tests.subnetwork.making import config
+from tests.subnetwork.samples import config
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -17,7 +17,7 @@ import pytest
 
 from prosopon.errors import SubnetworkError
 from prosopon.subnetwork import CONFIG_NAME, MASKS_NAME, Subnetwork, model_card
-from tests.subnetwork.making import config, subnetwork
+from tests.subnetwork.samples import config, subnetwork
 
 ROOT = Path(__file__).parents[2]
 
@@ -138,7 +138,7 @@ CODE = """
 import torch
 from prosopon.errors import SubnetworkError
 from prosopon.subnetwork import Compensation, Subnetwork
-from tests.subnetwork.making import subnetwork
+from tests.subnetwork.samples import subnetwork
 
 made = subnetwork(ranked=True)
 print(made.push_to_hub("someone/quiet", private=True, token="hf_secret", message="First"))

@@ -24,7 +24,7 @@ from prosopon.subnetwork import (
     unpack,
     write_pack,
 )
-from tests.subnetwork.making import config, levels, masks, subnetwork
+from tests.subnetwork.samples import config, levels, masks, subnetwork
 
 SHAPES = {"a": (3, 10), "b.mask": (2, 8), "b": (1, 1)}
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from prosopon.errors import SubnetworkError
 from prosopon.subnetwork import CONFIG_NAME, MASKS_NAME, Subnetwork
-from tests.subnetwork.making import bool_matrices, config, levels, masks, subnetwork
+from tests.subnetwork.samples import bool_matrices, config, levels, masks, subnetwork
 
 names = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12

@@ -16,7 +16,7 @@ from prosopon.errors import OptionError
 from prosopon.files import finite
 from prosopon.models import find_sites
 from prosopon.progress import Report
-from prosopon.runtime.matching import check_belongs
+from prosopon.runtime.membership import check_belongs
 from prosopon.subnetwork import Subnetwork
 
 AnalysisPart = Literal["overlap", "location", "cross-talk", "faithfulness"]

@@ -180,7 +180,7 @@ def _probe(
     from prosopon.analysis import Probe
     from prosopon.evaluation.held_out import general_text
     from prosopon.models import find_sites
-    from prosopon.runtime.matching import check_belongs
+    from prosopon.runtime.membership import check_belongs
 
     sites = find_sites(loaded.model)
     for one in masks.values():

@@ -52,7 +52,7 @@ def export(
     source = find_mask(persona)
     name = choose_model(model, [source])
     from prosopon.export import FORMATS, export_persona
-    from prosopon.export.staging import check_output
+    from prosopon.export.folders import check_output
 
     # Everything that can be refused is refused before the model is loaded.
     kind = FORMATS.get(format)

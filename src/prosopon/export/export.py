@@ -11,7 +11,7 @@ from torch import nn
 from prosopon.errors import ExportError, OptionError
 from prosopon.export.base import FORMATS, Format, Job
 from prosopon.export.card import CARD, model_card
-from prosopon.export.staging import PROVENANCE, check_output, stage_folder
+from prosopon.export.folders import PROVENANCE, check_output, stage_folder
 from prosopon.files import write_json, write_text
 from prosopon.runtime import attach
 from prosopon.subnetwork import Subnetwork, portable_name

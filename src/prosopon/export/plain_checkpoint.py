@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from prosopon.errors import ExportError
-from prosopon.runtime.matching import EXPORTED
+from prosopon.runtime.membership import EXPORTED
 
 
 def save_checkpoint(
@@ -34,7 +34,7 @@ def save_checkpoint(
         state: Tensors to save instead of the model's own.
         max_shard_size: Such as ``5GB``.
         persona: What is worn; noted in the written configuration (see
-            :func:`prosopon.runtime.matching.check_belongs`).
+            :func:`prosopon.runtime.membership.check_belongs`).
 
     Raises:
         ExportError: The writer refuses the model, its configuration or the shard size.

@@ -19,7 +19,7 @@ from prosopon.models.fingerprint import (
     sample_signs,
 )
 from prosopon.models.loading import DTYPES, EMBEDDED, LoadedModel, load_model, resolve_device
-from prosopon.models.matching import Role, is_head_or_embedding, layer_index, role, select
+from prosopon.models.names import Role, is_head_or_embedding, layer_index, role, select
 from prosopon.models.restrict import parse_layers, restrict_sites
 from prosopon.models.sites import Site, check_finite, find_sites, unwrap
 from prosopon.models.structure import find_groups

@@ -82,7 +82,7 @@ def find_sites(
 
     Args:
         model: A causal language model with its weights in memory.
-        targets: Patterns of the sites wanted (see :func:`prosopon.models.matching.select`);
+        targets: Patterns of the sites wanted (see :func:`prosopon.models.names.select`);
             None means all of them. The head and the embeddings are left out even if matched.
         ignore: Patterns of the sites to leave dense.
         in_memory: Refuse sites on the meta device; False where weights are loaded later.

@@ -2,7 +2,7 @@
 
 from prosopon.runtime.backends import BACKENDS, Backend
 from prosopon.runtime.functional import FunctionalBackend
-from prosopon.runtime.gating import Gating
+from prosopon.runtime.gates import Gating
 from prosopon.runtime.inplace import InplaceBackend
 from prosopon.runtime.looks import BASE, BlendMode, Look, LookPart, Wearable
 from prosopon.runtime.mbti import POLES, TYPES, compose

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from prosopon.models import Site
 from prosopon.registry import Registry
-from prosopon.runtime.gating import Gating
+from prosopon.runtime.gates import Gating
 from prosopon.runtime.looks import Look
 from prosopon.subnetwork import Compensation
 

@@ -16,7 +16,7 @@ from prosopon.runtime.backends import Backend, BackendFactory
 from prosopon.runtime.guard import Guard
 from prosopon.runtime.interrupts import DeferredInterrupts
 from prosopon.runtime.looks import Outfit, Wardrobe, Wearable
-from prosopon.runtime.matching import check_belongs
+from prosopon.runtime.membership import check_belongs
 from prosopon.runtime.mixed import Blocks, MixedBatch
 from prosopon.subnetwork import Subnetwork
 

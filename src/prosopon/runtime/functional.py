@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from prosopon.models import Site
 from prosopon.runtime.backends import BACKENDS
 from prosopon.runtime.compensation import compensated_matrix
-from prosopon.runtime.gating import Gating
+from prosopon.runtime.gates import Gating
 from prosopon.runtime.looks import STEPS, Look
 from prosopon.subnetwork import Compensation
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from prosopon.models import Site
 from prosopon.runtime.backends import BACKENDS
 from prosopon.runtime.compensation import Replacement
-from prosopon.runtime.gating import Gating, Mask, apply_gates, combine, compare
+from prosopon.runtime.gates import Gating, Mask, apply_gates, combine, compare
 from prosopon.runtime.homes import Home, equal, write
 from prosopon.runtime.looks import BASE, Look
 from prosopon.runtime.originals import Originals

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from prosopon.errors import PersonaError
 from prosopon.models import Site
-from prosopon.runtime.gating import Gating, apply_gates
+from prosopon.runtime.gates import Gating, apply_gates
 from prosopon.runtime.looks import Look
 
 _MKL = bool(torch.backends.mkl.is_available())  # type: ignore[no-untyped-call]

@@ -8,7 +8,7 @@ import torch
 
 from prosopon.models import find_sites, fingerprint
 from prosopon.subnetwork import Subnetwork
-from tests.subnetwork.making import config
+from tests.subnetwork.samples import config
 
 
 def subnetwork(model, name="introvert", *, seed=0, share=0.3, targets=None, ranked=False):

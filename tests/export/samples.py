@@ -10,8 +10,8 @@ import torch
 
 from prosopon.models import find_sites, fingerprint
 from prosopon.subnetwork import Subnetwork
-from tests.runtime.making import logits, masked, weights
-from tests.subnetwork.making import config
+from tests.runtime.samples import logits, masked, weights
+from tests.subnetwork.samples import config
 from tests.tiny import FAMILIES, tiny_model
 
 quiet = pytest.mark.filterwarnings(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prosopon.errors import SiteError
-from prosopon.models.matching import is_head_or_embedding, layer_index, role, select
+from prosopon.models.names import is_head_or_embedding, layer_index, role, select
 
 NAMES = [
     "model.layers.0.self_attn.q_proj",

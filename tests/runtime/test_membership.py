@@ -6,7 +6,7 @@ import torch
 from prosopon.errors import PersonaError, SubnetworkError
 from prosopon.runtime import PersonaModel
 from prosopon.subnetwork import Subnetwork
-from tests.runtime import making
+from tests.runtime import samples
 from tests.tiny import tiny_model
 
 NOT_OURS = "subnetwork 'introvert' does not belong to this model: "
@@ -28,7 +28,7 @@ def altered(subnetwork, **changes):
 
 
 def test_loads_from_a_folder_under_its_own_or_another_name(model, attached, tmp_path):
-    making.subnetwork(model).save_pretrained(tmp_path / "folder")
+    samples.subnetwork(model).save_pretrained(tmp_path / "folder")
     assert attached.load_persona(tmp_path / "folder") == "introvert"
     assert attached.load_persona(str(tmp_path / "folder"), "shy") == "shy"
     assert attached.personas == ["introvert", "shy"]
@@ -44,7 +44,7 @@ def test_a_damaged_folder_is_refused(attached, tmp_path):
 
 
 def test_other_weights(attached):
-    other = making.subnetwork(tiny_model("llama", seed=1)[0])
+    other = samples.subnetwork(tiny_model("llama", seed=1)[0])
     with pytest.raises(
         SubnetworkError,
         match=NOT_OURS + r"the architecture is the same, but the weights .* load 'org/model' at "
@@ -55,19 +55,19 @@ def test_other_weights(attached):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_the_same_weights_in_another_precision_fit(model, dtype):
-    made = making.subnetwork(model)
+    made = samples.subnetwork(model)
     with PersonaModel(model.to(dtype)) as attached:
         attached.load_persona(made)
 
 
 def test_another_family(attached):
     with pytest.raises(SubnetworkError, match=NOT_OURS + r"it has no site 'transformer.* and \d"):
-        attached.load_persona(making.subnetwork(tiny_model("gpt2")[0]))
+        attached.load_persona(samples.subnetwork(tiny_model("gpt2")[0]))
 
 
 def test_another_shape(model, attached):
     name = "model.layers.0.mlp.up_proj"
-    right = making.subnetwork(model)
+    right = samples.subnetwork(model)
     config = right.config.model_copy(update={"sites": {}})
     wrong = Subnetwork(right.keep | {name: right.keep[name].T.contiguous()}, config)
     with pytest.raises(
@@ -77,14 +77,14 @@ def test_another_shape(model, attached):
 
 
 def test_another_architecture_fingerprint(model, attached):
-    right = making.subnetwork(model)
+    right = samples.subnetwork(model)
     record = right.config.fingerprint.model_copy(update={"architecture": "0" * 64})
     with pytest.raises(SubnetworkError, match=NOT_OURS + "the architecture fingerprint differs"):
         attached.load_persona(altered(right, fingerprint=record))
 
 
 def test_a_subnetwork_of_some_sites_fits_a_model_with_more(model, attached):
-    attached.load_persona(making.subnetwork(model, targets=["*.mlp.*"]))
+    attached.load_persona(samples.subnetwork(model, targets=["*.mlp.*"]))
 
 
 def test_a_model_attached_by_fewer_sites_refuses_a_subnetwork_of_all(model):
@@ -94,14 +94,14 @@ def test_a_model_attached_by_fewer_sites_refuses_a_subnetwork_of_all(model):
             SubnetworkError, match=r"q_proj.*targets and ignore that leave those sites in"
         ),
     ):
-        attached.load_persona(making.subnetwork(model))
+        attached.load_persona(samples.subnetwork(model))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_loads_while_another_persona_is_worn(dtype):
     """The fingerprint reads signs, which a gate of any strength leaves alone."""
     model, _ = tiny_model("llama", dtype=dtype)
-    first, second = making.subnetwork(model), making.subnetwork(model, "second", seed=1)
+    first, second = samples.subnetwork(model), samples.subnetwork(model, "second", seed=1)
     with PersonaModel(model) as attached:
         attached.load_persona(first)
         for gamma in (0.0, 1e-30, 0.5):
