@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from prosopon.errors import ModelError, SiteError
-from prosopon.models import matching
+from prosopon.models import names as name_rules
 
 _WRAPPERS = {
     "OptimizedModule": "_orig_mod",
@@ -46,7 +46,7 @@ class Site:
     out_features: int
     in_features: int
     layer: int | None
-    role: matching.Role
+    role: name_rules.Role
 
     @property
     def weight(self) -> nn.Parameter:
@@ -99,7 +99,7 @@ def find_sites(
     model = unwrap(model)
     candidates = dict(_candidates(model))
     heads = _heads(model, candidates)
-    selected = matching.select(candidates, targets=targets, ignore=ignore)
+    selected = name_rules.select(candidates, targets=targets, ignore=ignore)
     wanted = [name for name in selected if name not in heads]
     sites = [_site(name, candidates[name], in_memory) for name in wanted]
     if not sites:
@@ -172,7 +172,7 @@ def _heads(model: nn.Module, candidates: Mapping[str, object]) -> set[str]:
     return {
         name
         for name, item in candidates.items()
-        if item is output or matching.is_head_or_embedding(name)
+        if item is output or name_rules.is_head_or_embedding(name)
     }
 
 
@@ -187,7 +187,7 @@ def _site(name: str, item: nn.Module | nn.Parameter, in_memory: bool) -> Site:
     weight = cast(nn.Parameter, item.weight)
     transposed = _is_conv1d(item)
     out_features, in_features = weight.T.shape if transposed else weight.shape
-    layer, role = matching.layer_index(name), matching.role(name)
+    layer, role = name_rules.layer_index(name), name_rules.role(name)
     return Site(name, item, transposed, out_features, in_features, layer, role)
 
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from prosopon.errors import SiteError, UnknownNameError
-from prosopon.models import matching
+from prosopon.models import names as name_rules
 from prosopon.models.groups import COLUMNS, ROWS, Group, Part
 from prosopon.models.sites import Site
 
@@ -92,7 +92,7 @@ def find_groups(model: nn.Module, sites: Sequence[Site], kind: str) -> list[Grou
         SiteError: An MLP or attention is laid out in a way that is not known, its shapes do not
             fit, a part of it is not among the sites, or there is none at all.
     """
-    builders: dict[str, tuple[matching.Role, tuple[_Layout, ...], _Builder]] = {
+    builders: dict[str, tuple[name_rules.Role, tuple[_Layout, ...], _Builder]] = {
         "channels": ("mlp", _MLPS, _channels),
         "heads": ("attention", _ATTENTIONS, _heads),
     }
