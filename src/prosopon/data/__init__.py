@@ -10,12 +10,14 @@
 | `encoding` | text to tokens, and which of them count |
 | `batching` | tokens to padded batches |
 | `bundled` | the personas that come with the package |
+| `banks` | questions: neutral, checkable, open ones for an axis |
 | `pairs`, `openings`, `dropout` | answers side by side, shared beginnings, words left out |
 | `splits` | calibration, judge and test parts that share no prompt |
 """
 
 from __future__ import annotations
 
+from prosopon.data.banks import Bank, BankItem, bank_names, is_right, load_bank, open_bank
 from prosopon.data.batching import Batch, PaddingSide, collate, length_buckets
 from prosopon.data.chat import Rendered, merge_system, render, render_prompt, rendering_date
 from prosopon.data.encoding import (
@@ -38,6 +40,8 @@ __all__ = [
     "READERS",
     "ROLES",
     "SCOPES",
+    "Bank",
+    "BankItem",
     "Batch",
     "Conversation",
     "Encoded",
@@ -55,15 +59,19 @@ __all__ = [
     "Role",
     "Scope",
     "Split",
+    "bank_names",
     "collate",
     "draw",
     "encode",
     "encode_all",
     "encode_continuations",
+    "is_right",
     "length_buckets",
+    "load_bank",
     "load_contrast",
     "load_persona",
     "merge_system",
+    "open_bank",
     "pair_examples",
     "parse_address",
     "read_examples",
