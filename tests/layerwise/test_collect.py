@@ -8,7 +8,6 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from prosopon.errors import ModelError, StatisticsError
-from prosopon.layerwise import collect as sequential
 from prosopon.layerwise import collect_sequential, open_skeleton
 from prosopon.models import find_sites, load_model
 from prosopon.statistics import collect_statistics
@@ -111,8 +110,7 @@ def test_layers_behind_the_last_site_are_not_read(tmp_path, examples):
     assert seen == [(0, 1), (1, 1)]
 
 
-def test_large_states_go_to_a_temporary_folder(tmp_path, examples, monkeypatch):
-    monkeypatch.setattr(sequential, "SMALL", 0)
+def test_without_a_work_folder_a_temporary_one_comes_and_goes(tmp_path, examples, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     model, _ = tiny_model("gpt2")

@@ -50,6 +50,11 @@ class Batch:
         tensors = {name: getattr(self, name)[row : row + 1] for name in _tensor_names()}
         return Batch(**tensors, index=[item])
 
+    def columns(self, part: slice) -> Batch:
+        """Return a part of every row."""
+        tensors = {name: getattr(self, name)[:, part] for name in _tensor_names()}
+        return Batch(**tensors, index=self.index)
+
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch with its tensors on ``device``."""
         tensors = {name: getattr(self, name).to(device) for name in _tensor_names()}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -38,15 +39,10 @@ class Checkpoint:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._file_of = self._indexed() if (folder / INDEX).is_file() else self._single()
+        self._file_of = self._shards() if (folder / INDEX).is_file() else self._single()
 
     def __contains__(self, name: str) -> bool:
         return name in self._file_of
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of all tensors."""
-        return tuple(self._file_of)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -103,8 +99,6 @@ class Checkpoint:
         self, names: Iterable[str], take: Callable[[Tensor], _Value]
     ) -> dict[str, _Value]:
         """Return ``take(tensor)`` by name; every file is opened once."""
-        from safetensors import SafetensorError, safe_open
-
         by_file: dict[str, list[str]] = defaultdict(list)
         for name in names:
             if name not in self._file_of:
@@ -112,35 +106,25 @@ class Checkpoint:
             by_file[self._file_of[name]].append(name)
         values: dict[str, _Value] = {}
         for file_name, inside in by_file.items():
-            path = self.folder / file_name
-            try:
-                with safe_open(path, framework="pt") as file:
-                    for name in inside:
-                        values[name] = take(file.get_tensor(name))
-            except (SafetensorError, OSError) as error:
-                raise ModelError(f"{path}: cannot be read ({_line(error)})") from error
+            with _open(self.folder / file_name) as file:
+                values |= {name: take(file.get_tensor(name)) for name in inside}
         return values
 
     def _single(self) -> dict[str, str]:
-        from safetensors import SafetensorError, safe_open
-
         path = self.folder / SINGLE
         if not path.is_file():
             raise ModelError(
                 f"{self.folder}: neither {SINGLE} nor {INDEX} is there; layer by layer works from "
                 "safetensors only: load the model and save_pretrained() it"
             )
-        try:
-            with safe_open(path, framework="pt") as file:
-                return dict.fromkeys(file.keys(), SINGLE)
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{path}: cannot be read ({_line(error)})") from error
+        with _open(path) as file:
+            return dict.fromkeys(file.keys(), SINGLE)
 
-    def _indexed(self) -> dict[str, str]:
+    def _shards(self) -> dict[str, str]:
         path = self.folder / INDEX
         try:
-            listed = json.loads(path.read_text("utf-8"))["weight_map"]
-            file_of = {str(name): str(file) for name, file in listed.items()}
+            weight_map = json.loads(path.read_text("utf-8"))["weight_map"]
+            file_of = {str(name): str(file) for name, file in weight_map.items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"{path}: damaged index ({error!r})") from None
         for file in sorted(set(file_of.values())):
@@ -150,5 +134,13 @@ class Checkpoint:
         return file_of
 
 
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{path}: cannot be read ({reason})") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import partial
@@ -18,18 +19,20 @@ from prosopon.data import Batch, Encoded, PaddingSide, length_buckets
 from prosopon.errors import StatisticsError
 from prosopon.layerwise.relay import Relay
 from prosopon.layerwise.skeleton import Skeleton
-from prosopon.layerwise.states import FolderStates, MemoryStates, States
 from prosopon.layerwise.workfolder import LayerPart, WorkFolder
 from prosopon.lm.forward import inputs
-from prosopon.models import Sample, Site, check_finite, fingerprint_of, sample_signs
+from prosopon.models import Site, check_finite, fingerprint_of, sample_signs
 from prosopon.statistics.channel import ChannelStatistics
-from prosopon.statistics.collect import check_activations, collect_batch, group_by_input
+from prosopon.statistics.collect import (
+    check_activations,
+    collect_batch,
+    distinct,
+    group_by_input,
+)
 from prosopon.statistics.statistics import Statistics
 from prosopon.version import __version__
 
 FORMAT_VERSION = 1
-SMALL = 64 * 2**20
-"""Hidden states of up to this many bytes stay in memory where there is no work folder."""
 
 Report = Callable[[int, int], None]
 
@@ -63,8 +66,8 @@ def collect_sequential(
         max_rows: Most examples in one batch.
         padding_side: ``"right"`` or ``"left"``.
         work_dir: Where finished layers and hidden states are kept. A run that was killed goes
-            on at its layer when it is started again with the same arguments. None keeps hidden
-            states in memory, or in a temporary folder where they are large.
+            on at its layer when it is started again with the same arguments. None takes a
+            temporary folder.
         report: Called with (layers done, layers) at the start and after each one.
 
     Raises:
@@ -86,52 +89,52 @@ def collect_sequential(
             )
         )
     }
-    work = None
-    if work_dir is not None:
-        manifest = _manifest(skeleton, sites, examples, scope, sources or {}, settings)
-        work = WorkFolder(work_dir, manifest)
+    manifest = _manifest(skeleton, sites, examples, scope, sources or {}, settings)
     with ExitStack() as stack:
-        states = work.states if work is not None else _states(skeleton, batches, stack)
-        sweep = _Sweep(skeleton, sites, batches, states, scope, dict(sources or {}))
-        parts = sweep.run(work, report)
-    return _joined(sites, list(examples), parts)
+        if work_dir is None:
+            work_dir = Path(stack.enter_context(TemporaryDirectory(prefix="prosopon-")))
+        blanks = {
+            name: Statistics({}, {}, scope, "", tuple(filter(None, [(sources or {}).get(name)])))
+            for name in examples
+        }
+        sweep = _Sweep(skeleton, sites, batches, blanks, WorkFolder(work_dir, manifest))
+        return _merge(sites, sweep.run(report))
 
 
 class _Sweep:
-    """One way through the layers."""
+    """One way through the layers.
+
+    ``batches`` are (set of examples, batch) by a name that can name a file; ``blanks`` are the
+    statistics of every set, still empty.
+    """
 
     def __init__(
         self,
         skeleton: Skeleton,
         sites: Sequence[Site],
         batches: Mapping[str, tuple[str, Batch]],
-        states: States,
-        scope: str,
-        sources: Mapping[str, str],
+        blanks: Mapping[str, Statistics],
+        work: WorkFolder,
     ) -> None:
-        self.skeleton, self.batches, self.states = skeleton, batches, states
-        self.scope, self.sources = scope, sources
+        self.skeleton, self.batches, self.blanks, self.work = skeleton, batches, blanks, work
         self.relay = Relay(skeleton.body, skeleton.layers)
-        count = len(skeleton.layers)
         # Sites outside the layers come last, as if they were one more layer.
-        self.by_layer: dict[int, list[Site]] = {}
+        self.by_layer: dict[int, list[Site]] = defaultdict(list)
         for site in sites:
             number = skeleton.layer_of(site)
-            self.by_layer.setdefault(count if number is None else number, []).append(site)
+            self.by_layer[len(skeleton.layers) if number is None else number].append(site)
         self.total = max(self.by_layer) + 1
 
-    def run(self, work: WorkFolder | None, report: Report | None) -> list[LayerPart]:
+    def run(self, report: Report | None) -> list[LayerPart]:
         """Return the part of every layer, those of an earlier run included."""
-        parts = work.finished() if work is not None else []
+        parts = self.work.finished()
         if report is not None:
             report(len(parts), self.total)
         if len(parts) < self.total:
             self._prepare()
         for number in range(len(parts), self.total):
-            part = self._layer(number)
-            if work is not None:
-                work.finish(number, part)
-            parts.append(part)
+            parts.append(self._layer(number))
+            self.work.finish(number, parts[-1])
             if report is not None:
                 report(number + 1, self.total)
         return parts
@@ -146,104 +149,56 @@ class _Sweep:
 
     def _layer(self, number: int) -> LayerPart:
         """Run every batch through one layer; keep its statistics and its output."""
-        sites = self.by_layer.get(number, [])
+        sites = self.by_layer[number]
         outside = number == len(self.skeleton.layers)
         with nullcontext() if outside else self.skeleton.layer(number):
             if not outside:
                 check_finite(sites)
-            groups = self._groups(number, sites)
-            by_name = {site.name: site for site in sites}
-            watched = [by_name[name] for name in dict.fromkeys(groups.values())]
-            names = dict.fromkeys(name for name, _ in self.batches.values())
-            channels = {
+            groups = self._groups(number, sites) if sites else {}
+            watched = distinct(sites, groups)
+            sums = {
                 name: {site.name: ChannelStatistics.zero(site.in_features) for site in watched}
-                for name in names
+                for name in self.blanks
             }
             for key, (name, batch) in self.batches.items():
-                self._batch(number, key, batch, watched, channels[name])
+                output = collect_batch(watched, sums[name], batch, self._step(number, key, batch))
+                if number + 1 < self.total:
+                    self.work.put(number + 1, key, output)
             samples = {site.name: sample_signs(site.matrix()) for site in sites}
-        for moments in channels.values():
-            check_activations(moments)
+        for channels in sums.values():
+            check_activations(channels)
         return LayerPart(
-            {name: self._statistics(name, channels[name], groups) for name in names}, samples
+            {
+                name: Statistics(sums[name], groups, blank.scope, "", blank.sources)
+                for name, blank in self.blanks.items()
+            },
+            samples,
         )
 
     def _groups(self, number: int, sites: Sequence[Site]) -> dict[str, str]:
-        if not sites:
-            return {}
         key, (_, batch) = next(iter(self.batches.items()))
-        hidden = self._input(number, key)
-        arguments = inputs(self.skeleton.body, batch.row(0))
-        row = None if hidden is None else hidden[:1]
-        return group_by_input(sites, partial(self.relay.step, arguments, number, row))
+        return group_by_input(sites, self._step(number, key, batch.row(0)))
 
-    def _batch(
-        self,
-        number: int,
-        key: str,
-        batch: Batch,
-        watched: Sequence[Site],
-        channels: dict[str, ChannelStatistics],
-    ) -> None:
-        arguments = inputs(self.skeleton.body, batch)
-        hidden = self._input(number, key)
-        outputs: list[Tensor] = []
-        collect_batch(
-            watched,
-            channels,
-            batch,
-            lambda: outputs.append(self.relay.step(arguments, number, hidden)),
-        )
-        if number + 1 < self.total:
-            self.states.put(number + 1, key, outputs[0])
-
-    def _input(self, number: int, key: str) -> Tensor | None:
-        """Return a batch's input of a layer; the model itself makes that of the first."""
-        return self.states.get(number, key) if number else None
-
-    def _statistics(
-        self, name: str, channels: Mapping[str, ChannelStatistics], groups: Mapping[str, str]
-    ) -> Statistics:
-        source = self.sources.get(name, "")
-        return Statistics(channels, groups, self.scope, "", (source,) if source else ())
+    def _step(self, number: int, key: str, batch: Batch) -> Callable[[], Tensor]:
+        """Return what runs a batch, or its first rows, through a layer."""
+        # The model itself makes the input of the first layer.
+        hidden = self.work.get(number, key)[: len(batch)] if number else None
+        return partial(self.relay.step, inputs(self.skeleton.body, batch), number, hidden)
 
 
-def _joined(
-    sites: Sequence[Site], names: Sequence[str], parts: Sequence[LayerPart]
-) -> dict[str, Statistics]:
+def _merge(sites: Sequence[Site], parts: Sequence[LayerPart]) -> dict[str, Statistics]:
     """Put the layers together, with the fingerprint of all sites."""
-    samples: dict[str, Sample] = {}
-    for part in parts:
-        samples |= part.samples
+    samples = {name: sample for part in parts for name, sample in part.samples.items()}
     weights = fingerprint_of(samples).weights
-    joined = {}
-    for name in names:
-        groups: dict[str, str] = {}
-        channels: dict[str, ChannelStatistics] = {}
-        for part in parts:
-            groups |= part.statistics[name].groups
-            channels |= part.statistics[name].channels
-        first = parts[0].statistics[name]
-        ordered = {site.name: groups[site.name] for site in sites}
-        joined[name] = Statistics(
-            {group: channels[group] for group in dict.fromkeys(ordered.values())},
-            ordered,
-            first.scope,
-            weights,
-            first.sources,
-        )
-    return joined
-
-
-def _states(
-    skeleton: Skeleton, batches: Mapping[str, tuple[str, Batch]], stack: ExitStack
-) -> States:
-    """Keep hidden states in memory while they are small, else in a temporary folder."""
-    tokens = sum(batch.input_ids.numel() for _, batch in batches.values())
-    weight = skeleton.model.get_input_embeddings().weight
-    if tokens * weight.shape[1] * weight.element_size() <= SMALL:
-        return MemoryStates()
-    return FolderStates(Path(stack.enter_context(TemporaryDirectory(prefix="prosopon-"))))
+    merged = {}
+    for name, first in parts[0].statistics.items():
+        every = [part.statistics[name] for part in parts]
+        sums = {group: channels for part in every for group, channels in part.sums.items()}
+        groups = {site: group for part in every for site, group in part.groups.items()}
+        groups = {site.name: groups[site.name] for site in sites}
+        sums = {site.name: sums[site.name] for site in distinct(sites, groups)}
+        merged[name] = Statistics(sums, groups, first.scope, weights, first.sources)
+    return merged
 
 
 def _manifest(
@@ -259,7 +214,7 @@ def _manifest(
 
     config = skeleton.model.config.to_dict()
     for elsewhere in ("_name_or_path", "_commit_hash", "dtype", "transformers_version"):
-        config.pop(elsewhere, None)  # told elsewhere, or the same
+        config.pop(elsewhere, None)
     dtype = str(next(skeleton.model.parameters()).dtype).removeprefix("torch.")
     return {
         "format_version": FORMAT_VERSION,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from prosopon.errors import ModelError, OptionError, SiteError
 from prosopon.layerwise.checkpoint import Checkpoint
+from prosopon.lm.forward import trunk
 from prosopon.models.loading import (
     _dtype,
     _hub_keywords,
@@ -50,8 +51,7 @@ class Skeleton:
 
     def __init__(self, model: Any, checkpoint: Checkpoint, device: torch.device) -> None:
         self.model, self.checkpoint, self.device = model, checkpoint, device
-        base = getattr(model, "base_model", model)
-        self.body: nn.Module = base if isinstance(base, nn.Module) else model
+        self.body = trunk(model)
         name, stack = decoder_stack(self.body)
         self.layers: list[nn.Module] = list(stack)
         self._body_prefix = _dotted(_name_of(model, self.body))

@@ -9,14 +9,16 @@ states/00004/<batch>.safetensors  the input of layer 4; deleted when layer 4 is 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from prosopon.errors import StatisticsError
-from prosopon.files import sha256_file, write_json
-from prosopon.layerwise.states import FolderStates
+from prosopon.files import read_tensors, sha256_file, write_json, write_tensors
 from prosopon.models import Sample
 from prosopon.statistics.statistics import Statistics
 
@@ -43,9 +45,6 @@ class WorkFolder:
         folder: Empty, not there yet, or of an earlier, broken off run with the same manifest.
         manifest: Everything the results depend on; JSON.
 
-    Attributes:
-        states: Where the hidden states wait.
-
     Raises:
         StatisticsError: The folder holds something else, or another run's work; says what
             differs.
@@ -53,7 +52,6 @@ class WorkFolder:
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
         self.folder = folder
-        self.states = FolderStates(folder / "states")
         path = folder / MANIFEST
         if folder.exists() and not folder.is_dir():
             raise StatisticsError(f"{folder}: is a file, not a folder; give another --work-dir")
@@ -78,7 +76,7 @@ class WorkFolder:
         parts: list[LayerPart] = []
         while self._record(len(parts)).is_file():
             parts.append(self._load(len(parts)))
-            self.states.drop(len(parts) - 1)
+            self._drop(len(parts) - 1)
         return parts
 
     def finish(self, number: int, part: LayerPart) -> None:
@@ -92,7 +90,29 @@ class WorkFolder:
             for name, sample in part.samples.items()
         }
         write_json(self._record(number), {"checksums": checksums, "samples": samples})
-        self.states.drop(number)
+        self._drop(number)
+
+    def put(self, layer: int, batch: str, hidden: Tensor) -> None:
+        """Keep a batch's input of ``layer``, ``[rows, length, size]``, whole or not at all."""
+        write_tensors(self._state(layer, batch), {"hidden": hidden.cpu().contiguous()}, None)
+
+    def get(self, layer: int, batch: str) -> Tensor:
+        """Return a batch's input of ``layer``.
+
+        Raises:
+            StatisticsError: The file is missing or damaged.
+        """
+        path = self._state(layer, batch)
+        try:
+            return read_tensors(path)[1]["hidden"].clone()
+        except (ValueError, KeyError) as error:
+            raise StatisticsError(
+                f"{path}: hidden states are missing or damaged ({error}), so the run cannot go on "
+                "from here; delete the work folder"
+            ) from None
+
+    def _drop(self, layer: int) -> None:
+        shutil.rmtree(self.folder / "states" / f"{layer:05}", ignore_errors=True)
 
     def _load(self, number: int) -> LayerPart:
         path = self._record(number)
@@ -105,13 +125,16 @@ class WorkFolder:
             checksums = dict(record["checksums"])
         except (KeyError, TypeError, ValueError) as error:
             raise StatisticsError(f"{path}: damaged ({error!r}); delete the work folder") from None
-        return LayerPart({n: self._checked(number, n, checksums[n]) for n in checksums}, samples)
+        statistics = {}
+        for name, checksum in checksums.items():
+            path = self._statistics(number, name)
+            if not path.is_file() or sha256_file(path) != checksum:
+                raise StatisticsError(f"{path}: missing or damaged; delete the work folder")
+            statistics[name] = Statistics.load(path)
+        return LayerPart(statistics, samples)
 
-    def _checked(self, number: int, name: str, checksum: str) -> Statistics:
-        path = self._statistics(number, name)
-        if not path.is_file() or sha256_file(path) != checksum:
-            raise StatisticsError(f"{path}: missing or damaged; delete the work folder")
-        return Statistics.load(path)
+    def _state(self, layer: int, batch: str) -> Path:
+        return self.folder / "states" / f"{layer:05}" / f"{batch}.safetensors"
 
     def _record(self, number: int) -> Path:
         return self.folder / "layers" / f"{number:05}.json"

@@ -6,10 +6,10 @@
 """
 
 from prosopon.statistics.channel import ChannelStatistics
-from prosopon.statistics.collect import collect_grams, collect_statistics, shared_inputs
-from prosopon.statistics.container import SiteSums
+from prosopon.statistics.collect import collect_grams, collect_statistics
+from prosopon.statistics.container import SiteSums, Sums
 from prosopon.statistics.gram import Grams, GramStatistics, gram_portions
-from prosopon.statistics.statistics import Statistics, merge
+from prosopon.statistics.statistics import Statistics
 
 __all__ = [
     "ChannelStatistics",
@@ -17,9 +17,8 @@ __all__ = [
     "Grams",
     "SiteSums",
     "Statistics",
+    "Sums",
     "collect_grams",
     "collect_statistics",
     "gram_portions",
-    "merge",
-    "shared_inputs",
 ]

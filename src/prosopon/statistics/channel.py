@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from prosopon.errors import StatisticsError
+from prosopon.statistics.container import Sums
 
 # The tensor fields, in the order in which they are saved.
 SUMS = ("total", "total_abs", "total_square", "norm_total", "rms_total", "rms_square_total")
@@ -16,15 +16,14 @@ _PIECE = 1 << 18  # numbers looked at together on the CPU: one megabyte as float
 
 
 @dataclass(frozen=True)
-class ChannelStatistics:
+class ChannelStatistics(Sums):
     """Sums over the tokens in scope of one site's input, per channel.
 
-    All tensors are float64 of shape ``[in_features]`` on the CPU. A *sample* is one calibration
-    text; its *norm* is the L2 norm of the channel over the sample's tokens, its *rms* the norm
-    divided by the square root of the number of tokens, which does not grow with length.
+    All tensors are float64, ``[in_features]``. A *sample* is one calibration text; its *norm* is
+    the L2 norm of the channel over the sample's tokens, its *rms* the norm divided by the square
+    root of the number of tokens, which does not grow with length.
 
     Attributes:
-        tokens: Number of tokens counted.
         samples: Number of samples counted.
         total: Sum of the channel's values.
         total_abs: Sum of absolute values.
@@ -34,7 +33,8 @@ class ChannelStatistics:
         rms_square_total: Sum over samples of the squared rms.
     """
 
-    tokens: int
+    title = "statistics"
+
     samples: int
     total: Tensor
     total_abs: Tensor
@@ -50,12 +50,7 @@ class ChannelStatistics:
 
     @classmethod
     def of_batch(cls, values: Tensor, mask: Tensor) -> ChannelStatistics:
-        """Return the statistics of one batch.
-
-        Args:
-            values: Inputs of a site, any floating dtype, ``[rows, length, channels]``. Each row
-                is one sample.
-            mask: The tokens in scope, bool, ``[rows, length]``; at least one in every row.
+        """Return the statistics of one batch, each row of which is one sample.
 
         Sums over a few hundred tokens are float32 (float64 where the input is), further ones
         float64.
@@ -65,45 +60,6 @@ class ChannelStatistics:
         norm, rms = square.sqrt(), (square / counts).sqrt()
         sums = (total, total_abs, square, norm, rms, rms.square())
         return cls(int(mask.sum()), len(values), *(x.sum(0).cpu() for x in sums))
-
-    def __add__(self, other: ChannelStatistics) -> ChannelStatistics:
-        """Merge: the statistics of both sets of samples together.
-
-        Raises:
-            StatisticsError: The numbers of channels differ.
-        """
-        self._check(other)
-        values = [getattr(self, f.name) + getattr(other, f.name) for f in fields(self)]
-        return ChannelStatistics(*values)
-
-    def absorb(self, other: ChannelStatistics) -> ChannelStatistics:
-        """Do the same in place: this object's tensors become the sums, and the result holds them.
-
-        For accumulators. Small lasting tensors made in the middle of a forward pass would lie
-        between its large ones and keep the C library from giving their memory back.
-
-        Raises:
-            StatisticsError: The numbers of channels differ.
-        """
-        self._check(other)
-        sums = [getattr(self, name).add_(getattr(other, name)) for name in SUMS]
-        return ChannelStatistics(self.tokens + other.tokens, self.samples + other.samples, *sums)
-
-    def _check(self, other: ChannelStatistics) -> None:
-        if self.channels != other.channels:
-            raise StatisticsError(
-                f"cannot merge statistics of {self.channels} and of {other.channels} channels"
-            )
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether no sum is NaN or infinite; a square shows what any value does."""
-        return bool(torch.isfinite(self.total_square).all())
-
-    @property
-    def channels(self) -> int:
-        """Number of input channels."""
-        return self.total.numel()
 
     @property
     def mean(self) -> Tensor:

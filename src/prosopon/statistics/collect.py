@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from prosopon.statistics.gram import Grams, GramStatistics
 from prosopon.statistics.statistics import Statistics
 
 Progress = Callable[[int], None]
+T = TypeVar("T")
 
 _PROBE = 8  # tokens that show which sites share an input
 
@@ -31,10 +31,8 @@ def collect_statistics(
     sites: Sequence[Site],
     examples: Sequence[Encoded],
     *,
-    scope: str = "response",
-    source: str = "",
     max_tokens: int = 1024,
-    **batching: Any,
+    **options: Any,
 ) -> Statistics:
     """Run the examples through the model once and return the statistics of every site's input.
 
@@ -45,20 +43,19 @@ def collect_statistics(
         model: A causal LM; it is not changed.
         sites: The sites to watch.
         examples: Encoded examples with at least one token in scope each.
-        scope: What the examples' ``scope`` masks stand for; recorded.
-        source: Content hash of the examples; recorded.
         max_tokens: Most tokens, padding included, in one batch. 1024 are enough to keep a
             processor busy; what a forward pass needs beside the weights grows with it.
-        batching: See :func:`collect_sums`.
+        options: ``scope`` (default ``response``), what the examples' ``scope`` masks stand for,
+            recorded; ``source``, content hash of the examples, recorded; ``max_rows`` (64), most
+            examples in one batch; ``padding_side`` (``right``); and ``progress``, called with
+            the number of examples done since the last call.
 
     Raises:
         StatisticsError: There are no examples, a site is not reached by the forward pass, or an
             activation is NaN or infinite.
     """
-    kind: type[ChannelStatistics] = ChannelStatistics
-    sums, groups = collect_sums(model, sites, examples, kind, max_tokens=max_tokens, **batching)
-    sources = (source,) if source else ()
-    return Statistics(sums, groups, scope, fingerprint(sites).weights, sources)
+    collect = partial(_collect, model, sites, examples, max_tokens=max_tokens)
+    return Statistics(*collect(ChannelStatistics, **options))
 
 
 def collect_grams(
@@ -66,10 +63,8 @@ def collect_grams(
     sites: Sequence[Site],
     examples: Sequence[Encoded],
     *,
-    scope: str = "response",
-    source: str = "",
     max_tokens: int = 4096,
-    **batching: Any,
+    **options: Any,
 ) -> Grams:
     """Do the same for Gram matrices.
 
@@ -77,38 +72,24 @@ def collect_grams(
     :func:`~prosopon.statistics.gram_portions`. Arguments and errors are those of
     :func:`collect_statistics`.
     """
-    kind: type[GramStatistics] = GramStatistics
-    sums, groups = collect_sums(model, sites, examples, kind, max_tokens=max_tokens, **batching)
-    sources = (source,) if source else ()
-    return Grams(sums, groups, scope, fingerprint(sites).weights, sources)
+    collect = partial(_collect, model, sites, examples, max_tokens=max_tokens)
+    return Grams(*collect(GramStatistics, **options))
 
 
-def collect_sums(
+def _collect(
     model: nn.Module,
     sites: Sequence[Site],
     examples: Sequence[Encoded],
     kind: type[S],
     *,
+    scope: str = "response",
+    source: str = "",
     max_tokens: int,
     max_rows: int = 64,
     padding_side: PaddingSide = "right",
     progress: Progress | None = None,
-) -> tuple[dict[str, S], dict[str, str]]:
-    """Return one kind of sums of every distinct input, and whose input each site reads.
-
-    Args:
-        model: A causal LM; it is not changed.
-        sites: The sites to watch.
-        examples: Encoded examples.
-        kind: Which sums.
-        max_tokens: Most tokens, padding included, in one batch.
-        max_rows: Most examples in one batch.
-        padding_side: ``"right"`` or ``"left"``.
-        progress: Called with the number of examples done since the last call.
-
-    Raises:
-        StatisticsError: See :func:`collect_statistics`.
-    """
+) -> tuple[dict[str, S], dict[str, str], str, str, tuple[str, ...]]:
+    """Return the fields of a SiteSums: one kind of sums of every distinct input, and so on."""
     if not examples:
         raise StatisticsError("no examples to collect statistics from")
     body = trunk(model)
@@ -117,9 +98,14 @@ def collect_sums(
             examples, max_tokens=max_tokens, max_rows=max_rows, padding_side=padding_side
         )
     )
-    groups = shared_inputs(body, sites, batches[0])
-    by_name = {site.name: site for site in sites}
-    watched = [by_name[name] for name in dict.fromkeys(groups.values())]
+    # The beginning of one row shows which sites share an input; where it does not reach every
+    # site (an expert that no token was sent to), the whole row is looked at.
+    row = batches[0].row(0)
+    start = int(row.attention_mask[0].argmax())  # padding may be on the left
+    beginning = row.columns(slice(start, start + _PROBE))
+    runs = [partial(body, **inputs(body, part)) for part in (beginning, row)]
+    groups = group_by_input(sites, *runs)
+    watched = distinct(sites, groups)
     sums = {site.name: kind.zero(site.in_features) for site in watched}
     for batch in batches:
         collect_batch(watched, sums, batch, partial(body, **inputs(body, batch)))
@@ -127,13 +113,18 @@ def collect_sums(
             progress(len(batch.index))
     trim()  # what the forward passes needed beside the weights
     check_activations(sums)
-    return sums, groups
+    return sums, groups, scope, fingerprint(sites).weights, (source,) if source else ()
+
+
+def distinct(sites: Sequence[Site], groups: Mapping[str, str]) -> list[Site]:
+    """Return one site of every group, in model order."""
+    return [site for site in sites if groups[site.name] == site.name]
 
 
 def collect_batch(
-    watched: Sequence[Site], sums: dict[str, S], batch: Batch, run: Callable[[], Any]
-) -> None:
-    """Add what the watched sites read while ``run()`` works on a batch to ``sums``.
+    watched: Sequence[Site], sums: dict[str, S], batch: Batch, run: Callable[[], T]
+) -> T:
+    """Add what the watched sites read during ``run()`` on a batch to ``sums``; return its result.
 
     Raises:
         StatisticsError: The tokens of a site's input cannot be told apart.
@@ -147,36 +138,28 @@ def collect_batch(
         sums[site.name] = before.absorb(part)
 
     with torch.no_grad(), watch_inputs(watched, add):
-        run()
+        return run()
 
 
-def shared_inputs(body: nn.Module, sites: Sequence[Site], batch: Batch) -> dict[str, str]:
-    """Return, for each site, the name of the first site that reads the very same input tensor.
+def group_by_input(sites: Sequence[Site], *runs: Callable[[], Any]) -> dict[str, str]:
+    """Return, for each site, the first site that reads the very same tensor.
 
-    Found by looking at one forward pass over the beginning of one row of ``batch`` rather than by
-    names, so that it holds for any architecture. Where that does not reach every site (an expert
-    that no token was sent to), the whole row is looked at.
+    Looked up in a run rather than by names, so that it holds for any architecture.
 
-    Raises:
-        StatisticsError: A site gets no input in a forward pass.
-    """
-    row = batch.row(0)
-    seen = _inputs_of(sites, partial(body, **inputs(body, _beginning(row))))
-    if len(seen) < len(sites):
-        seen = _inputs_of(sites, partial(body, **inputs(body, row)))
-    return _first_readers(sites, seen)
-
-
-def group_by_input(sites: Sequence[Site], run: Callable[[], Any]) -> dict[str, str]:
-    """Return, for each site, the first site that reads the very same tensor during ``run()``.
+    Args:
+        sites: Sites.
+        runs: Forward passes; the next one is made where one does not reach every site.
 
     Raises:
-        StatisticsError: A site gets no input.
+        StatisticsError: A site gets no input in any of them.
     """
-    return _first_readers(sites, _inputs_of(sites, run))
-
-
-def _first_readers(sites: Sequence[Site], seen: Mapping[str, Tensor]) -> dict[str, str]:
+    seen: dict[str, Tensor] = {}  # held, so that no identity is used twice
+    for run in runs:
+        seen.clear()
+        with torch.no_grad(), watch_inputs(sites, lambda site, x: seen.setdefault(site.name, x)):
+            run()
+        if len(seen) == len(sites):
+            break
     missing = [site.name for site in sites if site.name not in seen]
     if missing:
         raise StatisticsError(
@@ -187,54 +170,21 @@ def _first_readers(sites: Sequence[Site], seen: Mapping[str, Tensor]) -> dict[st
     return {site.name: first.setdefault(id(seen[site.name]), site.name) for site in sites}
 
 
-def _inputs_of(sites: Sequence[Site], run: Callable[[], Any]) -> dict[str, Tensor]:
-    """Return every site's input during ``run()``, held so that no identity is used twice."""
-    seen: dict[str, Tensor] = {}
-    with torch.no_grad(), watch_inputs(sites, lambda site, x: seen.setdefault(site.name, x)):
-        run()
-    return seen
-
-
-def _beginning(row: Batch) -> Batch:
-    """Return the first tokens of a batch of one row, as a batch."""
-    start = int(row.attention_mask[0].argmax())  # padding may be on the left
-    part = slice(start, start + _PROBE)
-    return replace(
-        row,
-        input_ids=row.input_ids[:, part],
-        attention_mask=row.attention_mask[:, part],
-        scope=row.scope[:, part],
-        response=row.response[:, part],
-        position_ids=row.position_ids[:, part],
-    )
-
-
 @contextmanager
 def watch_inputs(sites: Sequence[Site], call: Callable[[Site, Tensor], Any]) -> Iterator[None]:
     """Call ``call(site, input)`` whenever a site runs; hooks are removed on exit."""
-    handles = []
-
-    def hook_for(site: Site) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
-            call(site, args[0])
-
-        return hook
-
-    try:
+    with ExitStack() as stack:
         for site in sites:
-            handles.append(site.module.register_forward_pre_hook(hook_for(site)))
+
+            def hook(_module: nn.Module, args: tuple[Any, ...], site: Site = site) -> None:
+                call(site, args[0])
+
+            stack.callback(site.module.register_forward_pre_hook(hook).remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def check_activations(sums: Mapping[str, Sums]) -> None:
-    """Check that no sum is NaN or infinite.
-
-    Raises:
-        StatisticsError: One is; names the first such site.
-    """
+    """Raise a StatisticsError that names the first site with a sum that is NaN or infinite."""
     for name, site_sums in sums.items():
         if not site_sums.is_finite:
             raise StatisticsError(

@@ -2,39 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Generic, Protocol, Self, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
+import torch
 from torch import Tensor
 
 from prosopon.errors import StatisticsError
 
 
-class Sums(Protocol):
-    """Sums over tokens of one input: a monoid, so that two halves add up to the whole."""
+@dataclass(frozen=True)
+class Sums:
+    """Sums over tokens of one input: a monoid, so that two halves add up to the whole.
 
-    @property
-    def tokens(self) -> int:
-        """How many tokens were counted."""
+    All tensors are float64 and on the CPU.
+
+    Attributes:
+        tokens: Number of tokens counted.
+    """
+
+    title: ClassVar[str]
+
+    tokens: int
 
     @classmethod
     def zero(cls, channels: int) -> Self:
-        """Return the neutral element."""
+        """Return the neutral element for ``channels`` input channels."""
+        raise NotImplementedError
 
     @classmethod
     def of_batch(cls, values: Tensor, mask: Tensor) -> Self:
-        """Return the sums of one batch, ``[rows, length, channels]``, where the mask holds."""
+        """Return the sums of one batch.
+
+        Args:
+            values: Inputs of a site, any floating dtype, ``[rows, length, channels]``.
+            mask: The tokens in scope, bool, ``[rows, length]``; at least one in every row.
+        """
+        raise NotImplementedError
 
     def __add__(self, other: Self) -> Self:
-        """Return the sums of both sets of tokens together."""
+        """Merge: the sums of both sets of tokens together.
+
+        Raises:
+            StatisticsError: The numbers of channels differ.
+        """
+        return self._merge(other, torch.add)
 
     def absorb(self, other: Self) -> Self:
-        """Do the same in place: this object's tensors become the sums."""
+        """Do the same in place: this object's tensors become the sums, and the result holds them.
+
+        For accumulators. Small lasting tensors made in the middle of a forward pass would lie
+        between its large ones and keep the C library from giving their memory back.
+
+        Raises:
+            StatisticsError: The numbers of channels differ.
+        """
+        return self._merge(other, Tensor.add_)
+
+    def _merge(self, other: Self, add: Callable[[Tensor, Tensor], Tensor]) -> Self:
+        if self.channels != other.channels:
+            raise StatisticsError(
+                f"cannot merge {self.title} of {self.channels} and of {other.channels} channels"
+            )
+        merged: dict[str, Any] = {}
+        for field in fields(self):
+            ours, theirs = getattr(self, field.name), getattr(other, field.name)
+            merged[field.name] = add(ours, theirs) if isinstance(ours, Tensor) else ours + theirs
+        return replace(self, **merged)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The sums, in the order of the fields."""
+        values = [getattr(self, field.name) for field in fields(self)]
+        return [value for value in values if isinstance(value, Tensor)]
 
     @property
     def is_finite(self) -> bool:
         """Whether no sum is NaN or infinite."""
+        return all(bool(torch.isfinite(tensor).all()) for tensor in self.tensors)
+
+    @property
+    def channels(self) -> int:
+        """Number of input channels."""
+        return len(self.tensors[0])
 
 
 S = TypeVar("S", bound=Sums)

@@ -13,21 +13,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prosopon.errors import StatisticsError
 from prosopon.models import Site
-from prosopon.statistics.container import SiteSums
+from prosopon.statistics.container import SiteSums, Sums
 
 
 @dataclass(frozen=True)
-class GramStatistics:
+class GramStatistics(Sums):
     """Sum of the outer products of one site's input over the tokens in scope.
 
     Attributes:
-        tokens: Number of tokens counted.
-        total: Sum over tokens of ``h h^T``, symmetric, ``[in, in]``, float64, on the CPU.
+        total: Sum over tokens of ``h h^T``, symmetric, ``[in, in]``, float64.
     """
 
-    tokens: int
+    title = "Gram matrices"
+
     total: Tensor
 
     @classmethod
@@ -39,49 +38,11 @@ class GramStatistics:
     def of_batch(cls, values: Tensor, mask: Tensor) -> GramStatistics:
         """Return the Gram matrix of one batch.
 
-        Args:
-            values: Inputs of a site, any floating dtype, ``[rows, length, channels]``.
-            mask: The tokens in scope, bool, ``[rows, length]``.
-
         Products within a batch are float32 (float64 where the input is).
         """
         chosen = values[mask]  # excluded tokens may be NaN: picked out, not multiplied by zero
         wide = chosen if chosen.dtype == torch.float64 else chosen.float()
         return cls(len(wide), (wide.T @ wide).double().cpu())
-
-    def __add__(self, other: GramStatistics) -> GramStatistics:
-        """Merge: the Gram matrix of both sets of tokens together.
-
-        Raises:
-            StatisticsError: The numbers of channels differ.
-        """
-        self._check(other)
-        return GramStatistics(self.tokens + other.tokens, self.total + other.total)
-
-    def absorb(self, other: GramStatistics) -> GramStatistics:
-        """Do the same in place: the sum may be the largest tensor there is.
-
-        Raises:
-            StatisticsError: The numbers of channels differ.
-        """
-        self._check(other)
-        return GramStatistics(self.tokens + other.tokens, self.total.add_(other.total))
-
-    def _check(self, other: GramStatistics) -> None:
-        if self.channels != other.channels:
-            raise StatisticsError(
-                f"cannot merge Gram matrices of {self.channels} and of {other.channels} channels"
-            )
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether no sum is NaN or infinite."""
-        return bool(torch.isfinite(self.total).all())
-
-    @property
-    def channels(self) -> int:
-        """Number of input channels."""
-        return self.total.shape[0]
 
     @property
     def mean(self) -> Tensor:
@@ -98,10 +59,6 @@ def gram_portions(sites: Sequence[Site], limit: int = 2 << 30) -> Iterator[list[
 
     At least one site a run. A shared input is counted once for every site, so the estimate
     errs on the safe side.
-
-    Args:
-        sites: Sites in model order.
-        limit: Bytes.
     """
     portion: list[Site] = []
     used = 0

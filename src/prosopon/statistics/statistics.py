@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from functools import reduce
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from prosopon.errors import StatisticsError
-from prosopon.files import atomic_path
+from prosopon.files import read_tensors, write_tensors
 from prosopon.statistics.channel import SUMS, ChannelStatistics
 from prosopon.statistics.container import SiteSums
 
@@ -38,12 +36,7 @@ class Statistics(SiteSums[ChannelStatistics]):
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file, whole or not at all."""
-        from safetensors.torch import save_file
-
-        tensors = {
-            name: torch.stack([getattr(channel, key) for key in SUMS])
-            for name, channel in self.channels.items()
-        }
+        tensors = {name: torch.stack(sums.tensors) for name, sums in self.channels.items()}
         header = {
             "format_version": FORMAT_VERSION,
             "scope": self.scope,
@@ -52,8 +45,7 @@ class Statistics(SiteSums[ChannelStatistics]):
             "groups": dict(self.groups),
             "counts": {n: [c.tokens, c.samples] for n, c in self.channels.items()},
         }
-        with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata={"prosopon": json.dumps(header)})
+        write_tensors(path, tensors, header)
 
     @classmethod
     def load(cls, path: str | Path) -> Statistics:
@@ -77,27 +69,12 @@ class Statistics(SiteSums[ChannelStatistics]):
             raise StatisticsError(f"{path}: damaged statistics file ({error!r})") from None
 
 
-def merge(parts: Sequence[Statistics]) -> Statistics:
-    """Merge statistics of any number of shards.
-
-    Raises:
-        StatisticsError: There are none, or they do not belong together.
-    """
-    if not parts:
-        raise StatisticsError("no statistics to merge")
-    return reduce(lambda a, b: a + b, parts)
-
-
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    from safetensors import SafetensorError, safe_open
-
     if not path.is_file():
         raise StatisticsError(f"{path}: no such statistics file")
     try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["prosopon"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, ValueError) as error:
+        header, tensors = read_tensors(path)
+    except ValueError as error:
         raise StatisticsError(f"{path}: not a statistics file ({error})") from None
     if header.get("format_version") != FORMAT_VERSION:
         raise StatisticsError(
