@@ -27,11 +27,8 @@ class Checkpoint:
     Files are opened for each read and closed again: a mapped file would count, page by page, as
     memory of this process for as long as it is open.
 
-    Args:
-        folder: The checkpoint's folder.
-
     Attributes:
-        folder: The same.
+        folder: The checkpoint's folder.
 
     Raises:
         ModelError: There is no safetensors checkpoint, a shard is missing, or a file is damaged.
@@ -60,19 +57,11 @@ class Checkpoint:
         return self._read_all(names, lambda tensor: tensor.clone())
 
     def rows(self, name: str, rows: Tensor) -> Tensor:
-        """Return the given rows (int64 ``[n]``) of a matrix; only their pages are read.
-
-        Raises:
-            ModelError: There is no such tensor, or the file is damaged.
-        """
+        """Return some rows, int64 ``[n]``, of a matrix; only their pages are read."""
         return self._read_all([name], lambda tensor: tensor.index_select(0, rows))[name]
 
     def dtype(self) -> torch.dtype:
-        """Return the dtype of the first floating point tensor, what ``auto`` falls back to.
-
-        Raises:
-            ModelError: There is none.
-        """
+        """Return the dtype of the first floating point tensor, what ``auto`` falls back to."""
         for name in self._file_of:
             (dtype,) = self._read_all([name], lambda tensor: tensor.dtype).values()
             if dtype.is_floating_point:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prosopon.data import Batch, Encoded, PaddingSide, length_buckets
+from prosopon.data import Batch, Encoded, length_buckets
 from prosopon.errors import StatisticsError
 from prosopon.layerwise.relay import Relay
 from prosopon.layerwise.skeleton import Skeleton
@@ -44,11 +44,9 @@ def collect_sequential(
     *,
     scope: str = "response",
     sources: Mapping[str, str] | None = None,
-    max_tokens: int = 4096,
-    max_rows: int = 64,
-    padding_side: PaddingSide = "right",
     work_dir: Path | None = None,
     report: Report | None = None,
+    **batching: Any,
 ) -> dict[str, Statistics]:
     """Return what ``collect_statistics`` returns, for every set of examples, layer by layer.
 
@@ -62,13 +60,11 @@ def collect_sequential(
         examples: Encoded examples by the name of their set; the name becomes a file's.
         scope: What the examples' ``scope`` masks stand for; recorded.
         sources: Content hash of each set; recorded.
-        max_tokens: Most tokens, padding included, in one batch.
-        max_rows: Most examples in one batch.
-        padding_side: ``"right"`` or ``"left"``.
         work_dir: Where finished layers and hidden states are kept. A run that was killed goes
             on at its layer when it is started again with the same arguments. None takes a
             temporary folder.
         report: Called with (layers done, layers) at the start and after each one.
+        batching: ``max_tokens``, ``max_rows`` and ``padding_side`` of the batches.
 
     Raises:
         StatisticsError: There are no examples; the model cannot be run layer by layer; a site
@@ -79,24 +75,22 @@ def collect_sequential(
     for name, items in examples.items():
         if not items:
             raise StatisticsError(f"no examples to collect statistics from ({name})")
-    settings = {"max_tokens": max_tokens, "max_rows": max_rows, "padding_side": padding_side}
+    settings: dict[str, Any] = {"max_tokens": 4096, "max_rows": 64, "padding_side": "right"}
+    settings |= batching
     batches = {
         f"{name}-{number:05}": (name, batch)
         for name, items in examples.items()
-        for number, batch in enumerate(
-            length_buckets(
-                items, max_tokens=max_tokens, max_rows=max_rows, padding_side=padding_side
-            )
-        )
+        for number, batch in enumerate(length_buckets(items, **settings))
     }
-    manifest = _manifest(skeleton, sites, examples, scope, sources or {}, settings)
+    sources = sources or {}
+    blanks = {
+        name: Statistics({}, {}, scope, "", (sources[name],) if sources.get(name) else ())
+        for name in examples
+    }
+    manifest = _manifest(skeleton, sites, examples, scope, sources, settings)
     with ExitStack() as stack:
         if work_dir is None:
             work_dir = Path(stack.enter_context(TemporaryDirectory(prefix="prosopon-")))
-        blanks = {
-            name: Statistics({}, {}, scope, "", tuple(filter(None, [(sources or {}).get(name)])))
-            for name in examples
-        }
         sweep = _Sweep(skeleton, sites, batches, blanks, WorkFolder(work_dir, manifest))
         return _merge(sites, sweep.run(report))
 
@@ -154,7 +148,8 @@ class _Sweep:
         with nullcontext() if outside else self.skeleton.layer(number):
             if not outside:
                 check_finite(sites)
-            groups = self._groups(number, sites) if sites else {}
+            key, (_, first) = next(iter(self.batches.items()))
+            groups = group_by_input(sites, self._step(number, key, first.row(0))) if sites else {}
             watched = distinct(sites, groups)
             sums = {
                 name: {site.name: ChannelStatistics.zero(site.in_features) for site in watched}
@@ -174,10 +169,6 @@ class _Sweep:
             },
             samples,
         )
-
-    def _groups(self, number: int, sites: Sequence[Site]) -> dict[str, str]:
-        key, (_, batch) = next(iter(self.batches.items()))
-        return group_by_input(sites, self._step(number, key, batch.row(0)))
 
     def _step(self, number: int, key: str, batch: Batch) -> Callable[[], Tensor]:
         """Return what runs a batch, or its first rows, through a layer."""

@@ -111,16 +111,16 @@ def extract_sequential(
     everything = skeleton.sites(targets=settings.targets, ignore=settings.ignore)
     sites = restrict_sites(everything, layers=settings.layers, only=settings.only)
     statistics = _statistics(skeleton, tokenizer, sites, request, settings)
-    masks = PackedMasks()
-    fingerprint = _masks(skeleton, sites, request, statistics, settings, masks)
+    masks, fingerprint = _masks(skeleton, sites, request, statistics, settings)
     for side in statistics.values():
         if side.fingerprint != fingerprint.weights:
             raise StatisticsError(
                 f"the weights in {skeleton.checkpoint.folder} are not those that the statistics "
                 "were collected from; delete the work folder"
             )
+    commit = getattr(skeleton.model.config, "_commit_hash", None)
     config = provenance(
-        masks, request, model=str(model), revision=_revision(skeleton, settings),
+        masks, request, model=str(model), revision=commit or settings.revision,
         fingerprint=fingerprint, seed=settings.seed, rendering_date=rendering_date(tokenizer),
     )  # fmt: skip
     return write_folder(output, Masks(masks, None), config)
@@ -215,10 +215,9 @@ def _masks(
     request: Request,
     statistics: Mapping[str, Statistics],
     settings: SequentialSettings,
-    masks: PackedMasks,
-) -> Fingerprint:
-    """Fill ``masks``, one site in memory at a time; return the fingerprint of what was read."""
-    evidence, samples = Evidence(**statistics), dict[str, Sample]()
+) -> tuple[PackedMasks, Fingerprint]:
+    """Mask one site at a time; return the masks and the fingerprint of what was read."""
+    masks, evidence, samples = PackedMasks(), Evidence(**statistics), dict[str, Sample]()
     criterion = cast(ScoredCriterion, request.criterion)
     for number, site in enumerate(sites):
         with skeleton.loaded(site):
@@ -229,9 +228,4 @@ def _masks(
             mask = select_each([scored], request.share, pattern=request.pattern)
             masks.add(site.name, mask[site.name])
         settings.say("selecting", number + 1, len(sites))
-    return fingerprint_of(samples)
-
-
-def _revision(skeleton: Skeleton, settings: SequentialSettings) -> str | None:
-    commit: str | None = getattr(skeleton.model.config, "_commit_hash", None)
-    return commit or settings.revision
+    return masks, fingerprint_of(samples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -33,17 +34,12 @@ class Skeleton:
     Everything but the weights is there: the modules, their configuration, the buffers that are
     computed rather than stored. Make one with :func:`open_skeleton`.
 
-    Args:
+    Attributes:
         model: A causal LM with its parameters on the meta device, in the dtype wanted.
         checkpoint: Its weights.
         device: Where loaded parts go.
-
-    Attributes:
-        model: The model.
-        body: The part below its head.
+        body: The part of the model below its head.
         layers: Its decoder layers, in order.
-        checkpoint: The weights.
-        device: Where loaded parts go.
 
     Raises:
         ModelError: The model has not exactly one stack of layers.
@@ -54,7 +50,8 @@ class Skeleton:
         self.body = trunk(model)
         name, stack = decoder_stack(self.body)
         self.layers: list[nn.Module] = list(stack)
-        self._body_prefix = _dotted(_name_of(model, self.body))
+        inside = _name_of(model, self.body)
+        self._body_prefix = f"{inside}." if inside else ""
         self._stack_prefix = f"{self._body_prefix}{name}."
         self._tied = _tied_names(model)
         # What a layer is emptied with: the parameters as they were built, without memory.
@@ -91,8 +88,8 @@ class Skeleton:
         Raises:
             ModelError: The checkpoint lacks it, or holds another shape or type.
         """
-        name, empty = f"{site.name}.weight", site.weight
-        value = self._read({name: empty})[name]
+        empty = site.weight
+        (value,) = self._read({f"{site.name}.weight": empty}).values()
         site.module.weight = nn.Parameter(value, requires_grad=False)
         try:
             yield site
@@ -185,22 +182,22 @@ class Skeleton:
 
     def _stored(self, name: str) -> str:
         """Return the name under which the checkpoint holds a parameter."""
-        submodule = self._weight_name(name)
-        if submodule is None:
-            raise ModelError(
-                f"{self.checkpoint.folder}: the checkpoint lacks {name!r}; where the model loads "
-                "whole, load it and save_pretrained() it, which writes the names it has now"
-            )
-        return submodule
+        if (key := self._weight_name(name)) is not None:
+            return key
+        raise ModelError(
+            f"{self.checkpoint.folder}: the checkpoint lacks {name!r}; where the model loads "
+            "whole, load it and save_pretrained() it, which writes the names it has now"
+        )
 
     def _weight_name(self, name: str) -> str | None:
         """Try the name, its tied names, and each without and with the base model's prefix."""
         base = f"{getattr(self.model, 'base_model_prefix', '')}."
-        for alias in self._tied.get(name, (name,)):
-            for key in (alias, alias.removeprefix(base), base + alias):
-                if key in self.checkpoint:
-                    return key
-        return None
+        keys = (
+            key
+            for alias in self._tied.get(name, (name,))
+            for key in (alias, alias.removeprefix(base), base + alias)
+        )
+        return next((key for key in keys if key in self.checkpoint), None)
 
 
 def open_skeleton(
@@ -259,12 +256,9 @@ def decoder_stack(body: nn.Module) -> tuple[str, nn.ModuleList]:
     """
     stacks: dict[str, nn.ModuleList] = {}
     for name, module in body.named_modules():
-        nested = any(f"{name}.".startswith(f"{outer}.") for outer in stacks)
-        if (
-            isinstance(module, nn.ModuleList)
-            and not nested
-            and any(True for _ in module.parameters())
-        ):
+        if not isinstance(module, nn.ModuleList) or next(module.parameters(), None) is None:
+            continue
+        if not any(f"{name}.".startswith(f"{outer}.") for outer in stacks):
             stacks[name] = module
     if len(stacks) != 1:
         listed = ", ".join(stacks) or "none"
@@ -298,28 +292,23 @@ def _without_weights(name: str, source: str, config: Any, dtype: torch.dtype) ->
         # Buffers that no checkpoint stores (rotary frequencies) are computed by the constructor.
         with init_empty_weights(include_buffers=False):
             model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
-    _refuse_mixed(name, model, dtype)
-    return model.eval().requires_grad_(False)
-
-
-def _refuse_mixed(name: str, model: nn.Module, dtype: torch.dtype) -> None:
-    """Refuse 16 bits where transformers would keep some parameters in 32 of its own accord."""
-    if dtype not in (torch.bfloat16, torch.float16):
-        return
-    for attribute in ("_keep_in_fp32_modules", "_keep_in_fp32_modules_strict"):
+    # transformers would keep some parameters in 32 bits of its own accord.
+    narrow = dtype in (torch.bfloat16, torch.float16)
+    for attribute in ("_keep_in_fp32_modules", "_keep_in_fp32_modules_strict") if narrow else ():
         for part in getattr(model, attribute, None) or ():
             if any(part in parameter for parameter, _ in model.named_parameters()):
                 raise ModelError(
                     f"model {name!r} keeps {part!r} in float32, which is not supported layer by "
                     "layer yet; give --dtype float32"
                 )
+    return model.eval().requires_grad_(False)
 
 
 def _tied_names(model: nn.Module) -> dict[str, tuple[str, ...]]:
     """Return, for every parameter, all the names it has, its own first."""
-    names: dict[int, list[str]] = {}
+    names: dict[int, list[str]] = defaultdict(list)
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
+        names[id(parameter)].append(name)
     return {
         name: (name, *(other for other in group if other != name))
         for group in names.values()
@@ -330,7 +319,3 @@ def _tied_names(model: nn.Module) -> dict[str, tuple[str, ...]]:
 def _name_of(model: nn.Module, wanted: nn.Module) -> str:
     names = {id(module): name for name, module in model.named_modules()}
     return str(names[id(wanted)])
-
-
-def _dotted(name: str) -> str:
-    return f"{name}." if name else ""
