@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from hypothesis import strategies as st
 
-from prosopon.subnetwork import Subnetwork, SubnetworkConfig
+from prosopon.subnetwork import Pack, Subnetwork, SubnetworkConfig
 
 
 def config(**changes):
@@ -52,6 +52,11 @@ def levels(keep, seed=0):
 def subnetwork(seed=0, *, ranked=False, **changes):
     keep = masks(seed)
     return Subnetwork(keep, config(**changes), levels(keep, seed) if ranked else None)
+
+
+def load_pack(path):
+    pack = Pack(path)
+    return {name: pack.load(name) for name in pack.names}
 
 
 @st.composite

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from prosopon.subnetwork import Subnetwork, load_pack
-from tests.subnetwork.samples import config
+from prosopon.subnetwork import Subnetwork
+from tests.subnetwork.samples import config, load_pack
 
 GOLDEN = Path(__file__).parent / "golden"
 

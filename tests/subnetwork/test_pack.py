@@ -19,12 +19,11 @@ from prosopon.subnetwork import (
     Compensation,
     Pack,
     Subnetwork,
-    load_pack,
     majority,
     unpack,
     write_pack,
 )
-from tests.subnetwork.samples import config, levels, masks, subnetwork
+from tests.subnetwork.samples import config, levels, load_pack, masks, subnetwork
 
 SHAPES = {"a": (3, 10), "b.mask": (2, 8), "b": (1, 1)}
 
@@ -237,7 +236,7 @@ HUGE = [1 << 40, 1 << 40]
         (lambda i: i["shared"].update(size=1), "does not decompress to 1 bytes"),
         (lambda i: i["shared"].update(size=1 << 50), "more than its shapes can need"),
         (lambda i: i["shared"].update(sha256="0" * 64), "checksum is not the one"),
-        (lambda i: i["personas"]["introvert"].update(ranked=False), "sites differ"),
+        (lambda i: i["personas"]["introvert"].update(ranked=False), "disagree on its ranking"),
         (lambda i: i["personas"]["introvert"].update(part="7"), "part '7' is missing"),
         (lambda i: i["personas"]["introvert"].update(part="shared"), "checksum"),
     ],
@@ -259,16 +258,16 @@ def edit(value, key, new):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda h: edit(h["config"], "surprise", 1), "its provenance: 'surprise'"),
+        (lambda h: edit(h["config"], "surprise", 1), "its provenance: 'config.surprise'"),
         (lambda h: edit(h["config"], "ranked", False), "disagree on its ranking"),
         (lambda h: edit(h["config"]["sites"], Q, None), "sites differ from those of"),
         (lambda h: edit(h["config"]["sites"][Q], "pruned", 0), "levels must"),
         (lambda h: edit(h["changed"], Q, None), "numbers of differences"),
-        (lambda h: edit(h["changed"], Q, -1), "numbers of differences"),
-        (lambda h: edit(h["changed"], Q, True), "numbers of differences"),
+        (lambda h: edit(h["changed"], Q, -1), "greater than or equal to 0"),
+        (lambda h: edit(h["changed"], Q, True), "not the 1 that"),
         (lambda h: edit(h["changed"], Q, 16), "not the 16"),
-        (lambda h: edit(h, "changed", None), "no JSON of the right form"),
-        (lambda h: edit(h, "changed", 1), "no JSON of the right form"),
+        (lambda h: edit(h, "changed", None), "'changed': Field required"),
+        (lambda h: edit(h, "changed", 1), "'changed': Input should be an object"),
         (lambda h: edit(h, "config", []), "its provenance: "),
     ],
 )

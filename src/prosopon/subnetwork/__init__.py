@@ -16,7 +16,7 @@ from prosopon.subnetwork.encodings import ENCODINGS, Encoding, choose_encoding
 from prosopon.subnetwork.format import pack_rows, unpack_rows
 from prosopon.subnetwork.gaps import decode_gaps, encode_gaps
 from prosopon.subnetwork.index import PackIndex, PersonaRecord
-from prosopon.subnetwork.pack import PACK_NAME, PACK_VERSION, Pack, load_pack, unpack, write_pack
+from prosopon.subnetwork.pack import PACK_NAME, PACK_VERSION, Pack, unpack, write_pack
 from prosopon.subnetwork.storage import CONFIG_NAME, MASKS_NAME
 from prosopon.subnetwork.subnetwork import Subnetwork
 
@@ -44,7 +44,6 @@ __all__ = [
     "difference",
     "encode_gaps",
     "intersection",
-    "load_pack",
     "majority",
     "model_card",
     "pack_rows",

@@ -25,8 +25,7 @@ import torch
 from torch import Tensor
 
 from prosopon.errors import SubnetworkError
-from prosopon.subnetwork.config import CalibrationRecord, SubnetworkConfig
-from prosopon.subnetwork.levels import spread
+from prosopon.subnetwork.config import STEPS, CalibrationRecord, SubnetworkConfig
 from prosopon.subnetwork.subnetwork import Subnetwork
 
 PATTERN = "none"
@@ -128,7 +127,9 @@ def _levels(operands: tuple[Subnetwork, ...], site: str, keep: Tensor, least: in
     rows = []
     for one in operands:
         assert one.levels is not None
-        rows.append(spread(one.keep[site], one.levels[site])[~keep])
+        full = torch.full(keep.shape, STEPS, dtype=torch.int16)  # what it keeps goes last
+        full[~one.keep[site]] = one.levels[site].to(torch.int16)
+        rows.append(full[~keep])
     return torch.stack(rows).sort(dim=0).values[least - 1].to(torch.uint8)
 
 

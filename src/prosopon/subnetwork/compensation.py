@@ -10,17 +10,15 @@ the values and of the masks that it belongs to.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from prosopon.errors import SubnetworkError
-from prosopon.files import atomic_path
+from prosopon.files import read_tensors, write_tensors
 from prosopon.subnetwork.format import pack_rows
 from prosopon.subnetwork.storage import check_regular
 
@@ -84,8 +82,6 @@ class Compensation:
         Raises:
             SubnetworkError: It cannot be written.
         """
-        from safetensors.torch import save_file
-
         tensors = {name: value.contiguous() for name, value in self.values.items()}
         header = {
             "format_version": FORMAT_VERSION,
@@ -94,8 +90,7 @@ class Compensation:
         }
         path = Path(folder) / COMPENSATION_NAME
         try:
-            with atomic_path(path) as temporary:
-                save_file(tensors, temporary, metadata={"prosopon": json.dumps(header)})
+            write_tensors(path, tensors, header)
         except OSError as error:
             raise SubnetworkError(f"{path}: cannot be written: {error.strerror}") from error
 
@@ -110,7 +105,10 @@ class Compensation:
         if not path.exists():
             return None
         check_regular(path)
-        header, tensors = _read(path)
+        try:
+            header, tensors = read_tensors(path)
+        except ValueError as error:
+            raise SubnetworkError(f"{path}: not a compensation ({error}); {_AGAIN}") from None
         if header.get("format_version") != FORMAT_VERSION:
             raise SubnetworkError(
                 f"{path}: format_version is {header.get('format_version')!r}, and this prosopon "
@@ -121,17 +119,6 @@ class Compensation:
         if set(tensors) != set(keep) or header.get("values") != _hash_values(tensors):
             raise SubnetworkError(f"{path}: damaged (its values' checksum differs); {_AGAIN}")
         return cls({name: tensors[name] for name in keep})
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["prosopon"])
-            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise SubnetworkError(f"{path}: not a compensation ({error}); {_AGAIN}") from None
 
 
 def _hash_masks(keep: Mapping[str, Tensor]) -> str:

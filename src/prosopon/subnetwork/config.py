@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     NonNegativeInt,
     PositiveInt,
+    ValidationError,
     field_validator,
     model_validator,
 )
@@ -22,6 +23,10 @@ from torch import Tensor
 
 FORMAT_VERSION: Final = 2
 """Version of the folder format that this code writes; it reads every earlier one."""
+
+
+STEPS: Final = 256
+"""How many strengths of a ranked mask differ: its levels are 0 to 255."""
 
 
 class FrozenModel(BaseModel):
@@ -163,6 +168,12 @@ def portable_name(model: str) -> str:
     path = Path(model)
     is_path = path.is_absolute() or path.is_dir() or len(path.parts) > 2 or model[:1] in (".", "~")
     return (path.name or path.resolve().name) if is_path else model
+
+
+def first_error(error: ValidationError) -> str:
+    """Return the first thing that is wrong with a record, as one line."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))!r}: {first['msg']}"
 
 
 def site_records(keep: Mapping[str, Tensor]) -> dict[str, SiteRecord]:

@@ -10,7 +10,7 @@ the tensor ``S``.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -79,79 +79,42 @@ def encode_masks(masks: Masks, encoding: Encoding) -> bytes:
 
 
 def decode_masks(
-    content: bytes, sites: Mapping[str, SiteRecord], encoding: Encoding, *, ranked: bool
+    tensors: dict[str, Tensor],
+    sites: Mapping[str, SiteRecord],
+    encoding: Encoding,
+    ranking: Mapping[str, SiteRecord] | None,
 ) -> Masks:
     """Undo :func:`encode_masks`.
 
     Args:
-        content: The bytes.
-        sites: What they have to hold; the masks come in this order.
+        tensors: The tensors of the file; they are used up.
+        sites: What the masks have to be; they come in this order.
         encoding: How they are encoded.
-        ranked: Whether there are levels.
+        ranking: The sites whose pruned weights have levels; None where there are none.
 
     Raises:
-        SubnetworkError: They are damaged, or hold something else; the message is half a
-            sentence that wants to know which file it is about.
+        SubnetworkError: They are damaged, or something else, or need more memory than there is;
+            the message is half a sentence that wants to know which file it is about.
     """
-    tensors = parse_tensors(content)
-    check_tensors(tensors, sites, ranked=ranked)
-    keep = decode_keep(tensors, sites, encoding)
-    return Masks(keep, decode_levels(tensors, sites) if ranked else None)
-
-
-def check_tensors(
-    tensors: Mapping[str, Tensor], sites: Mapping[str, SiteRecord], *, ranked: bool
-) -> None:
-    """Refuse tensors that are missing or too many for these sites.
-
-    Raises:
-        SubnetworkError: Names them.
-    """
-    expected = {name + MASK for name in sites}
-    expected |= {name + LEVELS for name in sites if ranked}
-    check_names(set(tensors), expected)
-
-
-def decode_keep(
-    tensors: dict[str, Tensor], sites: Mapping[str, SiteRecord], encoding: Encoding
-) -> dict[str, Tensor]:
-    """Take the masks out of ``tensors``, and compare each with what is stated of it.
-
-    Raises:
-        SubnetworkError: A mask is damaged or of another kind, or all are more than fits.
-    """
+    expected = {name + MASK for name in sites} | {name + LEVELS for name in ranking or ()}
+    if odd := sorted(tensors.keys() ^ expected):
+        more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
+        raise SubnetworkError(f"sites differ from those stated: {', '.join(odd[:5])}{more}")
     check_memory(sites)
-    return {
-        name: decode_mask(name, tensors.pop(name + MASK), record, encoding)
+    keep = {
+        name: _mask(name, tensors.pop(name + MASK), record, encoding)
         for name, record in sites.items()
     }
-
-
-def decode_levels(tensors: dict[str, Tensor], sites: Mapping[str, SiteRecord]) -> dict[str, Tensor]:
-    """Take the levels out of ``tensors``.
-
-    Raises:
-        SubnetworkError: They are not one uint8 for every pruned weight.
-    """
-    return {name: _levels(name, tensors, record) for name, record in sites.items()}
-
-
-def decode_mask(name: str, stored: Tensor, record: SiteRecord, encoding: Encoding) -> Tensor:
-    """Decode one mask and compare it with what is stated of it.
-
-    Raises:
-        SubnetworkError: It is damaged, or of another shape or number of pruned weights.
-    """
-    try:
-        keep = _DECODERS[encoding](stored, record)
-    except SubnetworkError as error:
-        raise SubnetworkError(f"site {name!r}: {error}") from None
-    pruned = count_pruned(keep)
-    if pruned != record.pruned:
-        raise SubnetworkError(
-            f"site {name!r} prunes {pruned} weights, not the {record.pruned} that are stated"
-        )
-    return keep
+    if ranking is None:
+        return Masks(keep, None)
+    levels = {name: tensors.pop(name + LEVELS) for name in ranking}
+    for name, record in ranking.items():
+        if levels[name].dtype != torch.uint8 or tuple(levels[name].shape) != (record.pruned,):
+            raise SubnetworkError(
+                f"site {name!r}: levels must be uint8 [{record.pruned}], one for every pruned "
+                "weight"
+            )
+    return Masks(keep, levels)
 
 
 def parse_tensors(content: bytes) -> dict[str, Tensor]:
@@ -163,13 +126,6 @@ def parse_tensors(content: bytes) -> dict[str, Tensor]:
         raise SubnetworkError(f"not safetensors ({reason})") from None
 
 
-def check_names(names: set[str], expected: set[str]) -> None:
-    """Refuse tensors that are missing or too many."""
-    if odd := sorted(names ^ expected):
-        more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
-        raise SubnetworkError(f"sites differ from those stated: {', '.join(odd[:5])}{more}")
-
-
 def check_memory(sites: Mapping[str, SiteRecord]) -> None:
     """Refuse masks that cannot fit into this machine's memory, before any is made.
 
@@ -177,19 +133,28 @@ def check_memory(sites: Mapping[str, SiteRecord]) -> None:
     for anything.
     """
     needed = sum(record.shape[0] * record.shape[1] for record in sites.values())
-    if needed > (there := _memory()):
+    try:
+        there = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return  # the system does not say
+    if needed > there:
         raise SubnetworkError(
             f"the stated shapes need {needed / 1e9:,.1f} GB of masks, and this machine has "
             f"{there / 1e9:,.1f} GB of memory"
         )
 
 
-def _memory() -> float:
-    """Return the bytes of this machine's memory; infinite where the system does not say."""
+def _mask(name: str, stored: Tensor, record: SiteRecord, encoding: Encoding) -> Tensor:
+    """Decode one mask and compare it with what is stated of it."""
     try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):
-        return float("inf")
+        keep = (_from_rows if encoding == "packed" else _from_gaps)(stored, record)
+    except SubnetworkError as error:
+        raise SubnetworkError(f"site {name!r}: {error}") from None
+    if (pruned := count_pruned(keep)) != record.pruned:
+        raise SubnetworkError(
+            f"site {name!r} prunes {pruned} weights, not the {record.pruned} that are stated"
+        )
+    return keep
 
 
 def _from_rows(stored: Tensor, record: SiteRecord) -> Tensor:
@@ -205,22 +170,6 @@ def _from_gaps(stored: Tensor, record: SiteRecord) -> Tensor:
     if stored.dtype != torch.uint8 or stored.ndim != 1:
         kind = str(stored.dtype).removeprefix("torch.")
         raise SubnetworkError(f"gaps must be uint8 [bytes], not {kind} {list(stored.shape)}")
-    pruned = decode_gaps(stored.numpy(), record.shape)
-    keep = np.ones(record.shape[0] * record.shape[1], np.bool_)
-    keep[pruned] = False
-    return torch.from_numpy(keep).view(record.shape)
-
-
-def _levels(name: str, tensors: dict[str, Tensor], record: SiteRecord) -> Tensor:
-    levels = tensors.pop(name + LEVELS)
-    if levels.dtype != torch.uint8 or tuple(levels.shape) != (record.pruned,):
-        raise SubnetworkError(
-            f"site {name!r}: levels must be uint8 [{record.pruned}], one for every pruned weight"
-        )
-    return levels
-
-
-_DECODERS: Final[Mapping[Encoding, Callable[[Tensor, SiteRecord], Tensor]]] = {
-    "packed": _from_rows,
-    "gaps": _from_gaps,
-}
+    keep = torch.ones(record.shape, dtype=torch.bool)
+    keep.view(-1)[torch.from_numpy(decode_gaps(stored.numpy(), record.shape))] = False
+    return keep

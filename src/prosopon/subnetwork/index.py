@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, NonNegativeInt
 
-from prosopon.errors import SubnetworkError
-from prosopon.subnetwork.config import FingerprintRecord, FrozenModel, SiteRecord
+from prosopon.subnetwork.config import FingerprintRecord, FrozenModel, SiteRecord, SubnetworkConfig
 
 
 class PartRecord(FrozenModel):
@@ -65,18 +63,13 @@ class PackIndex(FrozenModel):
     personas: dict[str, PersonaRecord] = Field(min_length=1)
 
 
-def changed_sites(
-    sites: Mapping[str, SiteRecord], changed: Mapping[str, int]
-) -> dict[str, SiteRecord]:
-    """Describe a difference: the shapes of ``sites``, pruned where ``changed`` says how often.
+class PersonaHead(FrozenModel):
+    """What lies before the masks of a persona of a pack.
 
-    Raises:
-        SubnetworkError: A site is missing or too many, or a number is none.
+    Attributes:
+        config: The provenance.
+        changed: On how many weights of every site it and the shared mask do not agree.
     """
-    if changed.keys() != sites.keys() or not all(
-        type(count) is int and count >= 0 for count in changed.values()
-    ):
-        raise SubnetworkError("damaged: its numbers of differences are not one for every site")
-    return {
-        name: SiteRecord(shape=record.shape, pruned=changed[name]) for name, record in sites.items()
-    }
+
+    config: SubnetworkConfig
+    changed: dict[str, NonNegativeInt]

@@ -27,19 +27,16 @@ from torch import Tensor
 from prosopon.errors import OptionError, SubnetworkError, UnknownNameError
 from prosopon.files import atomic_path
 from prosopon.subnetwork.algebra import check_agree, vote
-from prosopon.subnetwork.config import SubnetworkConfig, count_pruned, site_records
+from prosopon.subnetwork.config import count_pruned, first_error, site_records
 from prosopon.subnetwork.encodings import (
     Masks,
     check_memory,
-    check_tensors,
     choose_encoding,
-    decode_keep,
-    decode_levels,
     decode_masks,
     encode_masks,
     parse_tensors,
 )
-from prosopon.subnetwork.index import PackIndex, PartRecord, PersonaRecord, changed_sites
+from prosopon.subnetwork.index import PackIndex, PartRecord, PersonaHead, PersonaRecord
 from prosopon.subnetwork.subnetwork import Subnetwork
 
 PACK_NAME: Final = "personas.pack"
@@ -153,24 +150,32 @@ class Pack:
     def _load(self, persona: PersonaRecord) -> Subnetwork:
         payload = self._part(persona.part, persona.record)
         end = 4 + int.from_bytes(payload[:4], "little")
-        config, changed = _parse_head(payload[4:end])
-        tensors = parse_tensors(payload[end:])
-        check_tensors(tensors, self.index.sites, ranked=persona.ranked)
+        head, sites = _parse_head(payload[4:end]), self.index.sites
+        config = head.config
         if config.ranked != persona.ranked:
             raise SubnetworkError("damaged: the index and its provenance disagree on its ranking")
-        if _shapes(config.sites) != _shapes(self.index.sites):
+        if _shapes(config.sites) != _shapes(sites):
             raise SubnetworkError("its sites differ from those of the shared mask")
-        expected = changed_sites(self.index.sites, changed)
-        same = decode_keep(tensors, expected, persona.record.encoding)
+        if head.changed.keys() != sites.keys():
+            raise SubnetworkError("damaged: its numbers of differences are not one for every site")
+        expected = {
+            site: record.model_copy(update={"pruned": head.changed[site]})
+            for site, record in sites.items()
+        }
+        same, levels = decode_masks(
+            parse_tensors(payload[end:]),
+            expected,
+            persona.record.encoding,
+            config.sites if persona.ranked else None,
+        )
         keep = {site: self._shared[site] == same[site] for site in config.sites}
-        levels = decode_levels(tensors, config.sites) if persona.ranked else None
         return Subnetwork(keep, config, levels)
 
     @cached_property
     def _shared(self) -> Mapping[str, Tensor]:
         record = self.index.shared
-        content = self._part("shared", record)
-        return decode_masks(content, self.index.sites, record.encoding, ranked=False).keep
+        tensors = parse_tensors(self._part("shared", record))
+        return decode_masks(tensors, self.index.sites, record.encoding, None).keep
 
     def _part(self, name: str, record: PartRecord) -> bytes:
         """Return the decompressed bytes of a part whose checksum fits."""
@@ -250,16 +255,6 @@ def unpack(
     for name, target in folders.items():
         pack.load(name).save_pretrained(target)
     return list(folders.values())
-
-
-def load_pack(path: str | Path) -> dict[str, Subnetwork]:
-    """Read every persona of a pack, by name.
-
-    Raises:
-        SubnetworkError: The pack cannot be read or is damaged.
-    """
-    pack = Pack(path)
-    return {name: pack.load(name) for name in pack.names}
 
 
 def _by_name(
@@ -344,18 +339,14 @@ def _parse_index(entry: str, content: bytes) -> PackIndex:
     try:
         return PackIndex.model_validate_json(content)
     except ValidationError as error:
-        raise SubnetworkError(f"the index is damaged: {_first(error)}; {_AGAIN}") from None
+        raise SubnetworkError(f"the index is damaged: {first_error(error)}; {_AGAIN}") from None
 
 
-def _parse_head(content: bytes) -> tuple[SubnetworkConfig, dict[str, int]]:
-    """Parse the provenance of a persona and the number of differences of every site."""
+def _parse_head(content: bytes) -> PersonaHead:
     try:
-        value = json.loads(content)
-        return SubnetworkConfig.model_validate(value["config"]), dict(value["changed"])
+        return PersonaHead.model_validate_json(content)
     except ValidationError as error:
-        raise SubnetworkError(f"damaged: its provenance: {_first(error)}") from None
-    except (ValueError, RecursionError, KeyError, TypeError):
-        raise SubnetworkError("damaged: its provenance is no JSON of the right form") from None
+        raise SubnetworkError(f"damaged: its provenance: {first_error(error)}") from None
 
 
 def _decompress(data: bytes, size: int) -> bytes:
@@ -378,8 +369,3 @@ def _limit(index: PackIndex) -> int:
 
 def _shapes(sites: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     return {site: record.shape for site, record in sites.items()}
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(str(part) for part in first['loc'])!r}: {first['msg']}"

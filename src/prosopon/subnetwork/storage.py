@@ -16,13 +16,12 @@ from pydantic import ValidationError
 
 from prosopon.errors import SubnetworkError
 from prosopon.files import atomic_path, write_json
-from prosopon.subnetwork.config import FORMAT_VERSION, SubnetworkConfig
+from prosopon.subnetwork.config import FORMAT_VERSION, SubnetworkConfig, first_error
 from prosopon.subnetwork.encodings import (
+    MASK,
     Encoding,
     Masks,
-    check_names,
     choose_encoding,
-    decode_mask,
     decode_masks,
     encode_masks,
     parse_tensors,
@@ -119,9 +118,7 @@ def parse_config(content: bytes) -> SubnetworkConfig:
     try:
         return SubnetworkConfig.model_validate(value)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise SubnetworkError(f"{where!r}: {first['msg']}; {_AGAIN}") from None
+        raise SubnetworkError(f"{first_error(error)}; {_AGAIN}") from None
 
 
 def unstamp(content: bytes, config: SubnetworkConfig) -> Masks:
@@ -135,15 +132,12 @@ def unstamp(content: bytes, config: SubnetworkConfig) -> Masks:
             "damaged, truncated or of another subnetwork (its checksum is not the one "
             f"in {CONFIG_NAME})"
         )
-    if config.format_version > 1:
-        return decode_masks(content, config.sites, config.encoding, ranked=config.ranked)
-    tensors = parse_tensors(content)  # the first version named a tensor like its site
-    check_names(set(tensors), set(config.sites))
-    keep = {
-        name: decode_mask(name, tensors.pop(name), record, "packed")
-        for name, record in config.sites.items()
-    }
-    return Masks(keep, None)
+    tensors = parse_tensors(content)
+    if config.format_version == 1:  # named a tensor like its site
+        tensors = {name + MASK: tensor for name, tensor in tensors.items()}
+    return decode_masks(
+        tensors, config.sites, config.encoding, config.sites if config.ranked else None
+    )
 
 
 def check_regular(path: Path) -> None:

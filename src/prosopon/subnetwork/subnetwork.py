@@ -14,10 +14,9 @@ from torch import Tensor
 from prosopon.errors import SubnetworkError
 from prosopon.subnetwork import hub
 from prosopon.subnetwork.compensation import COMPENSATION_NAME, Compensation
-from prosopon.subnetwork.config import FORMAT_VERSION, SubnetworkConfig, site_records
+from prosopon.subnetwork.config import FORMAT_VERSION, STEPS, SubnetworkConfig, site_records
 from prosopon.subnetwork.encodings import ENCODINGS, Encoding, Masks
 from prosopon.subnetwork.format import pack_rows
-from prosopon.subnetwork.levels import prefix
 from prosopon.subnetwork.storage import read_folder, write_folder
 
 
@@ -130,7 +129,11 @@ class Subnetwork:
             )
         if not 0.0 <= strength <= 1.0:
             raise SubnetworkError(f"strength {strength}: must lie between 0 and 1")
-        keep, levels = prefix(self.keep, self.levels, strength)
+        keep, levels = {}, {}
+        for name, mask in self.keep.items():
+            pruned = self.levels[name].double() / STEPS < strength
+            keep[name], levels[name] = mask.clone(), self.levels[name][pruned]
+            keep[name][~mask] = ~pruned
         before = float(self.config.options.get("strength", 1.0))
         changes = {
             "options": self.config.options | {"strength": min(strength, before)},
