@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -27,9 +28,6 @@ from torch import Tensor
 from prosopon.errors import SubnetworkError
 from prosopon.subnetwork.config import STEPS, CalibrationRecord, SubnetworkConfig
 from prosopon.subnetwork.subnetwork import Subnetwork
-
-PATTERN = "none"
-"""The pattern of a result: whatever counts the operands kept to, it need not."""
 
 
 def union(first: Subnetwork, *others: Subnetwork, name: str | None = None) -> Subnetwork:
@@ -67,12 +65,9 @@ def difference(first: Subnetwork, second: Subnetwork, *, name: str | None = None
     operands = (first, second)
     check_agree(operands)
     keep = {site: mask | ~second.keep[site] for site, mask in first.keep.items()}
-    levels = None
-    if first.levels is not None:
-        levels = {
-            site: ranked[second.keep[site][~first.keep[site]]]
-            for site, ranked in first.levels.items()
-        }
+    levels = first.levels and {
+        site: ranked[second.keep[site][~first.keep[site]]] for site, ranked in first.levels.items()
+    }
     return Subnetwork(keep, _config("difference", operands, name), levels)
 
 
@@ -104,11 +99,7 @@ def check_agree(operands: Sequence[Subnetwork]) -> None:
 
 def vote(masks: Iterable[Tensor], least: int) -> Tensor:
     """Return the keep-mask, bool [out, in], that prunes what at least ``least`` masks prune."""
-    counts: Tensor | None = None
-    for mask in masks:
-        counts = (~mask).to(torch.int32) if counts is None else counts.add_(~mask)
-    assert counts is not None
-    return counts < least
+    return reduce(torch.add, ((~mask).to(torch.int32) for mask in masks)) < least
 
 
 def _at_least(
@@ -148,7 +139,7 @@ def _config(operation: str, operands: tuple[Subnetwork, ...], name: str | None) 
         "revision": _common([config.revision for config in configs], None),
         "criterion": operation,
         "options": {"operands": [_operand(one) for one in operands]},
-        "pattern": PATTERN,
+        "pattern": "none",  # whatever counts the operands kept to, it need not
         "sparsity": None,
         "sites": {},
         "calibration": _calibration([config.calibration for config in configs]),
@@ -179,23 +170,17 @@ def _calibration(records: list[CalibrationRecord]) -> CalibrationRecord:
     if len(records) == 1:
         return records[0]
     hashes = json.dumps([[record.target_hash, record.opposite_hash] for record in records])
+    prompts = [record.prompt_hashes for record in records]
+    known = [] if None in prompts else [set(names or ()) for names in prompts]
     return CalibrationRecord(
         target_hash=hashlib.sha256(hashes.encode()).hexdigest(),
         target_count=sum(record.target_count for record in records),
         opposite_count=sum(record.opposite_count for record in records),
         general_count=sum(record.general_count for record in records),
         scope=_common([record.scope for record in records], "mixed"),
-        prompt_hashes=_all_hashes(records),
+        prompt_hashes=tuple(sorted(set[str]().union(*known))) if known else None,
         rendering_date=_common([record.rendering_date for record in records], None),
     )
-
-
-def _all_hashes(records: list[CalibrationRecord]) -> tuple[str, ...] | None:
-    """Return the hashes of all records; None where one of them has none."""
-    hashes = [record.prompt_hashes for record in records]
-    if None in hashes:
-        return None
-    return tuple(sorted({name for names in hashes for name in names or ()}))
 
 
 def _common(values: list[Any], otherwise: Any) -> Any:

@@ -36,7 +36,8 @@ _TRIED = 5  # divisors below the largest sensible one; smaller ones only pay for
 
 def gaps_size(pruned: Integers, total: int) -> int:
     """Return how many bytes :func:`encode_gaps` needs, without encoding."""
-    return _size(_gaps(pruned), _divisor(_gaps(pruned), total))
+    gaps = _gaps(pruned)
+    return _size(gaps, _divisor(gaps, total))
 
 
 def encode_gaps(pruned: Integers, shape: tuple[int, int]) -> Bytes:
@@ -51,13 +52,13 @@ def encode_gaps(pruned: Integers, shape: tuple[int, int]) -> Bytes:
     """
     gaps = _gaps(pruned)
     k = _divisor(gaps, shape[0] * shape[1])
-    head = _head(shape, len(gaps)) + bytes([k])
+    numbers = np.array([*shape, len(gaps)], "<u4")
     ends = np.cumsum((gaps >> k) + 1)
     high = np.zeros(int(ends[-1]) if len(ends) else 0, np.uint8)
     high[ends - 1] = 1
     low = (gaps[:, None] >> np.arange(k)[::-1]) & 1
-    parts = (np.frombuffer(head, np.uint8), _pack(low.astype(np.uint8).ravel()), _pack(high))
-    return np.concatenate(parts)
+    halves = np.packbits(low.astype(np.uint8).ravel()), np.packbits(high)
+    return np.concatenate([numbers.view(np.uint8), np.array([k], np.uint8), *halves])
 
 
 def decode_gaps(data: Bytes, shape: tuple[int, int]) -> Integers:
@@ -127,10 +128,6 @@ def _read_low(low: Bytes, count: int, k: int) -> Integers:
     return numbers
 
 
-def _head(shape: tuple[int, int], count: int) -> bytes:
-    return b"".join(number.to_bytes(4, "little") for number in (*shape, count))
-
-
 def _gaps(pruned: Integers) -> Integers:
     """Return how many kept weights precede each pruned one."""
     return np.diff(pruned, prepend=-1) - 1
@@ -151,10 +148,6 @@ def _size(gaps: Integers, k: int) -> int:
     """Return the bytes of a code with k low bits."""
     high = len(gaps) + int((gaps >> k).sum())
     return _HEADER + -(-len(gaps) * k // 8) + -(-high // 8)
-
-
-def _pack(bits: Bytes) -> Bytes:
-    return np.packbits(bits)
 
 
 def _damaged(what: str) -> SubnetworkError:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from prosopon.errors import SubnetworkError
 from prosopon.hub import unreachable
 from prosopon.subnetwork.card import model_card
 from prosopon.subnetwork.compensation import COMPENSATION_NAME
-from prosopon.subnetwork.config import SubnetworkConfig, is_hub_id, portable_name
-from prosopon.subnetwork.encodings import Masks
-from prosopon.subnetwork.storage import CONFIG_NAME, MASKS_NAME, stamp
+from prosopon.subnetwork.config import SubnetworkConfig, is_hub_id
+from prosopon.subnetwork.storage import CONFIG_NAME, MASKS_NAME
 
 
 def local_folder(
@@ -50,42 +47,29 @@ def local_folder(
 
 
 def upload(
+    folder: Path,
     repo_id: str,
-    masks: Masks,
     config: SubnetworkConfig,
     *,
-    beside: Sequence[Path] = (),
     private: bool | None = None,
     token: str | bool | None = None,
     message: str | None = None,
 ) -> str:
-    """Commit masks, provenance and model card to the Hub, and return the commit's address.
-
-    A base model that is a folder of this machine goes there by the folder's name alone.
-
-    ``beside`` are files that go into the same commit under their own names.
+    """Commit the files of a folder and a model card to the Hub, and return the commit's address.
 
     Raises:
         SubnetworkError: The Hub cannot be reached or refuses.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
-    config = config.model_copy(update={"base_model": portable_name(config.base_model)})
-    content, stamped = stamp(masks, config)
-    text = json.dumps(stamped.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
     api = HfApi(token=token)
     try:
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-        files: dict[str, bytes | Path] = {
-            MASKS_NAME: content,
-            CONFIG_NAME: text.encode(),
-            "README.md": model_card(stamped, repo_id).encode(),
-            **{path.name: path for path in beside},
-        }
+        (folder / "README.md").write_text(model_card(config, repo_id), "utf-8")
         commit = api.create_commit(
             repo_id,
-            [CommitOperationAdd(name, data) for name, data in files.items()],
-            commit_message=message or f"Upload the persona {stamped.persona}",
+            [CommitOperationAdd(path.name, path) for path in sorted(folder.iterdir())],
+            commit_message=message or f"Upload the persona {config.persona}",
         )
     except Exception as error:  # whatever the library's HTTP client raises
         raise SubnetworkError(

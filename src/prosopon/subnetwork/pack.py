@@ -18,7 +18,6 @@ from typing import Any, Final
 
 import numpy as np
 import zstandard
-from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
@@ -75,11 +74,8 @@ def write_pack(
     named = _by_name(subnetworks)
     operands = list(named.values())
     check_agree(operands)
-    first = operands[0]
-    shared = {
-        site: vote((one.keep[site] for one in operands), len(operands) // 2 + 1)
-        for site in first.keep
-    }
+    first, most = operands[0], len(operands) // 2 + 1
+    shared = {site: vote((one.keep[site] for one in operands), most) for site in first.keep}
     encoding = choose_encoding(shared)
     parts = {"shared": encode_masks(Masks(shared, None), encoding)}
     records = {"shared": _record(parts, "shared", encoding)}
@@ -150,11 +146,15 @@ class Pack:
     def _load(self, persona: PersonaRecord) -> Subnetwork:
         payload = self._part(persona.part, persona.record)
         end = 4 + int.from_bytes(payload[:4], "little")
-        head, sites = _parse_head(payload[4:end]), self.index.sites
-        config = head.config
+        try:
+            head = PersonaHead.model_validate_json(payload[4:end])
+        except ValidationError as error:
+            raise SubnetworkError(f"damaged: its provenance: {first_error(error)}") from None
+        config, sites = head.config, self.index.sites
         if config.ranked != persona.ranked:
             raise SubnetworkError("damaged: the index and its provenance disagree on its ranking")
-        if _shapes(config.sites) != _shapes(sites):
+        shapes, own = ({s: r.shape for s, r in every.items()} for every in (sites, config.sites))
+        if shapes != own:
             raise SubnetworkError("its sites differ from those of the shared mask")
         if head.changed.keys() != sites.keys():
             raise SubnetworkError("damaged: its numbers of differences are not one for every site")
@@ -179,7 +179,7 @@ class Pack:
 
     def _part(self, name: str, record: PartRecord) -> bytes:
         """Return the decompressed bytes of a part whose checksum fits."""
-        data = self._tensor(name).tobytes()
+        data = self._bytes(name)
         if hashlib.sha256(data).hexdigest() != record.sha256:
             raise SubnetworkError("damaged (its checksum is not the one in the index)")
         if record.size > self._limit:
@@ -192,9 +192,9 @@ class Pack:
             entry = (file.metadata() or {}).get(_KEY)
         if entry is None:
             raise SubnetworkError("no pack of personas; give a file that 'prosopon pack' wrote")
-        return entry, self._tensor("index").tobytes()
+        return entry, self._bytes("index")
 
-    def _tensor(self, name: str) -> NDArray[np.uint8]:
+    def _bytes(self, name: str) -> bytes:
         """Return one tensor of the file; the others are not read."""
         with self._open() as file:
             if name not in file.keys():  # noqa: SIM118  a safetensors file is no mapping
@@ -202,8 +202,7 @@ class Pack:
             piece = file.get_slice(name)
             if piece.get_dtype() != "U8" or len(piece.get_shape()) != 1:
                 raise SubnetworkError(f"damaged: the part {name!r} is not uint8 [bytes]")
-            content: NDArray[np.uint8] = file.get_tensor(name)
-            return content
+            return bytes(file.get_tensor(name))
 
     def _open(self) -> Any:
         if self.path.exists() and not self.path.is_file():
@@ -260,14 +259,13 @@ def unpack(
 def _by_name(
     subnetworks: Mapping[str, Subnetwork] | Sequence[Subnetwork],
 ) -> dict[str, Subnetwork]:
-    if not isinstance(subnetworks, Mapping):
-        pairs = [(one.config.persona, one) for one in subnetworks]
-        if len(named := dict(pairs)) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise SubnetworkError(f"two subnetworks are called {twice!r}; give them by other names")
-    else:
+    if isinstance(subnetworks, Mapping):
         named = dict(subnetworks)
+    else:
+        names = [one.config.persona for one in subnetworks]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise SubnetworkError(f"two subnetworks are called {twice!r}; give them by other names")
+        named = dict(zip(names, subnetworks, strict=True))
     if not named:
         raise SubnetworkError("a pack needs at least one subnetwork")
     for name, one in named.items():
@@ -342,13 +340,6 @@ def _parse_index(entry: str, content: bytes) -> PackIndex:
         raise SubnetworkError(f"the index is damaged: {first_error(error)}; {_AGAIN}") from None
 
 
-def _parse_head(content: bytes) -> PersonaHead:
-    try:
-        return PersonaHead.model_validate_json(content)
-    except ValidationError as error:
-        raise SubnetworkError(f"damaged: its provenance: {first_error(error)}") from None
-
-
 def _decompress(data: bytes, size: int) -> bytes:
     """Decompress to exactly ``size`` bytes, and allocate no more."""
     try:
@@ -365,7 +356,3 @@ def _limit(index: PackIndex) -> int:
     weights = sum(record.shape[0] * record.shape[1] for record in index.sites.values())
     names = sum(len(name.encode()) for name in index.sites)
     return 2 * weights + 16 * (names + 64 * len(index.sites)) + (1 << 24)
-
-
-def _shapes(sites: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    return {site: record.shape for site, record in sites.items()}

@@ -42,31 +42,14 @@ _AGAIN = "copy or download the folder again"
 def write_folder(
     folder: Path, masks: Masks, config: SubnetworkConfig, encoding: Encoding | None = None
 ) -> SubnetworkConfig:
-    """Write masks and provenance into ``folder``.
+    """Write masks and provenance into ``folder``, and return the provenance as written.
 
     The masks are written first: after an interruption in between the checksum does not fit,
     and the folder is refused instead of read as a mixture.
 
-    Returns:
-        The provenance as written: of the newest version, with encoding and checksum.
-
     Raises:
         SubnetworkError: The folder cannot be written.
     """
-    content, stamped = stamp(masks, config, encoding)
-    try:
-        with atomic_path(folder / MASKS_NAME) as temporary:
-            temporary.write_bytes(content)
-        write_json(folder / CONFIG_NAME, stamped.model_dump(mode="json"))
-    except OSError as error:
-        raise SubnetworkError(f"{folder}: cannot be written: {error.strerror}") from error
-    return stamped
-
-
-def stamp(
-    masks: Masks, config: SubnetworkConfig, encoding: Encoding | None = None
-) -> tuple[bytes, SubnetworkConfig]:
-    """Return the masks as bytes, and the provenance that tells how to read them."""
     encoding = encoding or choose_encoding(masks.keep)
     content = encode_masks(masks, encoding)
     changes = {
@@ -75,7 +58,14 @@ def stamp(
         "ranked": masks.levels is not None,
         "checksum": hashlib.sha256(content).hexdigest(),
     }
-    return content, config.model_copy(update=changes)
+    config = config.model_copy(update=changes)
+    try:
+        with atomic_path(folder / MASKS_NAME) as temporary:
+            temporary.write_bytes(content)
+        write_json(folder / CONFIG_NAME, config.model_dump(mode="json"))
+    except OSError as error:
+        raise SubnetworkError(f"{folder}: cannot be written: {error.strerror}") from error
+    return config
 
 
 def read_folder(folder: Path) -> tuple[Masks, SubnetworkConfig]:
@@ -85,25 +75,20 @@ def read_folder(folder: Path) -> tuple[Masks, SubnetworkConfig]:
         SubnetworkError: A file is missing or damaged, of an unknown version, or the two do not
             agree; names the file and says what to do.
     """
-    config_path, path = folder / CONFIG_NAME, folder / MASKS_NAME
     content = _read(folder, CONFIG_NAME)
     try:
         config = parse_config(content)
     except SubnetworkError as error:
-        raise SubnetworkError(f"{config_path}: {error}") from None
+        raise SubnetworkError(f"{folder / CONFIG_NAME}: {error}") from None
     content = _read(folder, MASKS_NAME)
     try:
         return unstamp(content, config), config
     except SubnetworkError as error:
-        raise SubnetworkError(f"{path}: {error}; {_AGAIN}") from None
+        raise SubnetworkError(f"{folder / MASKS_NAME}: {error}; {_AGAIN}") from None
 
 
 def parse_config(content: bytes) -> SubnetworkConfig:
-    """Parse the provenance; the version first, since a later one may mean anything.
-
-    Raises:
-        SubnetworkError: It is no provenance, or of an unknown version.
-    """
+    """Parse the provenance; the version first, since a later one may mean anything."""
     try:
         value: Any = json.loads(content)
     except (ValueError, RecursionError) as error:  # includes text that is not UTF-8
@@ -122,11 +107,7 @@ def parse_config(content: bytes) -> SubnetworkConfig:
 
 
 def unstamp(content: bytes, config: SubnetworkConfig) -> Masks:
-    """Decode the bytes of masks as their provenance tells.
-
-    Raises:
-        SubnetworkError: They are not the bytes it speaks of.
-    """
+    """Decode the bytes of masks as their provenance tells."""
     if hashlib.sha256(content).hexdigest() != config.checksum:
         raise SubnetworkError(
             "damaged, truncated or of another subnetwork (its checksum is not the one "
@@ -141,11 +122,7 @@ def unstamp(content: bytes, config: SubnetworkConfig) -> Masks:
 
 
 def check_regular(path: Path) -> None:
-    """Refuse to read what is there and no file: a device or a pipe may have no end.
-
-    Raises:
-        SubnetworkError: Names it.
-    """
+    """Refuse to read what is there and no file: a device or a pipe may have no end."""
     if path.exists() and not path.is_file():
         raise SubnetworkError(f"{path}: no regular file")
 

@@ -14,7 +14,13 @@ from torch import Tensor
 from prosopon.errors import SubnetworkError
 from prosopon.subnetwork import hub
 from prosopon.subnetwork.compensation import COMPENSATION_NAME, Compensation
-from prosopon.subnetwork.config import FORMAT_VERSION, STEPS, SubnetworkConfig, site_records
+from prosopon.subnetwork.config import (
+    FORMAT_VERSION,
+    STEPS,
+    SubnetworkConfig,
+    portable_name,
+    site_records,
+)
 from prosopon.subnetwork.encodings import ENCODINGS, Encoding, Masks
 from prosopon.subnetwork.format import pack_rows
 from prosopon.subnetwork.storage import read_folder, write_folder
@@ -64,11 +70,8 @@ class Subnetwork:
         self.keep = {name: mask.cpu() for name, mask in keep.items()}
         records = site_records(self.keep)
         if config.sites and config.sites != records:
-            odd = next(
-                name
-                for name in [*records, *config.sites]
-                if records.get(name) != config.sites.get(name)
-            )
+            names = [*records, *config.sites]
+            odd = next(name for name in names if records.get(name) != config.sites.get(name))
             raise SubnetworkError(
                 f"subnetwork {config.persona!r}: its config describes another mask of {odd!r}"
             )
@@ -166,11 +169,7 @@ class Subnetwork:
         """
         if encoding is not None and encoding not in ENCODINGS:
             raise SubnetworkError(f"unknown encoding {encoding!r}. Choices: {', '.join(ENCODINGS)}")
-        self.config = write_folder(Path(folder), self._masks, self.config, encoding)
-        if self.compensation is not None:
-            self.compensation.save(folder, self.keep)
-        else:  # an older subnetwork's update would be refused beside these masks
-            (Path(folder) / COMPENSATION_NAME).unlink(missing_ok=True)
+        self.config = self._write(Path(folder), self.config, encoding)
 
     @classmethod
     def from_pretrained(
@@ -220,24 +219,24 @@ class Subnetwork:
         Raises:
             SubnetworkError: The Hub cannot be reached or refuses.
         """
-        with TemporaryDirectory() as folder:
-            beside = []
-            if self.compensation is not None:
-                self.compensation.save(folder, self.keep)
-                beside.append(Path(folder) / COMPENSATION_NAME)
+        base_model = portable_name(self.config.base_model)  # a path here says nothing there
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            config = self.config.model_copy(update={"base_model": base_model})
+            config = self._write(folder, config)
             return hub.upload(
-                repo_id,
-                self._masks,
-                self.config,
-                beside=beside,
-                private=private,
-                token=token,
-                message=message,
+                folder, repo_id, config, private=private, token=token, message=message
             )
 
-    @property
-    def _masks(self) -> Masks:
-        return Masks(self.keep, self.levels)
+    def _write(
+        self, folder: Path, config: SubnetworkConfig, encoding: Encoding | None = None
+    ) -> SubnetworkConfig:
+        config = write_folder(folder, Masks(self.keep, self.levels), config, encoding)
+        if self.compensation is not None:
+            self.compensation.save(folder, self.keep)
+        else:  # an older subnetwork's would be refused beside these masks
+            (folder / COMPENSATION_NAME).unlink(missing_ok=True)
+        return config
 
     def _check_levels(self, levels: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the levels in the order of the masks, or say what is wrong with them."""
