@@ -4,7 +4,6 @@ import pytest
 
 from prosopon.cli.talk import COMMANDS, Talk, Turn, complete
 from prosopon.errors import OptionError, PersonaError, UnknownNameError
-from prosopon.lm.context import context_length
 from prosopon.runtime import PersonaModel
 from tests.runtime import samples
 from tests.tiny import tiny_model
@@ -99,8 +98,7 @@ def test_pieces_are_the_answer_and_an_end_keeps_what_was_written(talk, wearer):
 def test_a_full_context_forgets_the_oldest_turns(family, capsys):
     model, tokenizer = tiny_model(family, chat=True)
     with PersonaModel(model, tokenizer) as wearer:
-        talk = Talk(wearer, temperature=0.0, max_new_tokens=24, context=context_length(model))
-        assert talk.context == 512
+        talk = Talk(wearer, temperature=0.0, max_new_tokens=24)
         for _ in range(6):
             talk.answer("word " * 30)
         assert 0 < len(talk.turns) < 6

@@ -233,21 +233,21 @@ def test_blocks_are_kept_until_weights_or_personas_change():
 
     with attach(model) as attached:
         check(attached)
-        kept = dict(attached._dresser.blocks._blocks)
+        kept = dict(attached._dresser.blocks.cache._entries)
         check(attached)
-        assert all(attached._dresser.blocks._blocks[key] is kept[key] for key in kept)
+        assert all(attached._dresser.blocks.cache._entries[key] is kept[key] for key in kept)
         for parameter in model.parameters():
             parameter.data.mul_(1.1)
         check(attached)
         model.double()
         check(attached)
         attached.unload_persona("heavy")
-        assert not attached._dresser.blocks._blocks
-        assert not attached._dresser.blocks._nbytes
-        attached._dresser.blocks._limit = 1000
+        assert not attached._dresser.blocks.cache._entries
+        assert not attached._dresser.blocks.cache.nbytes
+        attached._dresser.blocks.cache.limit = 1000
         attached.load_persona(samples.subnetwork(model, "heavy", seed=7, ranked=True))
         check(attached)
-        assert attached._dresser.blocks._nbytes <= 1000
+        assert attached._dresser.blocks.cache.nbytes <= 1000
 
 
 def test_experts_are_refused():

@@ -61,7 +61,6 @@ def chat(
         raise OptionError("give either --message, which is answered, or --prompt, which is gone on")
     sources = find_masks(persona or ())
     name = choose_model(model, sources)
-    from prosopon.lm.context import context_length
     from prosopon.runtime import PersonaModel
 
     with status(f"loading {name}"):
@@ -69,10 +68,7 @@ def chat(
         loaded = load(name, device=device, dtype=dtype, device_map=device_map, revision=revision)
         wearer = PersonaModel(loaded.model, loaded.tokenizer)
         names = [wearer.load_persona(mask, title) for title, mask in masks.items()]
-    talk = Talk(
-        wearer, system, gamma, strength, temperature, max_new_tokens, seed,
-        context_length(loaded.model),
-    )  # fmt: skip
+    talk = Talk(wearer, system, gamma, strength, temperature, max_new_tokens, seed)
     with wearer:
         talk.wear(names[0] if names else None, strength)
         if prompt is not None:
@@ -98,7 +94,7 @@ def _continue(talk: Talk, text: str, as_json: bool) -> None:
 
     (rest,) = continue_texts(
         talk.wearer.model, talk.wearer.tokenizer, [text], temperature=talk.temperature,
-        max_new_tokens=talk.max_new_tokens, seed=talk.seed, max_length=talk.context,
+        max_new_tokens=talk.max_new_tokens, seed=talk.seed,
     )  # fmt: skip
     if as_json:
         print_json({"persona": talk.wearer.active, "prompt": text, "continuation": rest})

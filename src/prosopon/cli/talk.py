@@ -49,7 +49,6 @@ class Talk:
         temperature: Of the draws; 0 is greedy.
         max_new_tokens: Longest answer.
         seed: Of the draws.
-        context: Most tokens that the model reads; None for no limit.
         both: Whether the base answers as well.
         history: Turns by voice.
     """
@@ -61,7 +60,6 @@ class Talk:
     temperature: float = 1.0
     max_new_tokens: int = 128
     seed: int = 0
-    context: int | None = None
     both: bool = False
     history: dict[tuple[str | None, float], list[Turn]] = field(default_factory=dict)
 
@@ -154,26 +152,14 @@ class Talk:
 
     def _fit(self, text: str, turns: list[Turn]) -> list[Message]:
         """Return the messages to read; the oldest turns go where the context is full."""
-        from prosopon.lm.generation import opening_tokens
-        from prosopon.runtime.conversation import as_prompt
+        from prosopon.runtime.conversation import fit_turns
 
-        count = len(turns)
-        while True:
-            messages = self._messages(turns, text)
-            prompt = as_prompt(messages, self.wearer.tokenizer)
-            length = len(opening_tokens(prompt, self.wearer.tokenizer))
-            if self.context is None or length + self.max_new_tokens <= self.context:
-                break
-            if not turns:
-                raise OptionError(
-                    f"a text of {length} tokens and an answer of {self.max_new_tokens} do not fit "
-                    f"into the model's context of {self.context}: say less, or give "
-                    "--max-new-tokens"
-                )
-            del turns[0]
-        if len(turns) < count:
-            note(f"the context is full: the oldest {count - len(turns)} turns are forgotten")
-        return messages
+        wearer, messages = self.wearer, self._messages(turns, text)
+        fitting = fit_turns(messages, wearer.model, wearer.tokenizer, self.max_new_tokens)
+        if count := (len(messages) - len(fitting)) // 2:
+            note(f"the context is full: the oldest {count} turns are forgotten")
+            del turns[:count]
+        return self._messages(turns, text)
 
     def _messages(self, turns: Sequence[Turn], text: str) -> list[Message]:
         from prosopon.data import Message

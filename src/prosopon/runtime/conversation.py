@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypedDict, cast
 
 from prosopon.data import Message
 from prosopon.errors import OptionError
+from prosopon.lm.context import context_length
 from prosopon.lm.generation import decode, generate_tokens, opening_tokens
 from prosopon.lm.streaming import stream_text
 
@@ -25,10 +26,18 @@ class Draw(NamedTuple):
     """How an answer is drawn.
 
     Attributes:
-        max_new_tokens: Most tokens.
+        max_new_tokens: Most tokens of the answer.
         temperature: Sampling temperature over the whole distribution; 0 is greedy.
-        seed: Seeds the draws.
+        seed: Seeds the draws: the same seed gives the same answer.
     """
+
+    max_new_tokens: int = 128
+    temperature: float = 1.0
+    seed: int = 0
+
+
+class DrawOptions(TypedDict, total=False):
+    """The fields of :class:`Draw`, each of which may be left out."""
 
     max_new_tokens: int
     temperature: float
@@ -54,10 +63,38 @@ def as_prompt(messages: Messages, tokenizer: Any) -> list[Message]:
             "messages are a list of turns, such as [{'role': 'user', 'content': 'Hello'}]; "
             "answer(text) takes a text"
         )
-    turns = [turn if isinstance(turn, Message) else _message(turn) for turn in messages]
+    turns = list(map(as_message, messages))
     if has_turns(tokenizer):
         return turns
     return [Message("assistant", "\n".join(turn.content for turn in turns))]
+
+
+def fit_turns(
+    messages: Messages, model: Any, tokenizer: Any, max_new_tokens: int
+) -> Sequence[Message | Mapping[str, str]]:
+    """Return what of a conversation the model's context holds beside an answer.
+
+    The oldest turns go, each with the answer to it; system lines at the beginning stay.
+
+    Raises:
+        OptionError: The last text alone does not fit; or see :func:`as_prompt`.
+    """
+    context = context_length(model)
+    while True:
+        prompt = as_prompt(messages, tokenizer)
+        length = len(opening_tokens(prompt, tokenizer))
+        if context is None or length + max_new_tokens <= context:
+            return messages
+        roles = [turn.role for turn in map(as_message, messages)]
+        first = next((place for place, role in enumerate(roles) if role != "system"), 0)
+        later = (place for place, role in enumerate(roles) if place > first and role == "user")
+        if (start := next(later, None)) is None:
+            raise OptionError(
+                f"a text of {length} tokens and an answer of {max_new_tokens} do not fit into the "
+                f"model's context of {context}: say less, or give fewer max_new_tokens "
+                "(--max-new-tokens)"
+            )
+        messages = [*messages[:first], *messages[start:]]
 
 
 def write_answer(model: Any, tokenizer: Any, prompt: list[Message], draw: Draw) -> str:
@@ -72,7 +109,14 @@ def stream_answer(model: Any, tokenizer: Any, prompt: list[Message], draw: Draw)
     return stream_text(model, tokenizer, row, **draw._asdict())
 
 
-def _message(turn: Mapping[str, str]) -> Message:
+def as_message(turn: Message | Mapping[str, str]) -> Message:
+    """Return a turn as a message.
+
+    Raises:
+        OptionError: It lacks a role or its content.
+    """
+    if isinstance(turn, Message):
+        return turn
     try:
         return Message(turn["role"], turn["content"])  # type: ignore[arg-type]
     except (KeyError, TypeError):

@@ -110,7 +110,7 @@ class Dresser:
                 self.guard.check_switch()
                 self._switch(BASE_OUTFIT, interrupts)
             self.backend.unload(name)
-            self.blocks.drop(name)
+            self.blocks.cache.drop(name)
             self.wardrobe.remove(name)
 
     def wear(self, choose: Choice) -> None:

@@ -12,8 +12,8 @@ from prosopon.models import Site
 from prosopon.runtime.backends import BACKENDS
 from prosopon.runtime.compensation import compensated_matrix
 from prosopon.runtime.gates import Gating
-from prosopon.runtime.looks import STEPS, Look
-from prosopon.subnetwork import Compensation
+from prosopon.runtime.looks import Look
+from prosopon.subnetwork import STEPS, Compensation
 
 
 @BACKENDS.register("functional")
@@ -53,12 +53,11 @@ class FunctionalBackend:
         self._personas[name] = {}
         if compensation is not None:
             compensation.check_masks(keep)
+            sites = [site for site in self._sites if site.name in keep]
+            whole = [compensated_matrix(site, keep[site.name], compensation) for site in sites]
             self._replacements[name] = {
-                site.name: site.oriented(
-                    compensated_matrix(site, keep[site.name], compensation)
-                ).contiguous()
-                for site in self._sites
-                if site.name in keep
+                site.name: site.oriented(matrix).contiguous()
+                for site, matrix in zip(sites, whole, strict=True)
             }
             return
         for site in self._sites:

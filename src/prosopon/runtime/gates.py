@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from prosopon.runtime.looks import STEPS
 from prosopon.runtime.positions import Positions, is_among, symmetric_difference, union
+from prosopon.subnetwork import STEPS
 
 Gates = float | Tensor
 """One gate for all, or float64 [n], one for each."""

@@ -137,7 +137,7 @@ class _Hook:
             self._act()
 
     def __reduce__(self) -> Any:
-        return _idle, ()
+        return _Hook, (_nothing,)
 
 
 class _Method:
@@ -169,12 +169,8 @@ class _Method:
         return getattr, (self._model, self._name)  # of the copy, which has none in front yet
 
 
-def _idle() -> Callable[..., None]:
-    return _nothing
-
-
-def _nothing(*args: Any) -> None:
-    """Stand for a hook of the model that this one was copied from."""
+def _nothing() -> None:
+    """Do what the hooks of a copied model do."""
 
 
 def _mixed(what: str) -> PersonaError:

@@ -8,7 +8,7 @@ light mask names in a site, it takes a tenth of the time of the like operation o
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -70,6 +70,31 @@ class Home:
         """Turn what was read from :attr:`flat` into weights."""
         tensor = torch.from_numpy(bits) if isinstance(bits, np.ndarray) else bits
         return cast(Tensor, tensor).view(self.weight.dtype)
+
+
+class Step(NamedTuple):
+    """The writes into one site that lead from one look to another.
+
+    Attributes:
+        home: Number of the site.
+        flat: Its memory.
+        fresh: Whether the site is on the base before, so that ``before`` are its originals.
+        offsets: Places in its memory, ascending.
+        before: What lies there before, as integers.
+        after: What is to lie there.
+    """
+
+    home: int
+    flat: Flat
+    fresh: bool
+    offsets: Flat
+    before: Flat
+    after: Flat
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the step takes."""
+        return int(self.offsets.nbytes + self.before.nbytes + self.after.nbytes)
 
 
 def write(flat: Flat, offsets: Flat, values: Flat) -> None:

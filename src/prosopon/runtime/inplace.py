@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from prosopon.models import Site
 from prosopon.runtime.backends import BACKENDS
+from prosopon.runtime.cache import LookCache
 from prosopon.runtime.compensation import Replacement
 from prosopon.runtime.gates import Gating, Mask, apply_gates, combine, compare
-from prosopon.runtime.homes import Home, equal, write
+from prosopon.runtime.homes import Home, Step, equal, write
 from prosopon.runtime.looks import BASE, Look
 from prosopon.runtime.originals import Originals
-from prosopon.runtime.patches import PatchCache, Step
 from prosopon.runtime.positions import Positions
 from prosopon.subnetwork import Compensation
 
@@ -62,7 +62,10 @@ class InplaceBackend:
         self._replaced: Replacement | None = None  # what may stand in the weights
         self._heavy: set[str] = set()
         own = sum(home.weight.nbytes for home in self._homes)
-        self._cache = PatchCache(min(own, _CACHE) if cache_bytes is None else cache_bytes)
+        # The steps of every switch, each beside its way back, with which it shares memory.
+        self._cache: LookCache[frozenset[Look], dict[Look, list[Step]]] = LookCache(
+            min(own, _CACHE) if cache_bytes is None else cache_bytes
+        )
         self._look: Look = BASE  # what the weights are, or were before an unfinished switch
         self._goal: Look = BASE  # where an unfinished switch was going
         self._reached: list[int] = []  # the sites into which it may have written
@@ -195,7 +198,7 @@ class InplaceBackend:
         By way of the base writes all weights of both, which is hardly more for light masks.
         """
         start = self._look
-        if not start or not goal or self._cache.get(start, goal) is not None:
+        if not start or not goal or frozenset((start, goal)) in self._cache:
             return True
         names = [part.name for look in (start, goal) for part in look]
         return len(set(names)) < len(names) or not self._heavy.isdisjoint(names)
@@ -208,25 +211,24 @@ class InplaceBackend:
         The sites in ``trusted`` are known to be on the base if they are fresh.
         """
         start, visited = self._look, list[int]()
-        patch = self._cache.get(start, goal)
-        steps = patch.steps if patch else self._steps(start, goal)
-        keeper = None if patch else _Keeper(self._cache.limit)
+        ways = self._cache.get(frozenset((start, goal)))
+        steps, size = list[Step](), 0
         self._reached, self._goal, self._settled = visited, goal, False
-        for step in steps:
+        for step in ways[goal] if ways else self._steps(start, goal):
             checkpoint()
             if step.fresh and step.home not in trusted:
                 step = self._refresh(step, start, goal)
             visited.append(step.home)
             write(step.flat, step.offsets, step.after)
-            if keeper is not None:
-                keeper.add(step)
+            size += step.nbytes
+            if not ways and size <= self._cache.limit:
+                steps.append(step)
         if self._counted:  # NumPy's writes are not counted, and autograd must hear of them
             torch.autograd.graph.increment_version(self._counted)
-        if keeper is not None and keeper.fits:
-            self._keep(start, goal, keeper.steps)
-        written = patch.homes if patch else frozenset(visited)
+        if not ways and size <= self._cache.limit:
+            self._keep(start, goal, steps, size)
         self._arrive(goal)
-        return written
+        return frozenset(visited)
 
     def _arrive(self, look: Look) -> None:
         self._look = self._goal = look
@@ -265,8 +267,7 @@ class InplaceBackend:
         assert renewed is not None  # the same positions, other values
         return renewed
 
-    def _keep(self, start: Look, goal: Look, steps: list[Step]) -> None:
-        """Keep a patch and its way back."""
+    def _keep(self, start: Look, goal: Look, steps: list[Step], size: int) -> None:
         gated_after = {
             step.home for step in steps if self.gating(goal, self._sites[step.home]) is not None
         }
@@ -274,24 +275,8 @@ class InplaceBackend:
             step._replace(fresh=step.home not in gated_after, before=step.after, after=step.before)
             for step in steps
         ]
-        self._cache.put(start, goal, steps, back)
-
-
-class _Keeper:
-    """Collects steps as long as they fit into memory."""
-
-    def __init__(self, limit: int) -> None:
-        self.steps: list[Step] = []
-        self.fits, self._left = True, limit
-
-    def add(self, step: Step) -> None:
-        """Collect a step, or let all go if they are too many."""
-        self._left -= step.nbytes
-        self.fits = self._left >= 0
-        if self.fits:
-            self.steps.append(step)
-        else:
-            self.steps.clear()
+        ways = {goal: steps, start: back}
+        self._cache.put(frozenset((start, goal)), ways, size, (start, goal))
 
 
 _NONE = Positions(torch.zeros(0, dtype=torch.bool))

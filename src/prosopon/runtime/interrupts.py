@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Self
 
 _Handler = Callable[[int, FrameType | None], object]
@@ -31,12 +31,7 @@ class DeferredInterrupts:
             signal.signal(signal.SIGINT, self._record)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._handler is not None:
             handler = signal.signal(signal.SIGINT, self._handler)
             # The handler may have installed another one when it was called; that one stays.

@@ -16,10 +16,7 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args
 
 from prosopon.errors import OptionError, PersonaError, UnknownNameError
-from prosopon.subnetwork import Subnetwork, SubnetworkConfig
-
-STEPS = 256
-"""Steps of the dial: a ranking has this many levels."""
+from prosopon.subnetwork import STEPS, Subnetwork, SubnetworkConfig
 
 BlendMode = Literal["auto", "strength", "gate"]
 """How a weight of a blend acts: by prefix, by gate, or by prefix where there is a ranking."""
@@ -111,18 +108,10 @@ class Wardrobe:
         return any(part.name in self.compensated for part in outfit.look)
 
     def single(self, name: str | None, gamma: float, strength: float) -> Outfit:
-        """Return one persona as an outfit.
-
-        Args:
-            name: A loaded persona; None for the base model.
-            gamma: Gate of its pruned weights, in [0, 1].
-            strength: Share of its ranking that is pruned, in [0, 1].
+        """Return one persona as an outfit; see :meth:`~prosopon.runtime.PersonaModel.set_persona`.
 
         Raises:
-            UnknownNameError: It is not loaded.
-            OptionError: A number is outside [0, 1].
-            PersonaError: A strength below 1 of a persona without a ranking, or a strength or
-                gamma between 0 and 1 of a compensated one.
+            ProsoponError: As there; or a strength or gamma between 0 and 1 of a compensated one.
         """
         if name is not None:
             self.check(name)
@@ -132,31 +121,22 @@ class Wardrobe:
             return Outfit()
         if name in self.compensated and not {gamma, strength} <= {0.0, 1.0}:
             raise _whole_only(name)
-        if strength < 1.0 and not self._is_ranked(name):
+        if strength < 1.0 and not self.configs[name].ranked:
             raise _no_ranking(name, strength)
         look = _look([LookPart(name, steps(strength), float(gamma))])
         return Outfit(name, float(gamma), float(strength), None, look)
 
     def blend(self, weights: Mapping[str, float], mode: BlendMode = "auto") -> Outfit:
-        """Return a blend as an outfit.
-
-        Args:
-            weights: Weight in [0, 1] of every loaded persona of the blend.
-            mode: ``strength``: a persona of weight w prunes the share w of its ranking.
-                ``gate``: its pruned weights are multiplied by 1 - w. ``auto``: the first where
-                it has a ranking, otherwise the second.
+        """Return a blend as an outfit; see :meth:`~prosopon.runtime.PersonaModel.set_blend`.
 
         Raises:
-            UnknownNameError: A persona is not loaded.
-            OptionError: No persona, a weight outside [0, 1], or an unknown mode.
-            PersonaError: Mode ``strength`` and a weight below 1 of a persona without a ranking;
-                or a compensated persona beside others or with a weight between 0 and 1.
+            ProsoponError: As there; or a compensated persona beside others or with a weight
+                between 0 and 1.
         """
         for name in weights:
             self.check(name)
-        if mode not in get_args(BlendMode):
-            choices = ", ".join(get_args(BlendMode))
-            raise OptionError(f"unknown mode of blending {mode!r}. Choices: {choices}")
+        if mode not in (modes := get_args(BlendMode)):
+            raise OptionError(f"unknown mode of blending {mode!r}. Choices: {', '.join(modes)}")
         if not weights:
             raise OptionError("a blend needs at least one persona: give weights by name")
         parts = []
@@ -164,7 +144,7 @@ class Wardrobe:
             _check_share(f"the blend's weight of {name!r}:", weight)
             if name in self.compensated and weight > 0.0 and (weight < 1.0 or len(weights) > 1):
                 raise _whole_only(name)
-            ranked = self._is_ranked(name)
+            ranked = self.configs[name].ranked
             if mode == "strength" and 0.0 < weight < 1.0 and not ranked:
                 raise _no_ranking(name, weight)
             if mode == "strength" or weight in (0.0, 1.0) or (mode == "auto" and ranked):
@@ -188,9 +168,6 @@ class Wardrobe:
         if self.compensates(outfit):
             raise _whole_only(next(iter(outfit.names)))
         return outfit
-
-    def _is_ranked(self, name: str) -> bool:
-        return self.configs[name].ranked
 
 
 def steps(strength: float) -> int:

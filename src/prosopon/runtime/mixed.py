@@ -12,7 +12,7 @@ in compressed rows, and the inputs of their rows stand below each other.
 from __future__ import annotations
 
 import warnings
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from prosopon.errors import PersonaError
 from prosopon.models import Site
+from prosopon.runtime.cache import LookCache
 from prosopon.runtime.gates import Gating, apply_gates
 from prosopon.runtime.looks import Look
 
@@ -53,7 +54,7 @@ class Block(NamedTuple):
 
 
 class Blocks:
-    """Makes blocks and keeps them for the next batch, the least recently used forgotten first.
+    """Makes blocks and keeps them for the next batch.
 
     Args:
         gatings: What a look does to a site.
@@ -61,35 +62,20 @@ class Blocks:
     """
 
     def __init__(self, gatings: Gatings, limit: int = 1 << 29) -> None:
-        self._gatings, self._limit, self._nbytes = gatings, limit, 0
-        self._blocks: OrderedDict[tuple[Look, str], Block | None] = OrderedDict()
+        self._gatings = gatings
+        self.cache: LookCache[tuple[Look, str], Block | None] = LookCache(limit)
 
     def get(self, look: Look, site: Site) -> Block | None:
         """Return the block of a look at a site whose weights are the base's; None for none."""
         key = look, site.name
-        if key in self._blocks:
-            self._blocks.move_to_end(key)
-            cached = self._blocks[key]
+        if key in self.cache:
+            cached = self.cache.get(key)
             if cached is None or _is_current(site, cached):
                 return cached
-            self._remove(key)  # the base weights have changed
         gating = self._gatings(look, site)
         fresh = block(site, gating) if gating is not None and len(gating) else None
-        self._blocks[key] = fresh
-        self._nbytes += fresh.nbytes if fresh else 0
-        while self._nbytes > self._limit:
-            self._remove(next(iter(self._blocks)))
+        self.cache.put(key, fresh, fresh.nbytes if fresh else 0, (look,))
         return fresh
-
-    def drop(self, name: str) -> None:
-        """Forget the blocks that involve a persona."""
-        for key in list(self._blocks):
-            if any(part.name == name for part in key[0]):
-                self._remove(key)
-
-    def _remove(self, key: tuple[Look, str]) -> None:
-        gone = self._blocks.pop(key)
-        self._nbytes -= gone.nbytes if gone else 0
 
 
 def _is_current(site: Site, cached: Block) -> bool:

@@ -7,8 +7,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self, cast, overload
+from typing import Any, Literal, Self, Unpack, cast, overload
 
 from torch import Tensor, nn
 
@@ -19,8 +18,10 @@ from prosopon.runtime.backends import BACKENDS
 from prosopon.runtime.conversation import (
     NO_TEMPLATE,
     Draw,
+    DrawOptions,
     Messages,
     as_prompt,
+    fit_turns,
     has_turns,
     stream_answer,
     write_answer,
@@ -292,9 +293,7 @@ class PersonaModel:
         strength: float | None = None,
         *,
         stream: Literal[False] = False,
-        max_new_tokens: int = 128,
-        temperature: float = 1.0,
-        seed: int = 0,
+        **draw: Unpack[DrawOptions],
     ) -> str: ...
 
     @overload
@@ -305,9 +304,7 @@ class PersonaModel:
         strength: float | None = None,
         *,
         stream: Literal[True],
-        max_new_tokens: int = 128,
-        temperature: float = 1.0,
-        seed: int = 0,
+        **draw: Unpack[DrawOptions],
     ) -> Iterator[str]: ...
 
     def chat(
@@ -317,12 +314,11 @@ class PersonaModel:
         strength: float | None = None,
         *,
         stream: bool = False,
-        max_new_tokens: int = 128,
-        temperature: float = 1.0,
-        seed: int = 0,
+        **draw: Unpack[DrawOptions],
     ) -> str | Iterator[str]:
         """Answer a conversation, as the persona that is worn or as one for this answer.
 
+        Where the model's context is full, the oldest turns are left out; a system line stays.
         Without a chat template the model goes on from the plain text of the messages, and a
         warning says so.
 
@@ -341,30 +337,32 @@ class PersonaModel:
             stream: Return the answer in pieces as it is written. The persona is worn from the
                 first piece to the last, and switches are refused meanwhile; close the iterator
                 to end it early.
-            max_new_tokens: Most tokens of the answer.
-            temperature: Sampling temperature over the whole distribution; 0 is greedy.
-            seed: Seeds the draws: the same seed gives the same answer.
+            draw: ``max_new_tokens``, most tokens of the answer (default 128); ``temperature``,
+                of sampling from the whole distribution (1.0; 0 is greedy); and ``seed`` of the
+                draws (0): the same seed gives the same answer.
 
         Returns:
             The answer, white space trimmed; or an iterator of pieces that make it up.
 
         Raises:
-            OptionError: There is no tokenizer, no message, or a strength without a persona.
+            OptionError: There is no tokenizer, no message, or a strength without a persona; or
+                the last message alone does not fit into the context.
             DataError: The messages are no conversation that the model's template takes.
             ProsoponError: See :meth:`set_persona`.
         """
         if strength is not None and persona is None:
             raise OptionError("strength belongs to a persona: name one, or set_persona(...) before")
+        settings = Draw(**draw)
+        messages = fit_turns(messages, self.model, self.tokenizer, settings.max_new_tokens)
         prompt = as_prompt(messages, self.tokenizer)
         if not has_turns(self.tokenizer) and not self._told_of_turns:
             warnings.warn(NO_TEMPLATE, stacklevel=2)
             self._told_of_turns = True
-        draw = Draw(max_new_tokens, temperature, seed)
         share = 1.0 if strength is None else strength
         if stream:
-            return self._stream(prompt, persona, share, draw)
+            return self._stream(prompt, persona, share, settings)
         with self._answering(persona, share) as check:
-            reply = write_answer(self.model, self.tokenizer, prompt, draw)
+            reply = write_answer(self.model, self.tokenizer, prompt, settings)
             check()
         return reply
 
@@ -402,12 +400,7 @@ class PersonaModel:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @contextmanager

@@ -5,6 +5,7 @@ from prosopon.subnetwork.card import model_card
 from prosopon.subnetwork.compensation import COMPENSATION_NAME, Compensation
 from prosopon.subnetwork.config import (
     FORMAT_VERSION,
+    STEPS,
     CalibrationRecord,
     FingerprintRecord,
     SiteRecord,
@@ -28,6 +29,7 @@ __all__ = [
     "MASKS_NAME",
     "PACK_NAME",
     "PACK_VERSION",
+    "STEPS",
     "CalibrationRecord",
     "Compensation",
     "Encoding",
