@@ -30,7 +30,7 @@ def test_is_the_set_of_pruned_positions(keep, data):
 def test_takes_the_smaller_form(share):
     keep = torch.rand(100, 80, generator=torch.Generator().manual_seed(0)) >= share
     positions = Positions(~keep)
-    assert positions.nbytes <= min(4 * len(positions), keep.numel() // 8)
+    assert positions._data.nbytes <= min(4 * len(positions), keep.numel() // 8)
     assert positions.indices().tolist() == flat(keep)
     everything = torch.arange(keep.numel())
     assert torch.equal(positions.contains(everything), ~keep.flatten())

@@ -16,20 +16,9 @@ from prosopon.subnetwork import Compensation
 
 
 def compensated_matrix(site: Site, keep: Tensor, compensation: Compensation) -> Tensor:
-    """Return what a site's weights become: new values where kept, zeros elsewhere.
+    """Return what the weights of a site on the base become: new values where kept, else zero.
 
-    A pruned weight keeps its sign, as a mask's does.
-
-    Args:
-        site: The site, on the base.
-        keep: Bool [out, in], on the CPU.
-        compensation: The new values.
-
-    Returns:
-        [out, in] in the dtype and on the device of the site's weight.
-
-    Raises:
-        SubnetworkError: The compensation belongs to another mask.
+    A pruned weight keeps its sign, as a mask's does. ``keep`` and the result are [out, in].
     """
     matrix = site.matrix()
     zeros = torch.zeros((), dtype=matrix.dtype, device=matrix.device) * matrix
@@ -40,13 +29,7 @@ def compensated_matrix(site: Site, keep: Tensor, compensation: Compensation) -> 
 class Replacement:
     """The compensated matrices of one persona, which :meth:`put` writes and :meth:`restore` undoes.
 
-    Args:
-        sites: The sites of the model.
-        keep: Bool [out, in] masks of some of them.
-        compensation: The new values of the weights that those keep.
-
-    Raises:
-        SubnetworkError: The compensation belongs to other masks.
+    ``keep`` are masks of some of the sites; a compensation of other masks is a SubnetworkError.
     """
 
     def __init__(

@@ -28,26 +28,10 @@ Choice = Callable[[Wardrobe], Outfit]
 
 
 class Dresser:
-    """Owns the sites of a model, and what they compute with.
+    """Owns the sites of a model, and what they compute with: the outfit that is worn.
 
-    Args:
-        model: The model.
-        sites: Its sites, without an owner.
-        factory: Makes the backend.
-
-    Attributes:
-        model: The model.
-        sites: Its sites.
-        backend: The backend.
-        guard: Keeps switches apart from forward passes and answers.
-        wardrobe: The loaded personas.
-        blocks: What mixed batches take off.
-        outfit: What is worn.
-        closed: Whether the model was let go.
-
-    Raises:
-        PersonaError: A site has an owner.
-        ModelError: A weight is NaN or infinite.
+    Errors are those that :class:`~prosopon.runtime.PersonaModel` tells of; all public methods
+    are refused while a switch is under way, and once the model is closed.
     """
 
     def __init__(self, model: nn.Module, sites: Sequence[Site], factory: BackendFactory) -> None:
@@ -73,12 +57,7 @@ class Dresser:
         return self.guard.title
 
     def load(self, name: str, subnetwork: Subnetwork) -> None:
-        """Take in a persona without wearing it.
-
-        Raises:
-            SubnetworkError: The subnetwork belongs to another model.
-            PersonaError: The name is taken, or the model is closed.
-        """
+        """Take in a persona without wearing it."""
         with self._exclusively() as interrupts:
             if name in self.wardrobe.configs:
                 raise PersonaError(
@@ -98,12 +77,7 @@ class Dresser:
                     self._switch(outfit, interrupts)
 
     def unload(self, name: str) -> None:
-        """Forget a persona; if it is worn, also in a blend, the base model comes back first.
-
-        Raises:
-            UnknownNameError: It is not loaded.
-            PersonaError: A switch or an answer is under way, or the model is closed.
-        """
+        """Forget a persona; if it is worn, also in a blend, the base model comes back first."""
         with self._exclusively() as interrupts:
             self.wardrobe.check(name)
             if name in self.outfit.names:
@@ -114,13 +88,7 @@ class Dresser:
             self.wardrobe.remove(name)
 
     def wear(self, choose: Choice) -> None:
-        """Wear what is chosen, instead of whatever is worn.
-
-        Raises:
-            ProsoponError: From the choice.
-            PersonaError: A switch, an answer or a mixed batch is under way, or the model is
-                closed.
-        """
+        """Wear what is chosen, instead of whatever is worn."""
         with self._exclusively() as interrupts:
             outfit = choose(self.wardrobe)
             self._check_unmixed()
@@ -130,11 +98,7 @@ class Dresser:
 
     @contextmanager
     def wearing(self, choose: Choice) -> Iterator[None]:
-        """Wear what is chosen inside a with block, and afterwards what was worn before.
-
-        Raises:
-            ProsoponError: See :meth:`wear`.
-        """
+        """Wear what is chosen inside a with block, and afterwards what was worn before."""
         before, refused = self.outfit, False
         try:
             try:
@@ -153,9 +117,6 @@ class Dresser:
 
         Compiled graphs would leave out the hooks that do it, so that all code runs as written
         meanwhile.
-
-        Raises:
-            ProsoponError: See :meth:`prosopon.runtime.PersonaModel.mixed`.
         """
         if not rows or (copies is not None and copies < 1):
             raise OptionError("a mixed batch needs at least one row, and copies of at least 1")
@@ -178,11 +139,7 @@ class Dresser:
                 self._wear_again(before)
 
     def close(self) -> None:
-        """Return to the base model, forget all personas and let the model go; again is nothing.
-
-        Raises:
-            PersonaError: A switch is under way.
-        """
+        """Return to the base model, forget all personas and let the model go; again is nothing."""
         if self.closed:
             return
         with self._exclusively():

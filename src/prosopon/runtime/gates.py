@@ -16,15 +16,10 @@ Gates = float | Tensor
 
 
 class Mask(NamedTuple):
-    """The weights of one site that a persona prunes.
-
-    Attributes:
-        positions: Which.
-        levels: Their ranking, uint8, in the order of the positions; None if there is none.
-    """
+    """The weights of one site that a persona prunes."""
 
     positions: Positions
-    levels: Tensor | None = None
+    levels: Tensor | None = None  # their ranking, uint8, in the order of the positions
 
     def prefix(self, steps: int) -> Tensor:
         """Return the positions of the levels below ``steps``: int64, ascending."""

@@ -24,13 +24,7 @@ class Guard:
 
     It counts forward passes by two hooks, and stands in front of the model's ``generate`` and
     ``save_pretrained``, where the model has them. A forward pass inside a compiled graph is not
-    seen; a generation is.
-
-    Args:
-        model: The model.
-
-    Attributes:
-        title: What the weights wear; None for the base.
+    seen; a generation is. ``title`` is what the weights wear; None for the base.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -56,11 +50,7 @@ class Guard:
             self._methods.pop().remove()
 
     def check_switch(self) -> None:
-        """Refuse to switch while an answer is written.
-
-        Raises:
-            PersonaError: One is.
-        """
+        """Raise a PersonaError while an answer is written."""
         if self._answers:
             raise PersonaError(
                 "an answer is being written, and a switch would end it as another persona; let "
@@ -81,9 +71,6 @@ class Guard:
         """Refuse switches meanwhile, and yield what raises if one came all the same.
 
         The end of a with block and closing are not refused: the base must come back.
-
-        Raises:
-            PersonaError: A switch is under way.
         """
         start, answer = self._number(), object()
 

@@ -21,18 +21,10 @@ _INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class Home:
-    """The memory of one site's weight, as it is now.
+    """The memory of one site's weight, as it is now: ``flat``, one integer a weight.
 
     Keeps that memory alive, so a weight that has been moved can never come to lie at the same
     address unnoticed.
-
-    Args:
-        site: The site.
-
-    Attributes:
-        site: The site.
-        weight: Its parameter.
-        flat: A view of the memory, one integer a weight.
     """
 
     def __init__(self, site: Site) -> None:
@@ -73,23 +65,14 @@ class Home:
 
 
 class Step(NamedTuple):
-    """The writes into one site that lead from one look to another.
+    """The writes into one site that lead from one look to another."""
 
-    Attributes:
-        home: Number of the site.
-        flat: Its memory.
-        fresh: Whether the site is on the base before, so that ``before`` are its originals.
-        offsets: Places in its memory, ascending.
-        before: What lies there before, as integers.
-        after: What is to lie there.
-    """
-
-    home: int
-    flat: Flat
-    fresh: bool
-    offsets: Flat
-    before: Flat
-    after: Flat
+    home: int  # number of the site
+    flat: Flat  # its memory
+    fresh: bool  # whether the site is on the base before, so that ``before`` are its originals
+    offsets: Flat  # places in its memory, ascending
+    before: Flat  # what lies there before, as integers
+    after: Flat  # what is to lie there
 
     @property
     def nbytes(self) -> int:

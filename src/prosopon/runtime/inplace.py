@@ -11,7 +11,7 @@ its originals are copied whole, and it is entered and left by way of the base.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -156,11 +156,8 @@ class InplaceBackend:
 
     def gating(self, look: Look, site: Site) -> Gating | None:
         """Return the gates of a site; see :class:`Backend`."""
-        parts = [
-            (masks[site.name], part.steps, part.gate)
-            for part in look
-            if len((masks := self._personas[part.name]).get(site.name, Mask(_NONE)).positions)
-        ]
+        masks = [(self._personas[part.name].get(site.name), part) for part in look]
+        parts = [(mask, part.steps, part.gate) for mask, part in masks if mask and mask.positions]
         return combine(parts) if parts else None
 
     def _ready(self) -> None:
@@ -214,7 +211,8 @@ class InplaceBackend:
         ways = self._cache.get(frozenset((start, goal)))
         steps, size = list[Step](), 0
         self._reached, self._goal, self._settled = visited, goal, False
-        for step in ways[goal] if ways else self._steps(start, goal):
+        worked_out = (self._step(number, start, goal) for number in range(len(self._sites)))
+        for step in ways[goal] if ways else filter(None, worked_out):
             checkpoint()
             if step.fresh and step.home not in trusted:
                 step = self._refresh(step, start, goal)
@@ -233,13 +231,6 @@ class InplaceBackend:
     def _arrive(self, look: Look) -> None:
         self._look = self._goal = look
         self._reached, self._settled = [], True
-
-    def _steps(self, start: Look, goal: Look) -> Iterator[Step]:
-        """Work out what differs, one site at a time."""
-        for number in range(len(self._sites)):
-            step = self._step(number, start, goal)
-            if step is not None:
-                yield step
 
     def _step(self, number: int, start: Look, goal: Look) -> Step | None:
         """Work out what differs in one site; None if nothing does."""
@@ -277,6 +268,3 @@ class InplaceBackend:
         ]
         ways = {goal: steps, start: back}
         self._cache.put(frozenset((start, goal)), ways, size, (start, goal))
-
-
-_NONE = Positions(torch.zeros(0, dtype=torch.bool))

@@ -46,21 +46,13 @@ BASE: Look = ()
 
 
 class Outfit(NamedTuple):
-    """What is worn, as it was asked for.
+    """What is worn, as it was asked for."""
 
-    Attributes:
-        name: The persona; None for the base and for blends.
-        gamma: Gate of its pruned weights.
-        strength: Share of its ranking.
-        blend: Weights by name; None unless a blend is worn.
-        look: What that means for the weights.
-    """
-
-    name: str | None = None
-    gamma: float = 1.0
-    strength: float = 1.0
-    blend: Mapping[str, float] | None = None
-    look: Look = BASE
+    name: str | None = None  # the persona; None for the base and for blends
+    gamma: float = 1.0  # gate of its pruned weights
+    strength: float = 1.0  # share of its ranking
+    blend: Mapping[str, float] | None = None  # weights by name; None unless a blend is worn
+    look: Look = BASE  # what that means for the weights
 
     @property
     def names(self) -> frozenset[str]:
@@ -76,12 +68,7 @@ class Outfit(NamedTuple):
 
 
 class Wardrobe:
-    """The loaded personas of a model, and what a request for some of them means.
-
-    Attributes:
-        configs: Their provenance by name.
-        compensated: Names of those that have new values for their kept weights.
-    """
+    """The loaded personas of a model, and what a request for some of them means."""
 
     def __init__(self) -> None:
         self.configs: dict[str, SubnetworkConfig] = {}
@@ -155,12 +142,7 @@ class Wardrobe:
         return Outfit(None, 1.0, 1.0, weights, _look(parts))
 
     def row(self, wearable: Wearable) -> Outfit:
-        """Return what one row of a mixed batch wears.
-
-        Raises:
-            UnknownNameError: A persona is not loaded.
-            PersonaError: It is compensated: a mixed batch takes off what masks prune.
-        """
+        """Return what one row of a mixed batch wears: nothing compensated, it takes masks off."""
         if wearable is None or isinstance(wearable, str):
             outfit = self.single(wearable, 0.0, 1.0)
         else:

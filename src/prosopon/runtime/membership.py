@@ -20,13 +20,9 @@ def check_belongs(
 ) -> None:
     """Check sites, shapes and fingerprints, and that no other persona is in the weights.
 
-    Sites of the model that the subnetwork does not name are left out of the comparison.
-
-    Args:
-        subnetwork: The subnetwork.
-        sites: Those of the model, on the base.
-        model: The model. An exported checkpoint has the fingerprint of its base model, so that
-            its configuration has to tell them apart.
+    Sites of the model, on the base, that the subnetwork does not name are left out of the
+    comparison. An exported checkpoint has the fingerprint of its base model, so that its
+    configuration has to tell them apart.
 
     Raises:
         SubnetworkError: It belongs to another model; says what differs and what to do.

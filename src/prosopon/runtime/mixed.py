@@ -31,21 +31,13 @@ T = TypeVar("T", bound=Hashable)
 
 
 class Block(NamedTuple):
-    """The difference D [out, in] of one look at one site, in compressed rows.
+    """The difference D [out, in] of one look at one site, in compressed rows."""
 
-    Attributes:
-        starts: Int64 [out + 1]: where each row begins.
-        lines: Int64 [n]: the rows of the weights.
-        columns: Int64 [n]: their columns.
-        base: [n]: the weights that it was made of.
-        values: [n], in the dtype of the weights, but at least float32.
-    """
-
-    starts: Tensor
-    lines: Tensor
-    columns: Tensor
-    base: Tensor
-    values: Tensor
+    starts: Tensor  # int64 [out + 1]: where each row begins
+    lines: Tensor  # int64 [n]: the rows of the weights
+    columns: Tensor  # int64 [n]: their columns
+    base: Tensor  # [n]: the weights that it was made of
+    values: Tensor  # [n], in the dtype of the weights, but at least float32
 
     @property
     def nbytes(self) -> int:
@@ -54,12 +46,7 @@ class Block(NamedTuple):
 
 
 class Blocks:
-    """Makes blocks and keeps them for the next batch.
-
-    Args:
-        gatings: What a look does to a site.
-        limit: Most memory that they may take, in bytes.
-    """
+    """Makes blocks of what ``gatings`` says of a look, and keeps them for the next batch."""
 
     def __init__(self, gatings: Gatings, limit: int = 1 << 29) -> None:
         self._gatings = gatings
@@ -85,19 +72,12 @@ def _is_current(site: Site, cached: Block) -> bool:
 
 
 class RowGroup(NamedTuple):
-    """Looks that as many rows wear.
+    """Looks that as many rows wear."""
 
-    Attributes:
-        rows: Int64 [looks * copies]: the rows, those of one look beside each other.
-        copies: Rows of each look.
-        matrix: Sparse [looks * out, looks * in].
-        whole: Whether the rows are all rows of the batch in their order.
-    """
-
-    rows: Tensor
-    copies: int
-    matrix: Tensor
-    whole: bool
+    rows: Tensor  # int64 [looks * copies]: the rows, those of one look beside each other
+    copies: int  # rows of each look
+    matrix: Tensor  # sparse [looks * out, looks * in]
+    whole: bool  # whether the rows are all rows of the batch in their order
 
 
 class MixedBatch:
@@ -200,15 +180,7 @@ def _plain(groups: Sequence[RowGroup]) -> Tensor | None:
 
 
 def _correction(folded: Tensor, group: RowGroup) -> Tensor:
-    """Return D x of a group's rows.
-
-    Args:
-        folded: Inputs [rows, tokens, in].
-        group: The group.
-
-    Returns:
-        [group's rows, tokens, out] in the dtype of the group's matrix.
-    """
+    """Return D x, [group's rows, tokens, out], of inputs [rows, tokens, in]."""
     tokens, width = folded.shape[1:]
     looks = len(group.rows) // group.copies
     picked = folded if group.whole else folded.index_select(0, group.rows)

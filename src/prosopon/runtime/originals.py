@@ -15,10 +15,6 @@ class Originals:
 
     Personas share them: the originals of two masks that overlap are kept once, and all
     personas of a model never take more than one copy of it.
-
-    Args:
-        positions: Where the base weights are known.
-        values: Them, in the order of the positions.
     """
 
     def __init__(self, positions: Positions, values: Tensor) -> None:
@@ -32,11 +28,6 @@ class Originals:
 
     def __len__(self) -> int:
         return len(self._positions)
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that they take."""
-        return self._positions.nbytes + self._values.nbytes
 
     def at(self, indices: Tensor) -> Tensor:
         """Return the base weights at known int64 positions."""

@@ -43,11 +43,6 @@ class Positions:
     def __len__(self) -> int:
         return self._count
 
-    @property
-    def nbytes(self) -> int:
-        """Memory that the set takes."""
-        return self._data.nbytes
-
     def to(self, device: torch.device) -> Positions:
         """Move the set to a device, in place, and return it."""
         self._data = self._data.to(device)

@@ -171,14 +171,14 @@ def _calibration(records: list[CalibrationRecord]) -> CalibrationRecord:
         return records[0]
     hashes = json.dumps([[record.target_hash, record.opposite_hash] for record in records])
     prompts = [record.prompt_hashes for record in records]
-    names = [] if None in prompts else [set(hashes or ()) for hashes in prompts]
+    pooled = {name for names in prompts for name in names or ()}
     return CalibrationRecord(
         target_hash=hashlib.sha256(hashes.encode()).hexdigest(),
         target_count=sum(record.target_count for record in records),
         opposite_count=sum(record.opposite_count for record in records),
         general_count=sum(record.general_count for record in records),
         scope=_common([record.scope for record in records], "mixed"),
-        prompt_hashes=tuple(sorted(set[str]().union(*names))) if names else None,
+        prompt_hashes=None if None in prompts else tuple(sorted(pooled)),
         rendering_date=_common([record.rendering_date for record in records], None),
     )
 
