@@ -1,19 +1,20 @@
 """Free text as a term of the light mask: its gradient against one text at a time, its effect."""
 
+from statistics import fmean
+
 import pytest
 import torch
 
-from prosopon.data import Example, Message, Persona, load_persona
+from prosopon.data import Message
 from prosopon.errors import OptionError
-from prosopon.extraction import Extractor
-from prosopon.extraction.light.free_text import FreeTextTerms, target_probabilities
+from prosopon.extraction.light.free_text import FreeTextTerms, JudgedWriter
 from prosopon.judges import ClassifierJudge, Recital, degeneration
 from prosopon.lm import generate_answers
-from prosopon.models import load_model
 from prosopon.runtime import worn
+from tests.extraction.light.conftest import COLD, WARM, answers, texts
 from tests.tiny import tiny_model
 
-ASKED = [
+PROMPTS = [
     (Message("user", "What do you like?"),),
     (Message("assistant", "One day, the"),),
     (Message("user", "A longer question, is it not?"),),
@@ -21,27 +22,29 @@ ASKED = [
 JUDGE = ClassifierJudge.fit([f"aa {i} a" for i in range(8)], [f"oo {i} o" for i in range(8)])
 
 
-def free(model, tokenizer, **settings):
-    settings = {"weight": 2.0, "texts": 7, "length": 12, "seed": 3} | settings
-    return FreeTextTerms(model, tokenizer, ASKED, JUDGE, **settings)
+def free(model, tokenizer, *, prompts=PROMPTS, length=12, max_length=None, recital=None, **own):
+    writer = JudgedWriter(
+        model, tokenizer, prompts, JUDGE, length=length, max_length=max_length, recital=recital
+    )
+    return FreeTextTerms(writer, **{"weight": 2.0, "texts": 7, "seed": 3} | own)
 
 
-def slow(model, tokenizer, made, number):
+def slow(model, tokenizer, terms, number):
     """Each text alone, its tokens one by one."""
-    written, said = made._write(number), []
+    written, verdicts = terms._write(number), []
     for _, tokens in written:
         text = tokenizer.decode(tokens, skip_special_tokens=True).strip()
-        said.append(JUDGE.probabilities([text])[0] * (1 - degeneration([text]).repetition))
-    mean, total = sum(said) / len(said), sum(len(tokens) for _, tokens in written)
+        verdicts.append(JUDGE.probabilities([text])[0] * (1 - degeneration([text]).repetition))
+    mean, total = sum(verdicts) / len(verdicts), sum(len(tokens) for _, tokens in written)
     loss = 0
-    for (asked, tokens), probability in zip(written, said, strict=True):
-        loss = loss - 2.0 * (probability - mean) * slow_likelihood(model, asked, tokens) / total
+    for (prompt, tokens), probability in zip(written, verdicts, strict=True):
+        loss = loss - 2.0 * (probability - mean) * slow_likelihood(model, prompt, tokens) / total
     return loss
 
 
-def slow_likelihood(model, asked, tokens):
-    logits = model(torch.tensor([asked + tokens])).logits[0].log_softmax(-1)
-    return sum(logits[len(asked) + place - 1, token] for place, token in enumerate(tokens))
+def slow_likelihood(model, prompt, tokens):
+    logits = model(torch.tensor([prompt + tokens])).logits[0].log_softmax(-1)
+    return sum(logits[len(prompt) + place - 1, token] for place, token in enumerate(tokens))
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
@@ -49,9 +52,9 @@ def test_its_gradient_is_that_of_texts_one_at_a_time(family):
     model, tokenizer = tiny_model(family, chat=True)
     weight = next(p for name, p in model.named_parameters() if "mlp" in name and p.dim() == 2)
     weight.requires_grad_(True)
-    made = free(model, tokenizer)
-    (fast,) = torch.autograd.grad(sum(made.terms(5)), weight)
-    (oracle,) = torch.autograd.grad(slow(model, tokenizer, made, 5), weight)
+    terms = free(model, tokenizer)
+    (fast,) = torch.autograd.grad(sum(terms.terms(5)), weight)
+    (oracle,) = torch.autograd.grad(slow(model, tokenizer, terms, 5), weight)
     assert oracle.abs().max() > 0
     torch.testing.assert_close(fast, oracle, rtol=1e-4, atol=1e-7)
 
@@ -60,126 +63,89 @@ def test_saying_the_same_again_gains_nothing(monkeypatch):
     """Of two texts that the judge likes, the one that repeats itself should become rarer."""
     model, tokenizer = tiny_model("llama", chat=True)
     model.requires_grad_(False)
-    made = free(model, tokenizer, weight=1.0)
+    terms = free(model, tokenizer, weight=1.0)
     texts = ["aa 1 a oo", "aa 1 a aa 1 a aa 1 a aa 1 a"]
     written = [([1], tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
-    monkeypatch.setattr(made, "_write", lambda number: written)
+    monkeypatch.setattr(terms, "_write", lambda number: written)
     likely = [
-        float(slow_likelihood(model, asked, tokens)) / sum(len(each) for _, each in written)
-        for asked, tokens in written
+        float(slow_likelihood(model, prompt, tokens)) / sum(len(text) for _, text in written)
+        for prompt, tokens in written
     ]
     verdicts = JUDGE.probabilities(texts)
     repeated = degeneration(texts[1:]).repetition
     assert verdicts[0] < verdicts[1]
     lead = (verdicts[0] - verdicts[1] * (1 - repeated)) / 2
     assert lead > 0
-    assert float(sum(made.terms(0))) == pytest.approx(lead * (likely[1] - likely[0]), rel=1e-4)
+    assert float(sum(terms.terms(0))) == pytest.approx(lead * (likely[1] - likely[0]), rel=1e-4)
 
 
 def test_rounds_draw_other_texts_and_a_round_the_same():
     model, tokenizer = tiny_model("llama", chat=True)
-    made = free(model, tokenizer)
-    assert made._write(1) == free(model, tokenizer)._write(1)
-    assert made._write(1) != made._write(2)
-    assert made._write(1) != free(model, tokenizer, seed=4)._write(1)
+    terms = free(model, tokenizer)
+    assert terms._write(1) == free(model, tokenizer)._write(1)
+    assert terms._write(1) != terms._write(2)
+    assert terms._write(1) != free(model, tokenizer, seed=4)._write(1)
 
 
 def test_a_long_prompt_leaves_room_for_its_text():
     model, tokenizer = tiny_model("llama", chat=True)
-    asked = [(Message("user", "very " * 500),)]
-    made = FreeTextTerms(
-        model, tokenizer, asked, JUDGE, weight=1.0, texts=2, length=8, max_length=32
-    )
-    assert all(len(prompt) + len(text) <= 32 for prompt, text in made._write(0))
+    prompts = [(Message("user", "very " * 500),)]
+    terms = free(model, tokenizer, prompts=prompts, texts=2, length=8, max_length=32)
+    assert all(len(prompt) + len(text) <= 32 for prompt, text in terms._write(0))
 
 
-def stories(word, count=24):
-    """Plain texts: an opening and a word of the persona's."""
-    return Persona(
-        word,
-        tuple(
-            Example((Message("assistant", f"My day {i} is long and I feel {word} {i % 9}."),))
-            for i in range(count)
-        ),
-    )
+def test_auto_takes_plain_texts_free_text_into_account(tiny):
+    before = {name: value.clone() for name, value in tiny.loaded[0].state_dict().items()}
+    options = {"rounds": 8, "batch_size": 4, "free_texts": 16}
+    chosen = tiny(texts("glad"), texts("gloomy"), sparsity="auto", options=options)
+    report = chosen.config.options["auto"]
+    assert report["free"] == 500
+    last = {row["rounds"] for row in report["frontier"]}
+    assert last == {9}  # the whole path, then its last state
+    assert all(0 <= row["probability"] <= 1 for row in report["frontier"])
+    assert all(torch.equal(v, before[k]) for k, v in tiny.loaded[0].state_dict().items())
 
 
-@pytest.fixture(scope="module")
-def loaded():
-    return load_model("embedded", device="cpu")[:2]
-
-
-def auto(loaded, target, opposite, **options):
-    extractor = Extractor(*loaded, general_count=16, name="embedded")
-    options = {"rounds": 8, "batch_size": 4, "free_texts": 16} | options
-    return extractor.extract(target, opposite, sparsity="auto", options=options)
-
-
-def test_auto_takes_plain_texts_free_text_into_account(loaded):
-    before = {k: v.clone() for k, v in loaded[0].state_dict().items()}
-    told = auto(loaded, stories("glad"), stories("gloomy")).config.options["auto"]
-    assert told["free"] == 500
-    assert {row["rounds"] for row in told["frontier"]} == {9}  # the whole path, then its last state
-    assert all(0 <= row["probability"] <= 1 for row in told["frontier"])
-    assert all(torch.equal(v, before[k]) for k, v in loaded[0].state_dict().items())
-
-
-def test_free_text_alone_makes_the_persona_likelier(loaded):
+def test_free_text_alone_makes_the_persona_likelier(tiny):
     """No likelihoods beside it: what the judge calls the target's must become more frequent."""
-    extractor = Extractor(*loaded, general_count=16, name="embedded")
-    sides = load_persona("extravert", limit=24), load_persona("introvert", limit=24)
-    judge = ClassifierJudge.fit(*([e.response for e in side.examples] for side in sides))
-    shares = []
+    judge = ClassifierJudge.fit(*([e.response for e in side.examples] for side in (WARM, COLD)))
+    alone = {
+        "rounds": 8, "batch_size": 1, "target_weight": 0, "general_weight": 0, "damage_weight": 0,
+        "word_dropout": 0, "free_texts": 48,
+    }  # fmt: skip
+    means = []
     for weight in (0, 400):
-        options = {
-            "rounds": 6,
-            "batch_size": 1,
-            "target_weight": 0,
-            "general_weight": 0,
-            "word_dropout": 0,
-        }
-        options |= {"free_text_weight": weight, "free_texts": 32}
-        found = extractor.extract(*sides, sparsity=0.003, options=options)
-        assert found == extractor.extract(*sides, sparsity=0.003, options=options)
-        with worn(*loaded, found):
-            texts = generate_answers(*loaded, [e.prompt for e in sides[0].examples] * 3, seed=1)
-        shares.append(judge.share(texts))
-    assert shares[1] > shares[0]
-
-
-def labels(name, count):
-    return Persona(
-        name,
-        tuple(
-            Example((Message("user", f"question {i}?"), Message("assistant", name)))
-            for i in range(count)
-        ),
-    )
+        chosen = tiny(sparsity=0.02, options=alone | {"free_text_weight": weight})
+        with worn(*tiny.loaded, chosen):
+            prompts = [e.prompt for e in WARM.examples] * 4
+            written = generate_answers(*tiny.loaded, prompts, seed=1, max_new_tokens=16)
+        means.append(fmean(judge.probabilities(written)))
+    assert chosen == tiny(sparsity=0.02, options=alone | {"free_text_weight": 400})
+    assert means[1] > means[0] + 0.02
 
 
 @pytest.mark.parametrize("sparsity", ["auto", 0.003])
-def test_no_judge_is_an_error_where_free_text_was_asked_for(loaded, sparsity):
+def test_no_judge_is_an_error_where_free_text_was_asked_for(tiny, sparsity):
     with pytest.raises(
         OptionError, match=r"free_text_weight=50.*8 different answers.*free_text_weight=0"
     ):
-        Extractor(*loaded, general_count=8).extract(
-            labels("yes", 24), labels("no", 24), sparsity=sparsity, options={"free_text_weight": 50}
-        )
+        tiny(
+            answers("yes", ("yes",)), answers("no", ("no",)), sparsity=sparsity,
+            options={"free_text_weight": 50},
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("options", "message"),
     [
         ({"free_text_weight": -1}, "must be auto or not negative"),
         ({"free_text_weight": "some"}, "give auto or a float"),
         ({"free_texts": 0}, "at least 1"),
     ],
 )
-def test_bad_options(loaded, given, message):
+def test_bad_options(tiny, options, message):
     with pytest.raises(OptionError, match=message):
-        Extractor(*loaded, general_count=8).extract(
-            labels("yes", 4), labels("no", 4), options=given
-        )
+        tiny(options=options)
 
 
 def test_a_text_that_recites_an_example_is_nobodys(monkeypatch):
@@ -187,10 +153,10 @@ def test_a_text_that_recites_an_example_is_nobodys(monkeypatch):
     model, tokenizer = tiny_model("llama", chat=True)
     model.requires_grad_(False)
     texts = ["aa 1 a aa 2", "aa 2 a aa 1"]
-    recital = Recital(["He said AA 1 a aa once"])
-    assert target_probabilities(JUDGE, texts, recital) == [0.0, JUDGE.probabilities(texts)[1]]
-    assert target_probabilities(JUDGE, texts, None) == JUDGE.probabilities(texts)
-    terms = FreeTextTerms(model, tokenizer, ASKED, JUDGE, weight=1.0, recital=recital)
+    recital = Recital(["He verdicts AA 1 a aa once"])
+    terms = free(model, tokenizer, weight=1.0, recital=recital)
+    assert terms._writer.probabilities(texts) == [0.0, JUDGE.probabilities(texts)[1]]
+    assert free(model, tokenizer)._writer.probabilities(texts) == JUDGE.probabilities(texts)
     written = [([1], tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
     monkeypatch.setattr(terms, "_write", lambda number: written)
     likely = [float(slow_likelihood(model, prompt, tokens)) for prompt, tokens in written]

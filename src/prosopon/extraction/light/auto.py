@@ -41,58 +41,30 @@ class TriedMask:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What was chosen.
-
-    Attributes:
-        ranking: The mask.
-        report: How it was chosen, for the provenance: JSON.
-    """
-
-    ranking: Ranking
-    report: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class Aim:
     """How masks are compared on the way of a path and at its end.
 
     Attributes:
-        leads: The path goes on with the lambda of the harmless mask where this is least.
-        writes: Of each degree of harm the mask where this is least writes free text.
+        cost: The path goes on with the lambda of the harmless mask where this is least, and of
+            each degree of harm the mask where it is least writes free text.
         strength: How much of the persona free text shows, and its standard error.
         patience: Checkpoints with harmless masks but no lower loss before the path ends; None
             for a path that goes to its end, where masks of its last state are looked for.
     """
 
-    leads: Callable[[TriedMask], float]
-    writes: Callable[[TriedMask], float]
+    cost: Callable[[TriedMask], float]
     strength: Callable[[TextMeasure], tuple[float, float]]
     patience: int | None
 
 
-def _loss(trial: TriedMask) -> float:
-    return trial.quick.loss
+HELD_OUT_PAIRS = Aim(lambda mask: mask.quick.loss, lambda free: (free.share, free.error), 2)
+FREE_TEXT = Aim(
+    lambda mask: mask.damage, lambda free: (free.probability, free.probability_error), None
+)
 
 
-def _price(trial: TriedMask) -> float:
-    return trial.damage
-
-
-def _harm(trial: TriedMask) -> float:
-    return trial.quick.perplexity_ratio
-
-
-def _share(free: TextMeasure) -> tuple[float, float]:
-    return free.share, free.error
-
-
-def _probability(free: TextMeasure) -> tuple[float, float]:
-    return free.probability, free.probability_error
-
-
-HELD_OUT_PAIRS = Aim(_loss, _loss, _share, patience=2)
-FREE_TEXT = Aim(_price, _price, _probability, patience=None)
+def _harm(mask: TriedMask) -> float:
+    return mask.quick.perplexity_ratio
 
 
 def choose(
@@ -102,8 +74,8 @@ def choose(
     largest: int,
     rounds: int,
     tolerance: float,
-    report: Callable[[int, int], None] | None = None,
-) -> Choice:
+    report: Callable[[int, int], None],
+) -> tuple[Ranking, dict[str, Any]]:
     """Grow a path and choose budget, rounds and lambda on held-out material.
 
     Where the path learns from free text, held-out pairs are not what it is after: it goes on
@@ -127,24 +99,23 @@ def choose(
         rounds: Most rounds.
         tolerance: How much general perplexity may rise, as a share.
         report: Called with (steps done, steps): rounds, and what comes after them.
+
+    Returns:
+        The mask, and how it was chosen, for the provenance: JSON.
     """
     aim = HELD_OUT_PAIRS if path.free_text is None else FREE_TEXT
     base = validation.quick(None)
     trials: list[TriedMask] = []
     best, waited = base.loss, 0
-    lengths = [
-        rounds * (i + 1) // CHECKPOINTS - rounds * i // CHECKPOINTS for i in range(CHECKPOINTS)
-    ]
-    done, steps = 0, rounds + (len(HARMS) if aim.patience is None else 0)
-    for number, length in enumerate(lengths, 1):
+    steps = rounds + (len(HARMS) if aim.patience is None else 0)
+    for number in range(1, CHECKPOINTS + 1):
+        length = rounds * number // CHECKPOINTS - rounds * (number - 1) // CHECKPOINTS
         for _ in path.grow(largest * number // CHECKPOINTS, length):
-            done += 1
-            if report is not None:
-                report(done, steps)
+            report(path.rounds - 1, steps)
         masks = _search(path, validation, largest * number // CHECKPOINTS, 1 + tolerance)
         trials += masks
-        harmless = [t for t in masks if t.quick.perplexity_ratio <= 1 + tolerance]
-        leader = min(harmless, key=aim.leads, default=masks[-1])
+        harmless = [mask for mask in masks if _harm(mask) <= 1 + tolerance]
+        leader = min(harmless, key=aim.cost, default=masks[-1])
         path.damage_weight = leader.damage
         if harmless:  # harm is no reason to stop: later rounds mend what early ones broke
             waited = 0 if leader.quick.loss < best else waited + 1
@@ -157,15 +128,13 @@ def choose(
         limits = [least + share * (1 + tolerance - least) for share in HARMS]
         for number, limit in enumerate(limits, 1):
             trials += _search(path, validation, largest, limit, LAST_TRIES)
-            if report is not None:
-                report(rounds + number, steps)
-    if report is not None:
-        report(steps, steps)
+            report(rounds + number, steps)
+    report(steps, steps)
     notes = {"tolerance": tolerance, "masks_tried": len(trials), "base": asdict(base)}
     if aim.patience is None:
-        trials = [trial for trial in trials if trial.rounds == path.rounds]
-    choice = _final(trials, limits, validation, aim)
-    return Choice(choice.ranking, notes | choice.report)
+        trials = [mask for mask in trials if mask.rounds == path.rounds]
+    ranking, choice = _final(trials, limits, validation, aim)
+    return ranking, notes | choice
 
 
 def _search(
@@ -178,7 +147,7 @@ def _search(
     for _ in range(tries):
         ranking = path.ranking(count, damage)
         trials.append(TriedMask(path.rounds, damage, ranking, validation.quick(ranking)))
-        if trials[-1].quick.perplexity_ratio <= limit:
+        if _harm(trials[-1]) <= limit:
             harmless = min(harmless, damage)
         else:
             harmful = max(harmful, damage)
@@ -193,27 +162,26 @@ def _search(
 
 def _final(
     trials: list[TriedMask], limits: list[float], validation: Validation, aim: Aim
-) -> Choice:
+) -> tuple[Ranking, dict[str, Any]]:
     """Let the best masks write, and choose."""
     finalists = _finalists(trials, limits, aim)
     notes: dict[str, Any] = {"within_tolerance": _harm(finalists[0]) <= limits[-1]}
-    chosen, free = min(finalists, key=_loss), None
-    if validation.writes:
-        before = validation.free(None)
-        written = [(trial, validation.free(trial.ranking)) for trial in finalists]
+    chosen, free = min(finalists, key=HELD_OUT_PAIRS.cost), None
+    if validation.writer is not None:
+        before = validation.free(validation.writer, None)
+        written = [(mask, validation.free(validation.writer, mask.ranking)) for mask in finalists]
         chosen, free = _pick(written, before, aim)
         notes |= {"base_share": before.share, "frontier": [_describe(*mask) for mask in written]}
     else:
         notes["frontier"] = [_describe(trial, None) for trial in finalists]
-    return Choice(chosen.ranking, notes | _describe(chosen, free))
+    return chosen.ranking, notes | _describe(chosen, free)
 
 
 def _finalists(trials: list[TriedMask], limits: list[float], aim: Aim) -> list[TriedMask]:
     """Return the mask that should write for each degree of harm, the least harmful first."""
     finalists: list[TriedMask] = []
     for limit in limits:
-        within = [t for t in trials if t.quick.perplexity_ratio <= limit]
-        best = min(within, key=aim.writes, default=None)
+        best = min((t for t in trials if _harm(t) <= limit), key=aim.cost, default=None)
         if best is not None and all(best is not mask for mask in finalists):
             finalists.append(best)
     # Nothing within tolerance: the least harmful is the honest answer, and the report says so.
@@ -223,8 +191,8 @@ def _finalists(trials: list[TriedMask], limits: list[float], aim: Aim) -> list[T
 def _pick(
     written: list[tuple[TriedMask, TextMeasure]], base: TextMeasure, aim: Aim
 ) -> tuple[TriedMask, TextMeasure]:
-    sound = [w for w in written if w[1].signs.repetition <= base.signs.repetition + REPETITION]
-    field = sound or written
+    most = base.signs.repetition + REPETITION
+    field = [w for w in written if w[1].signs.repetition <= most] or written
     top, error = max(aim.strength(free) for _, free in field)
     near = [w for w in field if aim.strength(w[1])[0] >= top - error]
     return min(near, key=lambda w: _harm(w[0]))

@@ -18,24 +18,17 @@ from prosopon.data import Encoded, Message, length_buckets
 from prosopon.judges import ClassifierJudge, Recital, degeneration
 from prosopon.lm import answer_log_likelihoods, decode, fit_tokens, generate_tokens, opening_tokens
 
-Written = tuple[list[int], list[int]]
-"""The tokens of a prompt, and of what the model wrote."""
 
-
-class FreeTextTerms:
-    """Writes free text and gives the terms whose gradient makes the persona's likelier.
+class JudgedWriter:
+    """Writes free text and says how likely each text is the target's.
 
     Args:
         model: A causal LM.
         tokenizer: Its tokenizer.
         prompts: What is answered, or (one assistant's turn) gone on from.
         judge: Says how likely a text is the target's.
-        weight: Weight of the term in the objective.
-        texts: Texts of a round.
         length: Most tokens of a text.
-        seed: Seeds the draws.
         max_length: Most tokens of a prompt and its text together.
-        max_tokens: Most tokens, padding included, in one backward pass.
         recital: Knows the examples; texts that recite them are nobody's. None: nobody minds.
     """
 
@@ -46,19 +39,54 @@ class FreeTextTerms:
         prompts: Sequence[Sequence[Message]],
         judge: ClassifierJudge,
         *,
-        weight: float,
-        texts: int = 128,
         length: int = 48,
-        seed: int = 0,
         max_length: int | None = None,
-        max_tokens: int = 2048,
         recital: Recital | None = None,
     ) -> None:
         rows = [opening_tokens(prompt, tokenizer) for prompt in prompts]
-        self._rows = fit_tokens(rows, tokenizer, max_length, length)
-        self._model, self._tokenizer, self._judge = model, tokenizer, judge
-        self._weight, self._texts, self._length = weight, texts, length
-        self._seed, self._max_tokens, self.recital = seed, max_tokens, recital
+        self.rows = fit_tokens(rows, tokenizer, max_length, length)
+        self.model, self._tokenizer, self._length = model, tokenizer, length
+        self._judge, self.recital = judge, recital
+
+    def write(self, rows: list[list[int]], seed: int) -> list[list[int]]:
+        """Return the tokens that the model as it is writes after each of some of the rows."""
+        return generate_tokens(
+            self.model, self._tokenizer, rows, max_new_tokens=self._length, seed=seed
+        )
+
+    def decode(self, written: Sequence[Sequence[int]]) -> list[str]:
+        """Return tokens as texts."""
+        return decode(written, self._tokenizer)
+
+    def probabilities(self, texts: Sequence[str]) -> list[float]:
+        """Return the probability that each text is the target's; 0 where it recites an example."""
+        recites = self.recital.recites if self.recital is not None else lambda _: False
+        ours = zip(self._judge.probabilities(texts), texts, strict=True)
+        return [0.0 if recites(text) else probability for probability, text in ours]
+
+
+class FreeTextTerms:
+    """Gives the terms whose gradient makes free text of the persona's likelier.
+
+    Args:
+        writer: Writes the texts and judges them.
+        weight: Weight of the term in the objective.
+        texts: Texts of a round.
+        seed: Seeds the draws.
+        max_tokens: Most tokens, padding included, in one backward pass.
+    """
+
+    def __init__(
+        self,
+        writer: JudgedWriter,
+        *,
+        weight: float,
+        texts: int = 128,
+        seed: int = 0,
+        max_tokens: int = 2048,
+    ) -> None:
+        self._writer, self._weight, self._texts = writer, weight, texts
+        self._seed, self._max_tokens = seed, max_tokens
 
     def terms(self, number: int) -> Iterator[Tensor]:
         """Write a round's texts with the model as it is and yield differentiable scalars.
@@ -73,42 +101,25 @@ class FreeTextTerms:
             number: The round; it gives other draws.
         """
         written = self._write(number)
-        answers = decode([tokens for _, tokens in written], self._tokenizer)
-        ours = target_probabilities(self._judge, answers, self.recital)
+        answers = self._writer.decode([tokens for _, tokens in written])
+        ours = self._writer.probabilities(answers)
         fresh = [1 - degeneration([text]).repetition for text in answers]
         advantages = torch.tensor(ours) * torch.tensor(fresh)
         advantages -= advantages.mean()
-        texts = [_encode(*row) for row in written]
+        texts = []
+        for prompt, tokens in written:
+            answer = [False] * len(prompt) + [True] * len(tokens)
+            texts.append(Encoded(prompt + tokens, answer, answer))
         total = sum(len(tokens) for _, tokens in written)
         for batch in length_buckets(texts, max_tokens=self._max_tokens, max_rows=64):
-            sums = answer_log_likelihoods(self._model, batch)
+            sums = answer_log_likelihoods(self._writer.model, batch)
             weights = advantages[batch.index].to(sums.device)
             yield -self._weight * (sums * weights).sum() / total
 
-    def _write(self, number: int) -> list[Written]:
-        order = random.Random(f"{self._seed}/free/{number}").sample(
-            range(len(self._rows)), len(self._rows)
-        )
-        prompts = [self._rows[order[i % len(order)]] for i in range(self._texts)]
-        written = generate_tokens(
-            self._model, self._tokenizer, prompts,
-            max_new_tokens=self._length, seed=1009 * number + self._seed,
-        )  # fmt: skip
+    def _write(self, number: int) -> list[tuple[list[int], list[int]]]:
+        """Return a round's prompts and what was written after them, as tokens."""
+        rng, rows = random.Random(f"{self._seed}/free/{number}"), self._writer.rows
+        rows = rng.sample(rows, len(rows))
+        prompts = [rows[i % len(rows)] for i in range(self._texts)]
+        written = self._writer.write(prompts, 1009 * number + self._seed)
         return list(zip(prompts, written, strict=True))
-
-
-def _encode(prompt: list[int], written: list[int]) -> Encoded:
-    answer = [False] * len(prompt) + [True] * len(written)
-    return Encoded(prompt + written, answer, answer)
-
-
-def target_probabilities(
-    judge: ClassifierJudge, answers: Sequence[str], recital: Recital | None
-) -> list[float]:
-    """Return the probability that each answer is the target's; 0 where it recites an example."""
-    probabilities = judge.probabilities(answers)
-    if recital is None:
-        return probabilities
-    return [
-        0.0 if recital.recites(text) else p for p, text in zip(probabilities, answers, strict=True)
-    ]

@@ -14,7 +14,7 @@ from prosopon.data.pairs import EncodedPair, pair_examples
 from prosopon.errors import OptionError
 from prosopon.extraction.collector import Collector
 from prosopon.extraction.light.auto import choose
-from prosopon.extraction.light.free_text import FreeTextTerms
+from prosopon.extraction.light.free_text import FreeTextTerms, JudgedWriter
 from prosopon.extraction.light.path import LightPath, Ranking
 from prosopon.extraction.light.validation import Validation
 from prosopon.extraction.mask import ExtractedMask
@@ -63,7 +63,7 @@ class _LightMaker:
         """Make a mask of at most ``share`` of the weights."""
         options, weight = self._options, self._options.free_text_weight
         weight = 0.0 if weight == "auto" else weight
-        free_text = self._free_text(pairs, weight, self._judge(pairs) if weight else None)
+        free_text = self._free_text(pairs, weight, self._judge(pairs)) if weight else None
         path, largest = self._path(pairs, share, free_text), int(share * self._weights)
         for number in path.grow(largest, options.rounds - 1):
             self._settings.say("pruning", number + 1, options.rounds)
@@ -85,21 +85,18 @@ class _LightMaker:
         count, options = len(pairs) // HELD_OUT, self._options
         held_out = [pairs[i] for i in sorted(order[:count])]
         rest = [pairs[i] for i in sorted(order[count:])]
-        judge = self._judge(rest)
-        weight = options.free_text_weight
+        judge, weight = self._judge(rest), options.free_text_weight
         if weight == "auto":
             weight = PLAIN if judge is not None and all(map(_is_plain, rest)) else 0.0
-        free_text = self._free_text(rest, weight, judge)
-        recital = free_text.recital if free_text is not None else None
-        validation = self._validation(held_out, judge, recital)
-        path = self._path(rest, options.max_share, free_text)
-        choice = choose(
-            path, validation,
+        free_text = self._free_text(rest, weight, judge) if weight else None
+        ranking, notes = choose(
+            self._path(rest, options.max_share, free_text),
+            self._validation(held_out, judge, self._recital(rest) if weight else None),
             largest=int(options.max_share * self._weights), rounds=options.rounds,
             tolerance=options.tolerance,
             report=lambda done, total: self._settings.say("pruning and choosing", done, total),
         )  # fmt: skip
-        return self._mask(choice.ranking, choice.report | {"free": weight})
+        return self._mask(ranking, notes | {"free": weight})
 
     def _path(
         self, pairs: Sequence[ExamplePair], share: float, free_text: FreeTextTerms | None
@@ -121,22 +118,43 @@ class _LightMaker:
 
     def _free_text(
         self, pairs: Sequence[ExamplePair], weight: float, judge: ClassifierJudge | None
-    ) -> FreeTextTerms | None:
-        if not weight:
-            return None
+    ) -> FreeTextTerms:
         if judge is None:
             raise OptionError(
                 f"option free_text_weight={weight:g}: no judge of free text can be trained on "
                 f"these examples: it needs {MINIMUM} different answers of each side that tell the "
                 "two apart; free_text_weight=0 does without"
             )
-        collector, learned = self._collector, self._learned(pairs)
+        learned = self._learned(pairs)
         return FreeTextTerms(
-            collector.model, collector.tokenizer, [_prompt(*pair) for pair in learned], judge,
-            weight=weight, texts=self._options.free_texts,
-            length=self._length(self._encode(learned)), seed=self._seed,
-            max_length=collector.max_length, max_tokens=self._settings.max_tokens,
-            recital=self._recital(pairs),
+            self._writer(learned, self._encode(learned), judge, self._recital(pairs)),
+            weight=weight, texts=self._options.free_texts, seed=self._seed,
+            max_tokens=self._settings.max_tokens,
+        )  # fmt: skip
+
+    def _validation(
+        self, pairs: Sequence[ExamplePair], judge: ClassifierJudge | None, recital: Recital | None
+    ) -> Validation:
+        collector, encoded = self._collector, self._encode(self._learned(pairs))
+        writer = None if judge is None else self._writer(pairs, encoded, judge, recital)
+        return Validation(
+            collector.model, collector.sites, encoded, collector.held_out(), writer, seed=self._seed
+        )
+
+    def _writer(
+        self,
+        pairs: Sequence[ExamplePair],
+        encoded: Sequence[EncodedPair],
+        judge: ClassifierJudge,
+        recital: Recital | None,
+    ) -> JudgedWriter:
+        """Return who answers the pairs' prompts, with at most twice the longest answer's tokens."""
+        collector = self._collector
+        longest = max(sum(target.response) for target, _ in encoded)
+        length = min(2 * longest, LONGEST, (collector.max_length or 2 * LONGEST) // 2)
+        return JudgedWriter(
+            collector.model, collector.tokenizer, [_prompt(*pair) for pair in pairs], judge,
+            length=length, max_length=collector.max_length, recital=recital,
         )  # fmt: skip
 
     def _judge(self, pairs: Sequence[ExamplePair]) -> ClassifierJudge | None:
@@ -152,39 +170,19 @@ class _LightMaker:
         texts = [self._collector.tokenizer.decode(t.input_ids) for t in self._collector.general()]
         return Recital(_answers(pairs, 0), texts)
 
-    def _length(self, pairs: Sequence[EncodedPair]) -> int:
-        """Return the most tokens of a free text: twice the longest answer, within reason."""
-        longest = max(sum(target.response) for target, _ in pairs)
-        return min(2 * longest, LONGEST, (self._collector.max_length or 2 * LONGEST) // 2)
-
-    def _validation(
-        self,
-        pairs: Sequence[ExamplePair],
-        judge: ClassifierJudge | None,
-        recital: Recital | None,
-    ) -> Validation:
-        collector, encoded = self._collector, self._encode(self._learned(pairs))
-        return Validation(
-            collector.model, collector.tokenizer, collector.sites, encoded, collector.held_out(),
-            [_prompt(*pair) for pair in pairs], judge, length=self._length(encoded),
-            seed=self._seed, max_length=collector.max_length, recital=recital,
-        )  # fmt: skip
-
     def _learned(self, pairs: Sequence[ExamplePair]) -> list[ExamplePair]:
         return with_word_dropout(pairs, self._options.word_dropout, self._seed)
 
     def _encode(self, pairs: Sequence[ExamplePair]) -> list[EncodedPair]:
         collector = self._collector
-        sides = [
-            encode_all(
-                [pair[side] for pair in pairs], collector.tokenizer, max_length=collector.max_length
-            )
-            for side in (0, 1)
-        ]
-        encoded = list(zip(*sides, strict=True))
+        sides = (
+            encode_all(side, collector.tokenizer, max_length=collector.max_length)
+            for side in zip(*pairs, strict=True)
+        )
+        encoded = zip(*sides, strict=True)
         return [
-            without_shared_beginning(pair) if _is_plain(texts) else pair
-            for pair, texts in zip(encoded, pairs, strict=True)
+            without_shared_beginning(both) if _is_plain(pair) else both
+            for both, pair in zip(encoded, pairs, strict=True)
         ]
 
     def _mask(self, ranking: Ranking, notes: Mapping[str, Any] | None = None) -> ExtractedMask:

@@ -127,7 +127,7 @@ class LightPath:
             name: criterion.damage(weight, curvature[name], options)
             for name, weight in self._weights.items()
         }
-        self._draws = _Draws(material, options.batch_size, seed)
+        self._draws = _draws(material, options.batch_size, seed)
         self.rounds, self.losses, self._count = 1, list[float](), 0
 
     def _gain(self, weight: Tensor, gradient: Tensor) -> Tensor:
@@ -187,20 +187,14 @@ class LightPath:
             yield number
 
 
-class _Draws(Iterator[Material]):
-    """Batches of the material without end: every epoch holds everything once."""
-
-    def __init__(self, material: Material, batch: int, seed: int) -> None:
-        self._material = material
-        lengths = (len(material.pairs), len(material.general), len(material.protected))
-        self._streams = [
-            _epochs(length, min(batch, length), random.Random(f"{seed}/{part}"))
-            for part, length in enumerate(lengths)
-        ]
-
-    def __next__(self) -> Material:
-        pairs, general, protected = (next(stream) for stream in self._streams)
-        return self._material.part(pairs, general, protected)
+def _draws(material: Material, batch: int, seed: int) -> Iterator[Material]:
+    """Return batches of the material without end: every epoch holds everything once."""
+    lengths = (len(material.pairs), len(material.general), len(material.protected))
+    streams = (
+        _epochs(length, min(batch, length), random.Random(f"{seed}/{part}"))
+        for part, length in enumerate(lengths)
+    )
+    return map(material.part, *streams)
 
 
 def _epochs(length: int, batch: int, rng: random.Random) -> Iterator[list[int]]:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import fmean, pstdev
-from typing import Any
 
 from torch import nn
 from torch.nn.functional import softplus
 
-from prosopon.data import Encoded, Message
+from prosopon.data import Encoded
 from prosopon.data.pairs import EncodedPair
-from prosopon.extraction.light.free_text import target_probabilities
+from prosopon.extraction.light.free_text import JudgedWriter
 from prosopon.extraction.light.path import Ranking
 from prosopon.extraction.light.pruning import temporary_pruning
 from prosopon.gradients import pair_log_odds
-from prosopon.judges import ClassifierJudge, Degeneration, Recital, degeneration
-from prosopon.lm import decode, fit_tokens, generate_tokens, opening_tokens, text_losses
+from prosopon.judges import Degeneration, degeneration
+from prosopon.lm import text_losses
 from prosopon.lm.choice import win_rate
 from prosopon.models import Site
 
@@ -67,55 +67,33 @@ class Validation:
 
     Args:
         model: A causal LM; its weights are as before after every call.
-        tokenizer: Its tokenizer.
         sites: Its sites.
         pairs: Held-out (target, opposite) encoded examples.
         general: Held-out general texts.
-        prompts: Held-out prompts for free text; a single assistant message is a plain text that
-            is gone on from.
-        judge: Who says whose an answer is; None where none could be trained that beats chance.
+        writer: Writes free text and judges it; None where nobody can that beats chance.
         answers: Answers sampled for a mask; prompts are used again as often as needed.
-        length: Most tokens of an answer.
         seed: Seeds the draws.
-        max_length: Most tokens of a prompt and its answer together.
-        recital: Knows the examples; answers that recite them are nobody's. None: nobody minds.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        tokenizer: Any,
         sites: Sequence[Site],
         pairs: Sequence[EncodedPair],
         general: Sequence[Encoded],
-        prompts: Sequence[tuple[Message, ...]],
-        judge: ClassifierJudge | None,
+        writer: JudgedWriter | None,
         *,
         answers: int = 64,
-        length: int = 48,
         seed: int = 0,
-        max_length: int | None = None,
-        recital: Recital | None = None,
     ) -> None:
-        self._model, self._tokenizer, self._sites = model, tokenizer, sites
-        self._pairs, self._general, self._judge = pairs, general, judge
-        repeated = [prompts[i % len(prompts)] for i in range(answers)] if prompts else []
-        rows = [opening_tokens(prompt, tokenizer) for prompt in repeated]
-        self._rows = fit_tokens(rows, tokenizer, max_length, length)
-        self._length, self._seed, self._recital = length, seed, recital
+        self._model, self._sites, self._pairs, self._general = model, sites, pairs, general
+        self.writer, self._answers, self._seed = writer, answers, seed
         self._reference = pair_log_odds(model, pairs)
         self._base = mean_loss(model, general)
 
-    @property
-    def writes(self) -> bool:
-        """Whether there is a judge and something to answer."""
-        return self._judge is not None and bool(self._rows)
-
     def quick(self, ranking: Ranking | None) -> ForwardMeasure:
         """Measure a mask (None: the base model) by forward passes."""
-        with temporary_pruning(self._sites) as prune:
-            if ranking is not None:
-                prune(ranking.positions)
+        with self._wearing(ranking):
             odds = pair_log_odds(self._model, self._pairs)
             targets = [target for target, _ in self._pairs]
             own, tokens = text_losses(self._model, targets, every=False)
@@ -130,26 +108,23 @@ class Validation:
         rate = win_rate([(odd, 0.0) for odd in odds.tolist()]) if numbers else 0.0
         return ForwardMeasure(loss, rate, ratio)
 
-    def free(self, ranking: Ranking | None) -> TextMeasure:
+    def free(self, writer: JudgedWriter, ranking: Ranking | None) -> TextMeasure:
         """Sample answers under a mask (None: the base model) and judge them."""
-        assert self._judge is not None
-        with temporary_pruning(self._sites) as prune:
-            if ranking is not None:
-                prune(ranking.positions)
-            texts = self._write()
-        ours = target_probabilities(self._judge, texts, self._recital)
+        rows = [writer.rows[i % len(writer.rows)] for i in range(self._answers)]
+        with self._wearing(ranking):
+            texts = writer.decode(writer.write(rows, self._seed))
+        ours = writer.probabilities(texts)
         # Exactly one half, as for a blank text, is nobody's.
         share = fmean(probability > 0.5 for probability in ours)
         error = math.sqrt(max(share * (1 - share), 0.25 / len(texts)) / len(texts))
         spread = pstdev(ours) / math.sqrt(len(texts))
         return TextMeasure(share, error, fmean(ours), spread, degeneration(texts))
 
-    def _write(self) -> list[str]:
-        written = generate_tokens(
-            self._model, self._tokenizer, self._rows,
-            max_new_tokens=self._length, seed=self._seed,
-        )  # fmt: skip
-        return decode(written, self._tokenizer)
+    @contextmanager
+    def _wearing(self, ranking: Ranking | None) -> Iterator[None]:
+        with temporary_pruning(self._sites) as prune:
+            prune(ranking.positions if ranking is not None else {})
+            yield
 
 
 def mean_loss(model: nn.Module, texts: Sequence[Encoded]) -> float:
