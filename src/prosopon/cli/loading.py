@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prosopon.cli.console import err, volume
+from prosopon.cli.console import err, note, volume
 
 if TYPE_CHECKING:
     from prosopon.models import LoadedModel
@@ -26,9 +26,11 @@ def load(
     """
     from transformers.utils import logging
 
-    from prosopon.models import EMBEDDED, load_model
+    from prosopon.models import EMBEDDED, SMOLLM2, load_model
 
-    local = name == EMBEDDED or Path(name).expanduser().is_dir()
+    local = name in (EMBEDDED, SMOLLM2) or Path(name).expanduser().exists()
     if local or volume.quiet or not err.is_terminal:
         logging.disable_progress_bar()
-    return load_model(name, device=device, dtype=dtype, device_map=device_map, revision=revision)
+    return load_model(
+        name, device=device, dtype=dtype, device_map=device_map, revision=revision, say=note
+    )

@@ -83,7 +83,7 @@ def choose_model(model: str | None, sources: Sequence[MaskSource]) -> str:
         return model or "embedded"
     if len(names) > 1:
         raise OptionError(f"the personas belong to different models: {', '.join(names)}")
-    if Path(names[0]).is_absolute() and not Path(names[0]).is_dir():
+    if Path(names[0]).is_absolute() and not Path(names[0]).exists():
         raise OptionError(
             f"{sources[0].text}: its model lay in {names[0]}, which is not here: give --model"
         )

@@ -30,7 +30,10 @@ def expand_home(text: str) -> Path:
 
 
 Model = Annotated[
-    str, typer.Option("--model", "-m", help="embedded, a folder, or an id on the Hub.")
+    str,
+    typer.Option(
+        "--model", "-m", help="embedded, smollm2, a folder, a GGUF file, or an id on the Hub."
+    ),
 ]
 Revision = Annotated[
     str | None, typer.Option("--revision", help="Branch, tag or commit on the Hub.")

@@ -11,13 +11,9 @@ import json
 from typing import Any, NamedTuple
 
 from prosopon.errors import ExportError
+from prosopon.models.gguf import SPLITTERS
 
-_CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
-_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_PATTERNS = {
-    _CONTRACTIONS + r"|\p{N}{1,3}" + _REST: "llama-bpe",
-    _CONTRACTIONS + r"|\p{N}" + _REST: "qwen2",
-}
+_PATTERNS = {pattern: name for name, pattern in SPLITTERS.items()}
 """Regular expressions of tokenizers with a splitter of their own, and its name."""
 
 _NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5  # token types of the format

@@ -7,9 +7,9 @@ from typing import Any, Self
 
 from lm_eval.models.huggingface import HFLM
 
-from prosopon.embedded import path as embedded_folder
 from prosopon.errors import ModelError, OptionError
-from prosopon.models import EMBEDDED
+from prosopon.models import EMBEDDED, SMOLLM2, resolve_source
+from prosopon.models.gguf import gguf_file
 from prosopon.runtime import PersonaModel
 from prosopon.subnetwork import Subnetwork
 
@@ -98,7 +98,9 @@ def _load(load: Any, pretrained: Any, options: dict[str, Any]) -> None:
     source = pretrained
     if isinstance(pretrained, str | int | Path):
         # The harness makes numbers of whatever looks like one, folder names too.
-        source = str(embedded_folder()) if pretrained == EMBEDDED else str(pretrained)
+        source = str(pretrained)
+        if source in (EMBEDDED, SMOLLM2) or gguf_file(Path(source)):
+            source = resolve_source(source)
     try:
         load(pretrained=source, backend="causal", **options)
     except OSError as error:  # what transformers makes of everything it cannot find

@@ -16,14 +16,8 @@ from torch import Tensor, nn
 from prosopon.errors import ModelError, OptionError, SiteError
 from prosopon.layerwise.checkpoint import Checkpoint
 from prosopon.lm.forward import trunk
-from prosopon.models.loading import (
-    _dtype,
-    _hub_keywords,
-    _load_config,
-    _reported,
-    _source,
-    resolve_device,
-)
+from prosopon.models.checkpoints import load_config, load_tokenizer, one_line_errors
+from prosopon.models.loading import _dtype, hub_keywords, resolve_device, resolve_source
 from prosopon.models.memory import trim
 from prosopon.models.sites import Site, find_sites
 
@@ -228,15 +222,12 @@ def open_skeleton(
         raise OptionError("layer by layer needs accelerate: pip install 'prosopon[accelerate]'")
     name = os.fspath(name)
     place, wanted = resolve_device(device), _dtype(dtype)
-    source = _source(name, revision)
-    keywords = _hub_keywords(source, revision)
-    config = _load_config(name, source, keywords)
+    source = resolve_source(name, revision=revision, dtype=dtype)
+    keywords = hub_keywords(source, revision)
+    config = load_config(name, source, **keywords)
     if getattr(config, "quantization_config", None) is not None:
         raise ModelError(f"model {name!r} is quantised, which is not supported yet")
-    with _reported(name, source, "its tokenizer"):
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **keywords)
+    tokenizer = load_tokenizer(name, source, **keywords)
     # Older versions of transformers say which commit the configuration came from.
     commit = getattr(config, "_commit_hash", None) or revision
     checkpoint = Checkpoint(_folder(name, source, commit))
@@ -273,11 +264,11 @@ def _folder(name: str, source: str, revision: str | None) -> Path:
     """Return the folder of the weights; a Hub model is downloaded to the cache."""
     if Path(source).is_dir():
         return Path(source)
-    with _reported(name, source, "its weights"):
+    with one_line_errors(name, source, "its weights"):
         from huggingface_hub import snapshot_download
 
         patterns = ["*.safetensors", "*.safetensors.index.json"]
-        cached = "local_files_only" in _hub_keywords(source, revision)
+        cached = "local_files_only" in hub_keywords(source, revision)
         folder = snapshot_download(
             source, revision=revision, allow_patterns=patterns, local_files_only=cached
         )
@@ -285,7 +276,7 @@ def _folder(name: str, source: str, revision: str | None) -> Path:
 
 
 def _without_weights(name: str, source: str, config: Any, dtype: torch.dtype) -> Any:
-    with _reported(name, source, "its architecture"):
+    with one_line_errors(name, source, "its architecture"):
         from accelerate import init_empty_weights
         from transformers import AutoModelForCausalLM
 

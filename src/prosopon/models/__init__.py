@@ -1,6 +1,7 @@
 """Models: loading them, finding the matrices a mask may prune, telling two models apart.
 
-- ``loading``: a model and its tokenizer from the package, a folder or the Hub.
+- ``loading``: a model and its tokenizer from the package, a folder, a GGUF file or the Hub.
+- ``checkpoints``: its parts, read with transformers; ``gguf``: GGUF files as checkpoints.
 - ``matching``: which weights a name or a pattern means (strings only).
 - ``sites``: the prunable matrices of a model, in one orientation.
 - ``structure``: MLP channels and attention heads, as groups of rows and columns.
@@ -18,7 +19,15 @@ from prosopon.models.fingerprint import (
     fingerprint_of,
     sample_signs,
 )
-from prosopon.models.loading import DTYPES, EMBEDDED, LoadedModel, load_model, resolve_device
+from prosopon.models.loading import (
+    DTYPES,
+    EMBEDDED,
+    SMOLLM2,
+    LoadedModel,
+    load_model,
+    resolve_device,
+    resolve_source,
+)
 from prosopon.models.names import Role, is_head_or_embedding, layer_index, role, select
 from prosopon.models.restrict import parse_layers, restrict_sites
 from prosopon.models.sites import Site, check_finite, find_sites, unwrap
@@ -27,6 +36,7 @@ from prosopon.models.structure import find_groups
 __all__ = [
     "DTYPES",
     "EMBEDDED",
+    "SMOLLM2",
     "Fingerprint",
     "LoadedModel",
     "Role",
@@ -42,6 +52,7 @@ __all__ = [
     "load_model",
     "parse_layers",
     "resolve_device",
+    "resolve_source",
     "restrict_sites",
     "role",
     "sample_signs",

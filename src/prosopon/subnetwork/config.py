@@ -166,7 +166,7 @@ def portable_name(model: str) -> str:
     A folder on this machine says nothing to others, and may say who works on it.
     """
     path = Path(model)
-    is_path = path.is_absolute() or path.is_dir() or len(path.parts) > 2 or model[:1] in (".", "~")
+    is_path = path.is_absolute() or path.exists() or len(path.parts) > 2 or model[:1] in (".", "~")
     return (path.name or path.resolve().name) if is_path else model
 
 
