@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from prosopon.analysis import PARTS, Findings, measure
-from prosopon.analysis.findings import _choose_parts, _opposite, _own_axes
+from prosopon.analysis import PARTS, Findings, analyse
+from prosopon.analysis.findings import choose_parts, opposite, own_axes
 from prosopon.errors import OptionError
 from tests.analysis.samples import axis
 from tests.runtime.samples import subnetwork
@@ -28,16 +28,16 @@ def mask(persona, opposite=None, criterion="wanda", pruned=1):
     ],
 )
 def test_whatever_the_arguments_allow_is_done(masks, askable, parts):
-    assert _choose_parts(None, masks, askable) == parts
+    assert choose_parts(None, masks, askable) == parts
 
 
 def test_parts_that_cannot_be_are_refused():
     for part, why in (("overlap", "two masks"), ("cross-talk", "a model"), ("all", "Choices")):
         with pytest.raises(OptionError, match=why):
-            _choose_parts([part], 1, False)
-    assert _choose_parts(["overlap", "location"], 2, False) == ["overlap", "location"]
+            choose_parts([part], 1, False)
+    assert choose_parts(["overlap", "location"], 2, False) == ["overlap", "location"]
     with pytest.raises(OptionError, match="no mask"):
-        measure({})
+        analyse({})
 
 
 def test_a_mask_is_asked_on_its_own_axis():
@@ -48,7 +48,7 @@ def test_a_mask_is_asked_on_its_own_axis():
         "stranger": mask("nobody"),
         "empty": mask("extravert", pruned=0),
     }
-    own, silent = _own_axes(masks, axes)
+    own, silent = own_axes(masks, axes)
     assert {name: found.name for name, found in own.items()} == {"i": "energy", "p": "power"}
     assert silent == ["stranger", "empty"]
 
@@ -60,10 +60,10 @@ def test_the_opposite_s_mask_is_of_the_same_criterion():
         "c": mask("cautious"),
         "d": mask("formal"),
     }
-    assert _opposite("a", masks) is masks["c"]
-    assert _opposite("c", masks) is masks["a"]
-    assert _opposite("b", masks) is None
-    assert _opposite("d", masks) is None
+    assert opposite("a", masks) is masks["c"]
+    assert opposite("c", masks) is masks["a"]
+    assert opposite("b", masks) is None
+    assert opposite("d", masks) is None
 
 
 def test_numbers_hold_what_was_measured_alone():
@@ -79,8 +79,8 @@ def test_numbers_hold_what_was_measured_alone():
 def test_overlap_and_location_need_no_model():
     model, _ = tiny_model("llama")
     masks = {name: subnetwork(model, name, seed=i) for i, name in enumerate("ab")}
-    findings = measure(masks, parts=["overlap", "location"])
-    assert findings.names == ["a", "b"]
+    findings = analyse(masks, parts=["overlap", "location"]).findings
+    assert list(findings.masks) == ["a", "b"]
     assert [(pair.first, pair.second) for pair in findings.pairs] == [("a", "b")]
     assert list(findings.places) == ["a", "b"]
     assert (findings.talk, findings.tests, findings.silent) == (None, [], None)

@@ -7,13 +7,12 @@ from hypothesis import strategies as st
 from prosopon.analysis.parts import (
     _distinct,
     elsewhere,
-    elsewhere_alike,
     in_layers,
     layer_ranges,
     mean_size,
     only,
     prefix,
-    swapped,
+    swap,
 )
 from prosopon.errors import OptionError, SubnetworkError
 from prosopon.models import find_sites, role
@@ -34,11 +33,12 @@ def pruned(one):
 
 def test_only_some_sites(model):
     whole = subnetwork(model)
-    part = only(whole, lambda site: role(site) == "mlp")
+    mlp = [site for site in whole.sites if role(site) == "mlp"]
+    part = only(whole, mlp)
     for site, mask in part.keep.items():
         expected = whole.keep[site] if role(site) == "mlp" else torch.ones_like(mask)
         assert torch.equal(mask, expected)
-    rest = only(whole, lambda site: role(site) != "mlp")
+    rest = only(whole, [site for site in whole.sites if site not in mlp])
     assert part.pruned + rest.pruned == whole.pruned
 
 
@@ -46,20 +46,23 @@ def test_layers(model):
     whole = subnetwork(model)
     assert layer_ranges(whole, 1) == [(0, 1)]
     assert layer_ranges(whole, 5) == [(0, 0), (1, 1)]
-    inside = in_layers(1, 3)
-    assert [inside(f"m.{n}.q") for n in range(5)] == [False, True, True, True, False]
-    assert not inside("outside")
+    assert in_layers(whole, 0, 1) == list(whole.sites)
+    assert in_layers(whole, 1, 3) == [site for site in whole.sites if ".1." in site]
+    assert in_layers(whole, 2, 9) == []
+    outside = Subnetwork({"outside": torch.ones(2, 2, dtype=torch.bool)}, config())
+    assert in_layers(outside, 0, 99) == []
+    assert layer_ranges(outside, 4) == []
     with pytest.raises(OptionError, match="at least one"):
         layer_ranges(whole, 0)
 
 
 def test_a_swapped_range_is_the_other_s(model):
     ours, theirs = subnetwork(model, seed=1), subnetwork(model, seed=2)
-    mixed = swapped(ours, theirs, in_layers(1, 1))
+    mixed = swap(ours, theirs, in_layers(ours, 1, 1))
     for site, mask in mixed.keep.items():
         assert torch.equal(mask, (theirs if ".1." in site else ours).keep[site])
     with pytest.raises(SubnetworkError, match="different"):
-        swapped(ours, subnetwork(tiny_model("llama", seed=3)[0]), in_layers(0, 0))
+        swap(ours, subnetwork(tiny_model("llama", seed=3)[0]), in_layers(ours, 0, 0))
 
 
 @pytest.mark.parametrize("alike", [False, True])
@@ -68,7 +71,7 @@ def test_as_many_others_of_the_same_sites(model, alike):
     sites = {site.name: site for site in find_sites(model)}
 
     def draw(seed):
-        return elsewhere_alike(whole, sites, seed=seed) if alike else elsewhere(whole, seed=seed)
+        return elsewhere(whole, sites if alike else None, seed=seed)
 
     drawn = draw(0)
     for site, gone in pruned(drawn).items():
@@ -91,9 +94,8 @@ def test_the_others_are_of_the_same_size_where_asked(model):
         keep[name] = mask.view(size.shape)
     whole = Subnetwork(keep, subnetwork(model).config.model_copy(update={"sites": {}}))
     wanted = mean_size(whole, sites)
-    assert mean_size(elsewhere_alike(whole, sites, seed=0), sites) == pytest.approx(
-        wanted, rel=0.05
-    )
+    alike = elsewhere(whole, sites, seed=0)
+    assert mean_size(alike, sites) == pytest.approx(wanted, rel=0.05)
     assert mean_size(elsewhere(whole, seed=0), sites) < 0.8 * wanted
 
 

@@ -1,10 +1,11 @@
-"""Telling is apart from measuring: numbers need no figure, pages hold no markup from outside."""
+"""Pages are apart from numbers, which need no figure; they hold no markup from outside."""
 
 import sys
 
 import pytest
 
-from prosopon.analysis import Section, measure, tell
+from prosopon.analysis import Section, analyse
+from prosopon.analysis.sections import describe
 from tests.runtime.samples import subnetwork
 from tests.tiny import tiny_model
 
@@ -15,21 +16,21 @@ NAMES = ["<script>alert(1)</script>", "cost $5 | $6", "bell\x07"]
 def findings():
     model, _ = tiny_model("llama")
     masks = {name: subnetwork(model, name, seed=seed, share=0.1) for seed, name in enumerate(NAMES)}
-    return measure(masks)
+    return analyse(masks).findings
 
 
 def test_measuring_draws_nothing(findings, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     model, _ = tiny_model("llama")
     masks = {"a": subnetwork(model, "a", seed=3, share=0.1)}
-    numbers = measure(masks).to_json()
+    numbers = analyse(masks).numbers
     assert set(numbers) == {"masks", "location"}
     assert numbers["masks"]["a"]["pruned"] == masks["a"].pruned
     assert set(findings.to_json()) == {"masks", "overlap", "clustering", "location"}
 
 
 def test_names_from_outside_are_text(findings):
-    sections = tell(findings)
+    sections = describe(findings)
     assert [s.id for s in sections][:2] == ["overlap", "layers"]
     for section in sections:
         page = section.markdown()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from prosopon.analysis.probe import Choices, Effect, Probe, ProbeAxis, effect, paired_json
+from prosopon.analysis.probe import Effect, Probe, ProbeAxis, effect, paired_json
 from prosopon.errors import OptionError
-from prosopon.intervals import holm
+from prosopon.intervals import Paired, holm
 from prosopon.progress import Report
 from prosopon.subnetwork import Subnetwork
 
@@ -29,10 +29,6 @@ class CrossTalk:
         axes: The axes asked.
         base: The base's choice rate on every axis.
         effects: [masks, axes], against the base, toward the axis' target.
-        adjusted: p values of the rates' differences, [masks, axes], Holm's correction over all
-            of them.
-        adjusted_margin: The same of the margins' differences. A choice changes only where an
-            answer overtakes the other one, so the margins see effects that the rates do not.
     """
 
     names: tuple[str, ...]
@@ -40,8 +36,15 @@ class CrossTalk:
     axes: tuple[ProbeAxis, ...]
     base: tuple[float, ...]
     effects: tuple[tuple[Effect, ...], ...]
-    adjusted: tuple[tuple[float, ...], ...]
-    adjusted_margin: tuple[tuple[float, ...], ...]
+
+    def adjusted(self, figure: Figure = "rate") -> list[list[float]]:
+        """Return the p values of a figure, [masks, axes], Holm's correction over all of them.
+
+        A choice changes only where an answer overtakes the other one, so the margins see effects
+        that the rates do not.
+        """
+        flat = iter(holm([getattr(effect, figure).p for row in self.effects for effect in row]))
+        return [[next(flat) for _ in row] for row in self.effects]
 
     @property
     def rates(self) -> list[list[float]]:
@@ -53,6 +56,11 @@ class CrossTalk:
         persona = self.personas[row]
         return next((i for i, axis in enumerate(self.axes) if axis.toward(persona)), None)
 
+    def others(self) -> list[tuple[int, int]]:
+        """Return (row, column) of every effect on another axis than the mask's own."""
+        columns = range(len(self.axes))
+        return [(r, c) for r in range(len(self.names)) for c in columns if c != self.own(r)]
+
     def strength(self, row: int) -> float | None:
         """Return how far a mask moves its own axis, toward its own pole; None if not asked."""
         column = self.own(row)
@@ -62,34 +70,24 @@ class CrossTalk:
 
     def leak(self, row: int) -> float | None:
         """Return the mean absolute effect on the other axes; None where there is no other."""
-        own = self.own(row)
-        others = [abs(x) for column, x in enumerate(self.rates[row]) if column != own]
+        others = [abs(self.rates[row][column]) for r, column in self.others() if r == row]
         return math.fsum(others) / len(others) if others else None
 
-    def leaks(self, figure: Figure = "rate") -> list[tuple[str, str, Effect, float]]:
-        """Return (mask, axis, effect, adjusted p) of every significant effect on another axis.
+    def leaks(self, figure: Figure = "rate") -> list[tuple[str, str, Paired]]:
+        """Return (mask, axis, change) of every effect on another axis that is significant.
 
         The largest first.
 
         Args:
-            figure: Which figure has to be significant.
+            figure: Which figure has to be significant, and is returned.
         """
-        adjusted = self.adjusted if figure == "rate" else self.adjusted_margin
-        leaks = [
-            (name, axis.name, self.effects[row][column], adjusted[row][column])
-            for row, name in enumerate(self.names)
-            for column, axis in enumerate(self.axes)
-            if column != self.own(row) and adjusted[row][column] < SIGNIFICANT
+        adjusted = self.adjusted(figure)
+        leaks: list[tuple[str, str, Paired]] = [
+            (self.names[row], self.axes[column].name, getattr(self.effects[row][column], figure))
+            for row, column in self.others()
+            if adjusted[row][column] < SIGNIFICANT
         ]
-        return sorted(leaks, key=lambda leak: -abs(getattr(leak[2], figure).difference.mean))
-
-    def others(self) -> int:
-        """Return how many effects on another axis than the mask's own there are."""
-        return sum(
-            column != self.own(row)
-            for row in range(len(self.names))
-            for column in range(len(self.axes))
-        )
+        return sorted(leaks, key=lambda leak: -abs(leak[2].difference.mean))
 
     def relative_leak(self, row: int) -> tuple[str, float] | None:
         """Return the other axis whose margin a mask moves most, over how far it moves its own.
@@ -104,16 +102,19 @@ class CrossTalk:
             return None
         moved = [effect.margin.difference.mean for effect in self.effects[row]]
         sign, change = self.axes[own].toward(self.personas[row]), self.effects[row][own].margin
-        gain = sign * moved[own]
         # An interval of one question is infinite, so its end is not above 0.
         if min(sign * change.difference.low, sign * change.difference.high) <= 0:
             return None
         most = max((c for c in range(len(moved)) if c != own), key=lambda c: abs(moved[c]))
-        return self.axes[most].name, moved[most] / gain
+        return self.axes[most].name, moved[most] / (sign * moved[own])
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
-        rows = [
+        axes = [
+            {"axis": axis.name, "target": axis.target, "opposite": axis.opposite, "base_rate": base}
+            for axis, base in zip(self.axes, self.base, strict=True)
+        ]
+        masks = [
             {
                 "mask": name,
                 "persona": self.personas[row],
@@ -122,22 +123,16 @@ class CrossTalk:
                 "mean_other_effect": self.leak(row),
                 "axes": {
                     axis.name: {
-                        "rate": dict(paired_json(effect.rate)) | {"p_holm": rate},
-                        "margin": dict(paired_json(effect.margin)) | {"p_holm": margin},
+                        figure: paired_json(getattr(self.effects[row][column], figure))
+                        | {"p_holm": self.adjusted(figure)[row][column]}
+                        for figure in get_args(Figure)
                     }
-                    for axis, effect, rate, margin in zip(
-                        self.axes, self.effects[row], self.adjusted[row],
-                        self.adjusted_margin[row], strict=True,
-                    )
+                    for column, axis in enumerate(self.axes)
                 },
             }
             for row, name in enumerate(self.names)
-        ]  # fmt: skip
-        axes = [
-            {"axis": axis.name, "target": axis.target, "opposite": axis.opposite, "base_rate": base}
-            for axis, base in zip(self.axes, self.base, strict=True)
         ]
-        return {"axes": axes, "masks": rows}
+        return {"axes": axes, "masks": masks}
 
 
 def cross_talk(
@@ -165,32 +160,18 @@ def cross_talk(
         raise OptionError("cross-talk needs at least one mask and one axis")
     if len({axis.name for axis in axes}) < len(axes):
         raise OptionError("cross-talk: two axes have the same name")
+    report = report or (lambda *_: None)
     base = probe.choices(None, axes)
     rows = []
     for done, subnetwork in enumerate(subnetworks.values()):
-        if report is not None:
-            report("cross-talk", done, len(subnetworks))
-        rows.append(_row(probe.choices(subnetwork, axes), base, axes, seed))
-    if report is not None:
-        report("cross-talk", len(subnetworks), len(subnetworks))
+        report("cross-talk", done, len(subnetworks))
+        masked = probe.choices(subnetwork, axes)
+        rows.append(tuple(effect(masked[a.name], base[a.name], seed=seed) for a in axes))
+    report("cross-talk", len(subnetworks), len(subnetworks))
     return CrossTalk(
         names=tuple(subnetworks),
         personas=tuple(one.config.persona for one in subnetworks.values()),
         axes=tuple(axes),
         base=tuple(base[axis.name].rate for axis in axes),
         effects=tuple(rows),
-        adjusted=_adjusted(rows, "rate"),
-        adjusted_margin=_adjusted(rows, "margin"),
     )
-
-
-def _adjusted(rows: Sequence[Sequence[Effect]], figure: Figure) -> tuple[tuple[float, ...], ...]:
-    """Return the p values of a figure with Holm's correction over the whole matrix."""
-    flat = iter(holm([getattr(effect, figure).p for row in rows for effect in row]))
-    return tuple(tuple(next(flat) for _ in row) for row in rows)
-
-
-def _row(
-    masked: Mapping[str, Choices], base: Mapping[str, Choices], axes: Sequence[ProbeAxis], seed: int
-) -> tuple[Effect, ...]:
-    return tuple(effect(masked[axis.name], base[axis.name], seed=seed) for axis in axes)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from prosopon.analysis.probe import (
     paired_json,
 )
 from prosopon.errors import OptionError
-from prosopon.models import find_sites, role
+from prosopon.models import Site, find_sites, role
 from prosopon.progress import Report
 from prosopon.subnetwork import Subnetwork
 
@@ -34,6 +36,7 @@ RANGES = 4
 """Parts that the layers are split into."""
 
 TOP = 0.1
+SAME_SIZE = "elsewhere, same size"
 
 
 @dataclass(frozen=True)
@@ -63,20 +66,19 @@ class ArmEffect:
         return {
             "arm": self.name,
             "pruned": self.pruned,
-            "rate": dict(paired_json(self.effect.rate)),
-            "margin": dict(paired_json(self.effect.margin)),
+            "rate": paired_json(self.effect.rate),
+            "margin": paired_json(self.effect.margin),
             "margin_by_draw": list(self.draws),
             "share_of_effect": self.faithful,
             "perplexity_ratio": self.perplexity_ratio,
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A point of a curve.
+class Point(NamedTuple):
+    """A point of a curve: what a share of the mask's pruned weights does.
 
     Attributes:
-        share: Share of the mask's pruned weights that are pruned.
+        share: Of the pruned weights.
         rate: Choice rate, toward the persona.
         margin: Margin in nats per token, toward the persona.
         perplexity_ratio: Of general text, over the base's.
@@ -86,10 +88,6 @@ class Point:
     rate: float
     margin: float
     perplexity_ratio: float
-
-    def to_json(self) -> dict[str, float]:
-        """Return a JSON object."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True)
@@ -125,6 +123,11 @@ class Faithfulness:
     moves: bool = True
     mean_size: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def whole(self) -> ArmEffect:
+        """The effect of the whole mask."""
+        return next(arm for arm in self.arms if arm.name == "whole")
+
     def area(self, order: str) -> float | None:
         """Return the area under a curve of the margin's effect, as a share of the whole effect.
 
@@ -132,10 +135,7 @@ class Faithfulness:
         None where there is no such curve, or the mask does not move the margin (`moves`).
         """
         curve = self._relative(order)
-        if curve is None:
-            return None
-        x, y = curve
-        return float(np.trapezoid(y, x))
+        return None if curve is None else float(np.trapezoid(curve[1], curve[0]))
 
     def top_share(self, order: str = "ranking") -> float | None:
         """Return the share of the effect that the first tenth of the mask carries; or None."""
@@ -155,7 +155,7 @@ class Faithfulness:
             "arms": [arm.to_json() for arm in self.arms],
             "curves": {
                 order: {
-                    "points": [point.to_json() for point in points],
+                    "points": [point._asdict() for point in points],
                     "area": self.area(order),
                     "share_of_effect_of_first_tenth": self.top_share(order),
                 }
@@ -170,10 +170,10 @@ class Faithfulness:
         points = self.curves.get(order)
         if not points or not self.moves:
             return None
-        none, whole = points[0].margin, points[-1].margin
-        if whole == none:
+        none, gain = points[0].margin, points[-1].margin - points[0].margin
+        if not gain:
             return None
-        return [p.share for p in points], [(p.margin - none) / (whole - none) for p in points]
+        return [p.share for p in points], [(p.margin - none) / gain for p in points]
 
 
 def faithfulness(
@@ -221,117 +221,95 @@ def faithfulness(
         raise OptionError(f"{name}: the mask prunes nothing, so there is nothing to explain")
     if draws < 1 or not all(0 < share < 1 for share in shares):
         raise OptionError("faithfulness needs at least one draw, and shares between 0 and 1")
-    masks_of, refused = _masks(probe, subnetwork, opposite, draws, seed)
+    sites = {site.name: site for site in find_sites(probe.model, targets=list(subnetwork.sites))}
+    masks_of, refused = _masks(subnetwork, opposite, sites, [seed + draw for draw in range(draws)])
     orders = ["ranking", "random"] if subnetwork.levels is not None else ["random"]
-    bench = _Bench(probe, axis, subnetwork.config.persona, seed)
+    sign = axis.toward(subnetwork.config.persona)
+    base, base_perplexity = probe.measure(None, axis)
+    base = base.toward(sign)
     steps = sum(map(len, masks_of.values())) + len(orders) * len(shares)
-    done = iter(range(1, steps + 1))
+    done = itertools.count(1)
 
-    def measured(mask: Subnetwork) -> tuple[Choices, float]:
-        measures = bench.measure(mask)
+    def measure(mask: Subnetwork) -> tuple[Choices, float]:
+        choices, perplexity = probe.measure(mask, axis)
         if report is not None:
             report(f"faithfulness {name}", next(done), steps)
-        return measures
+        return choices.toward(sign), perplexity / base_perplexity
 
-    measures = {arm: [measured(mask) for mask in masks] for arm, masks in masks_of.items()}
-    whole = measures["whole"][0]
+    measures = {arm: [measure(mask) for mask in masks] for arm, masks in masks_of.items()}
     curves = {}
     for order in orders:
-        points = [_point(0.0, bench.base, bench)]
+        points = [_point(0.0, base, 1.0)]
         for share in sorted(shares):
             part = parts.prefix(subnetwork, share, ranked=order == "ranking", seed=seed)
-            points.append(_point(part.pruned / subnetwork.pruned, measured(part), bench))
-        curves[order] = (*points, _point(1.0, whole, bench))
-    change = effect(whole[0], bench.base[0], seed=seed).margin.difference
+            points.append(_point(part.pruned / subnetwork.pruned, *measure(part)))
+        curves[order] = (*points, _point(1.0, *measures["whole"][0]))
+    change = effect(measures["whole"][0][0], base, seed=seed).margin.difference
     moves = change.low > 0 or change.high < 0
-    gain = change.mean if moves else None
+
+    def arm_effect(arm: str, rows: list[tuple[Choices, float]]) -> ArmEffect:
+        several = [choices for choices, _ in rows]
+        arm_change = effect(mean_choices(several), base, seed=seed)
+        return ArmEffect(
+            name=arm,
+            pruned=fmean(mask.pruned for mask in masks_of[arm]),
+            effect=arm_change,
+            perplexity_ratio=fmean(ratio for _, ratio in rows),
+            draws=tuple(choices.margin - base.margin for choices in several),
+            faithful=arm_change.margin.difference.mean / change.mean if moves else None,
+        )
+
     return Faithfulness(
         name=name,
         persona=subnetwork.config.persona,
         pruned_share=subnetwork.pruned_share,
         axis=axis,
-        base_rate=bench.base[0].rate,
-        base_perplexity=bench.base[1],
-        arms=tuple(bench.arm(arm, masks_of[arm], rows, gain) for arm, rows in measures.items()),
+        base_rate=base.rate,
+        base_perplexity=base_perplexity,
+        arms=tuple(arm_effect(arm, rows) for arm, rows in measures.items()),
         curves=curves,
         refused=refused,
         moves=moves,
-        mean_size=_sizes(probe, masks_of),
+        mean_size=_sizes(masks_of, sites),
     )
 
 
-class _Bench:
-    """Measures toward the persona, and against the base."""
-
-    def __init__(self, probe: Probe, axis: ProbeAxis, persona: str, seed: int) -> None:
-        self.probe, self.axis, self.seed = probe, axis, seed
-        self.sign = axis.toward(persona)
-        self.base = self.measure(None)
-
-    def measure(self, mask: Subnetwork | None) -> tuple[Choices, float]:
-        choices, loss = self.probe.measure(mask, self.axis)
-        if self.sign > 0:
-            return choices, loss
-        wins, margins = tuple(1 - win for win in choices.wins), tuple(-m for m in choices.margins)
-        return Choices(wins, margins), loss
-
-    def arm(
-        self, name: str, masks: Sequence[Subnetwork], measures: Sequence[tuple[Choices, float]],
-        gain: float | None,
-    ) -> ArmEffect:  # fmt: skip
-        base, loss = self.base
-        change = effect(mean_choices([choices for choices, _ in measures]), base, seed=self.seed)
-        changes = tuple(choices.margin - base.margin for choices, _ in measures)
-        return ArmEffect(
-            name=name,
-            pruned=math.fsum(mask.pruned for mask in masks) / len(masks),
-            effect=change,
-            perplexity_ratio=math.fsum(lost for _, lost in measures) / len(measures) / loss,
-            draws=changes,
-            faithful=change.margin.difference.mean / gain if gain else None,
-        )
+def _point(share: float, choices: Choices, perplexity_ratio: float) -> Point:
+    return Point(share, choices.rate, choices.margin, perplexity_ratio)
 
 
 def _masks(
-    probe: Probe, whole: Subnetwork, opposite: Subnetwork | None, draws: int, seed: int
+    whole: Subnetwork, opposite: Subnetwork | None, sites: Mapping[str, Site], seeds: Sequence[int]
 ) -> tuple[dict[str, list[Subnetwork]], dict[str, str]]:
     """Return the masks of every arm, and why an arm has none."""
     masks_of: dict[str, list[Subnetwork]] = {"whole": [whole]}
-    refused: dict[str, str] = {}
-    for kind in dict.fromkeys(role(site) for site in whole.sites):
-        masks_of[f"only {kind}"] = [parts.only(whole, lambda site, kind=kind: role(site) == kind)]  # type: ignore[misc]
+    for kind in dict.fromkeys(map(role, whole.sites)):
+        masks_of[f"only {kind}"] = [parts.only(whole, [s for s in whole.sites if role(s) == kind])]
     ranges = parts.layer_ranges(whole, RANGES)
     for first, last in ranges if len(ranges) > 1 else []:
-        inside = parts.in_layers(first, last)
+        inside = parts.in_layers(whole, first, last)
+        outside = [site for site in whole.sites if site not in inside]
         words = f"layers {first}-{last}" if last > first else f"layer {first}"
         masks_of[f"only {words}"] = [parts.only(whole, inside)]
-        masks_of[f"without {words}"] = [parts.only(whole, lambda site, i=inside: not i(site))]  # type: ignore[misc]
+        masks_of[f"without {words}"] = [parts.only(whole, outside)]
         if opposite is not None:
-            masks_of[f"{words} from the opposite"] = [parts.swapped(whole, opposite, inside)]
+            masks_of[f"{words} from the opposite"] = [parts.swap(whole, opposite, inside)]
     if opposite is not None:
         masks_of["opposite"] = [opposite]
-    sites = {site.name: site for site in find_sites(probe.model, targets=list(whole.sites))}
-    seeds = [seed + draw for draw in range(draws)]
     try:
-        masks_of["elsewhere"] = [parts.elsewhere(whole, seed=s) for s in seeds]
-        masks_of["elsewhere, same size"] = [
-            parts.elsewhere_alike(whole, sites, seed=s) for s in seeds
-        ]
+        masks_of["elsewhere"] = [parts.elsewhere(whole, seed=seed) for seed in seeds]
+        masks_of[SAME_SIZE] = [parts.elsewhere(whole, sites, seed=seed) for seed in seeds]
     except OptionError as error:
-        refused["elsewhere"] = str(error)
-    return masks_of, refused
+        return masks_of, {"elsewhere": str(error)}
+    return masks_of, {}
 
 
-def _sizes(probe: Probe, masks_of: dict[str, list[Subnetwork]]) -> dict[str, float]:
-    whole = masks_of["whole"][0]
-    sites = {site.name: site for site in find_sites(probe.model, targets=list(whole.sites))}
-    total = math.fsum(float(s.matrix().double().abs().sum()) for s in sites.values())
-    mean = total / whole.total
-    wanted = ("whole", "elsewhere", "elsewhere, same size")
-    sizes = {arm: parts.mean_size(masks_of[arm][0], sites) for arm in wanted if arm in masks_of}
+def _sizes(
+    masks_of: Mapping[str, Sequence[Subnetwork]], sites: Mapping[str, Site]
+) -> dict[str, float]:
+    """Return the mean size of what some arms prune, over that of all weights."""
+    total = math.fsum(float(site.matrix().double().abs().sum()) for site in sites.values())
+    mean = total / masks_of["whole"][0].total
+    arms = ("whole", "elsewhere", SAME_SIZE)
+    sizes = {arm: parts.mean_size(masks_of[arm][0], sites) for arm in arms if arm in masks_of}
     return {arm: size / mean for arm, size in sizes.items() if size is not None}
-
-
-def _point(share: float, measures: tuple[Choices, float], bench: _Bench) -> Point:
-    choices, loss = measures
-    return Point(share, choices.rate, choices.margin, loss / bench.base[1])

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prosopon.analysis.crosstalk import SIGNIFICANT, CrossTalk
-from prosopon.analysis.dendrogram import METHOD, Clustering
 from prosopon.analysis.faithfulness import Faithfulness
 from prosopon.analysis.location import Location
-from prosopon.analysis.overlap import OUTSIDE, PairOverlap, matrix
+from prosopon.analysis.overlap import METHOD, OUTSIDE, Clustering, PairOverlap, jaccard_matrix
 from prosopon.drawing import (
     COLOURS,
     DIVERGING,
@@ -28,18 +27,10 @@ MOST_LINES = len(COLOURS)
 
 def draw_overlap(names: Sequence[str], pairs: Sequence[PairOverlap]) -> str:
     """Return a heat map of the Jaccard index of what each two masks prune."""
-    width = 2.8 + 0.72 * len(names)
-    drawn, axes = figure(width, 1.5 + 0.42 * len(names))
-    values = matrix(names, pairs, lambda overlap: overlap.jaccard_pruned)
-    heat_map(
-        axes,
-        values,
-        names,
-        names,
-        low=0.0,
-        high=max((value for row in values for value in row if value), default=1.0),
-        bar="Jaccard index of the pruned sets",
-    )
+    drawn, axes = figure(2.8 + 0.72 * len(names), 1.5 + 0.42 * len(names))
+    values = jaccard_matrix(names, pairs)
+    high = max((value for row in values for value in row if value), default=1.0)
+    heat_map(axes, values, names, names, low=0.0, high=high, bar="Jaccard index of the pruned sets")
     return svg(drawn, "Jaccard index of the pruned sets of every two masks")
 
 
@@ -49,39 +40,32 @@ def draw_layers(pairs: Sequence[PairOverlap], first: Sequence[PairOverlap] = ())
     At most eight pairs are drawn: those of ``first`` (opposites), then those whose pruned sets
     are most alike. The numbers have all.
     """
-
-    def importance(pair: PairOverlap) -> tuple[bool, float]:
-        return pair not in first, -(pair.whole.jaccard_pruned or 0.0)
-
-    chosen = sorted(pairs, key=importance)[:MOST_LINES]
-    chosen = [pair for pair in pairs if pair in chosen]
+    ranked = sorted(pairs, key=lambda p: (p not in first, -(p.whole.jaccard_pruned or 0.0)))
+    chosen = [pair for pair in pairs if pair in ranked[:MOST_LINES]]
     layers = [name for name in chosen[0].by["layer"] if name != OUTSIDE]
     if len(layers) < 2:
         return None
     drawn, (left, right) = figure(8.6, 3.4, ncols=2)
     for index, pair in enumerate(chosen):
         overlaps = [pair.by["layer"][layer] for layer in layers]
-        look: dict[str, Any] = {
-            "color": COLOURS[index],
-            "marker": MARKERS[index],
-            "markersize": 4,
-            "linewidth": 1.2,
-            "label": printable(f"{pair.first} / {pair.second}"),
-        }
+        label = printable(f"{pair.first} / {pair.second}")
+        look = _look(index) | {"linewidth": 1.2, "label": label}
         left.plot(layers, [overlap.cosine_kept for overlap in overlaps], **look)
         right.plot(layers, [100 * overlap.differing for overlap in overlaps], **look)
-    for axes, label in (
-        (left, "cosine of the masks (1 = kept)"),
-        (right, "mask entries that differ (%)"),
-    ):
+    left.set_ylabel("cosine of the masks (1 = kept)")
+    right.set_ylabel("mask entries that differ (%)")
+    for axes in (left, right):
         axes.set_xlabel("layer")
-        axes.set_ylabel(label)
         if len(layers) > 16:
             axes.set_xticks(layers[:: -(-len(layers) // 16)])
     drawn.legend(
         *left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
     )
     return svg(drawn, "Cosine of masks and share of entries that differ, by layer")
+
+
+def _look(index: int) -> dict[str, Any]:
+    return {"color": COLOURS[index], "marker": MARKERS[index], "markersize": 4}
 
 
 def draw_dendrogram(clustering: Clustering) -> str:
@@ -166,7 +150,7 @@ def draw_cross_talk(talk: CrossTalk) -> str:
     """
     columns = [f"{axis.name}\n→ {axis.target}" for axis in talk.axes]
     drawn, axes = figure(2.6 + 0.85 * len(columns), 1.9 + 0.42 * len(talk.names))
-    marks = [["*" if p < SIGNIFICANT else "" for p in row] for row in talk.adjusted]
+    marks = [["*" if p < SIGNIFICANT else "" for p in row] for row in talk.adjusted()]
     heat_map(
         axes, talk.rates, talk.names, columns, colours=DIVERGING, low=-1.0, high=1.0,
         words="{:+.2f}", marks=marks, bar="change of the choice rate",
@@ -188,14 +172,14 @@ def draw_faithfulness(test: Faithfulness) -> str:
         11.5, 1.4 + 0.27 * max(len(test.arms), 10), ncols=3, width_ratios=(1.25, 1, 1)
     )
     _arms(left, test)
-    base = test.base_rate
     for index, (order, points) in enumerate(test.curves.items()):
         label = {"ranking": "in the mask's own order", "random": "in random order"}[order]
         x = [100 * point.share for point in points]
-        look: dict[str, Any] = {"color": COLOURS[index], "marker": MARKERS[index], "markersize": 4}
+        look = _look(index)
         middle.plot(x, [point.margin for point in points], label=label, **look)
         right.plot(x, [point.perplexity_ratio for point in points], label=label, **look)
-    middle.set_title(f"choice rate {base:.2f} → {_whole(test):.2f}", loc="left")
+    whole = test.base_rate + test.whole.effect.rate.difference.mean
+    middle.set_title(f"choice rate {test.base_rate:.2f} → {whole:.2f}", loc="left")
     middle.set_ylabel("margin toward the persona (nats per token)")
     right.set_ylabel("perplexity of general text / base")
     for axes in (middle, right):
@@ -211,19 +195,15 @@ def _arms(axes: Any, test: Faithfulness) -> None:
     names = [arm.name for arm in test.arms]
     gaps = [arm.effect.margin.difference for arm in test.arms]
     means = [gap.mean for gap in gaps]
-    reach = [
-        [max(gap.mean - gap.low, 0.0) for gap in gaps],
-        [max(gap.high - gap.mean, 0.0) for gap in gaps],
-    ]
+    reach = [[max(gap.mean - gap.low, 0.0), max(gap.high - gap.mean, 0.0)] for gap in gaps]
     if any(gap.count < 2 for gap in gaps):
-        reach = [[0.0] * len(gaps)] * 2  # one question has no interval
-    controls = ("elsewhere", "opposite")
-    colours = [
-        COLOURS[0] if n == "whole" else COLOURS[1] if n.startswith(controls) else COLOURS[4]
-        for n in names
-    ]
+        reach = [[0.0, 0.0]] * len(gaps)  # one question has no interval
+    colours = [COLOURS[0], *([COLOURS[4]] * (len(names) - 1))]
+    for row, name in enumerate(names):
+        if name.startswith(("elsewhere", "opposite")):
+            colours[row] = COLOURS[1]
     axes.barh(
-        range(len(names)), means, xerr=reach, color=colours, height=0.66,
+        range(len(names)), means, xerr=list(zip(*reach, strict=True)), color=colours, height=0.66,
         error_kw={"elinewidth": 1, "capsize": 2, "ecolor": "black"},
     )  # fmt: skip
     axes.axvline(0, color=GREY, linewidth=0.8)
@@ -233,8 +213,3 @@ def _arms(axes: Any, test: Faithfulness) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("change of the margin (nats per token)")
     axes.set_title(printable(test.name), loc="left")
-
-
-def _whole(test: Faithfulness) -> float:
-    whole = next(arm for arm in test.arms if arm.name == "whole")
-    return test.base_rate + whole.effect.rate.difference.mean

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -47,10 +46,6 @@ class Place:
         """Pruned over expected: 1 is chance. None where nothing is pruned at all."""
         return self.pruned / self.expected if self.expected else None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON object."""
-        return asdict(self) | {"enrichment": self.enrichment}
-
 
 @dataclass(frozen=True, slots=True)
 class Concentration:
@@ -69,14 +64,9 @@ class Concentration:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One channel of a site.
+    """One channel of a site: of its ``total`` weights so many are pruned.
 
-    Attributes:
-        site: Name of the site.
-        axis: ``input`` (a column) or ``output`` (a row).
-        index: Which one.
-        pruned: Pruned weights in it.
-        total: Its weights.
+    ``axis`` is ``input`` (a column) or ``output`` (a row).
     """
 
     site: str
@@ -104,13 +94,8 @@ class Location:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
-        return {
-            "cells": [cell.to_json() for cell in self.cells],
-            "top_share_of_channels": TOP,
-            "inputs": None if self.inputs is None else asdict(self.inputs),
-            "outputs": None if self.outputs is None else asdict(self.outputs),
-            "channels": [asdict(channel) for channel in self.channels],
-        }
+        cells = [asdict(cell) | {"enrichment": cell.enrichment} for cell in self.cells]
+        return asdict(self) | {"cells": cells, "top_share_of_channels": TOP}
 
 
 def locate(subnetwork: Subnetwork, *, draws: int = DRAWS, seed: int = 0) -> Location:
@@ -136,26 +121,26 @@ def locate(subnetwork: Subnetwork, *, draws: int = DRAWS, seed: int = 0) -> Loca
         channels += _largest(site, "output", rows, len(columns))
     channels.sort(key=lambda c: (-c.pruned / c.total, c.site, c.axis, c.index))
     return Location(
-        cells=tuple(cells(subnetwork)),
-        inputs=_concentration(inputs, draws, seed),
-        outputs=_concentration(outputs, draws, seed),
-        channels=tuple(channels[:LISTED]),
+        _cells(subnetwork),
+        _concentration(inputs, draws, seed),
+        _concentration(outputs, draws, seed),
+        tuple(channels[:LISTED]),
     )
 
 
-def cells(subnetwork: Subnetwork) -> list[Place]:
+def _cells(subnetwork: Subnetwork) -> tuple[Place, ...]:
     """Return the pruned weights by layer and kind."""
-    counts: Mapping[tuple[float, str], list[int]] = defaultdict(lambda: [0, 0])
+    counts: dict[tuple[float, str], list[int]] = defaultdict(lambda: [0, 0])
     for site, record in subnetwork.config.sites.items():
         layer = layer_index(site)
         cell = counts[math.inf if layer is None else layer, role(site)]
         cell[0] += record.pruned
         cell[1] += math.prod(record.shape)
     share = subnetwork.pruned_share
-    return [
+    return tuple(
         Place(None if math.isinf(layer) else int(layer), kind, pruned, total, share * total)
         for (layer, kind), (pruned, total) in sorted(counts.items())
-    ]
+    )
 
 
 def _largest(site: str, axis: str, counts: NDArray[np.int64], size: int) -> list[Channel]:

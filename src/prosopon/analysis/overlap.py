@@ -1,4 +1,4 @@
-"""How much subnetworks share: pruned and kept sets, cosines, and what chance alone would give."""
+"""How much subnetworks share: pruned and kept sets, cosines, what chance would give; clusters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,9 @@ ALL = "all"
 OUTSIDE = "-"
 """The group of sites outside the numbered layers."""
 
+METHOD = "average"
+"""Linkage of a clustering."""
+
 GROUPINGS: Mapping[str, Callable[[str], str]] = {
     "kind": role,
     "layer": lambda site: OUTSIDE if (layer := layer_index(site)) is None else str(layer),
@@ -28,34 +31,13 @@ GROUPINGS: Mapping[str, Callable[[str], str]] = {
 """Ways to group sites, by name: what a site is part of, its layer, the matrix's own name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many weights of some sites two masks prune.
+class Counts(NamedTuple):
+    """Weights of a site: all, pruned by the first mask, by the second, by both."""
 
-    Attributes:
-        total: Weights.
-        first: Pruned by the first mask.
-        second: Pruned by the second.
-        both: Pruned by both.
-    """
-
-    total: int = 0
-    first: int = 0
-    second: int = 0
-    both: int = 0
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.total + other.total,
-            self.first + other.first,
-            self.second + other.second,
-            self.both + other.both,
-        )
-
-    @property
-    def differing(self) -> int:
-        """Weights that one mask prunes and the other keeps."""
-        return self.first + self.second - 2 * self.both
+    total: int
+    first: int
+    second: int
+    both: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +57,8 @@ class Overlap:
         differing: Share of mask entries that differ.
         cosine_pruned: Cosine between the indicators of the pruned sets; None where one is empty.
         cosine_kept: Cosine between the masks as the paper takes them, 1 where kept.
-        expected_both: Expected number that both prune, by chance.
-        expected_jaccard_pruned: Of that number.
-        expected_differing: Likewise.
-        expected_cosine_pruned: Likewise.
+        expected_both: Expected number that both prune, by chance; ``expected_jaccard_pruned``,
+            ``expected_differing`` and ``expected_cosine_pruned`` are of that number.
         z: How many standard deviations ``both`` lies above chance; None where chance leaves no
             choice (a mask that prunes none or all of every site).
     """
@@ -103,74 +83,52 @@ class Overlap:
 
 
 def site_counts(first: Subnetwork, second: Subnetwork) -> dict[str, Counts]:
-    """Return the counts of every site, reading one site at a time.
-
-    Raises:
-        SubnetworkError: The two belong to different models, or their sites differ.
-    """
+    """Return the counts of every site, reading one site at a time."""
     check_agree((first, second))
     counts = {}
-    for site, ours in first.keep.items():
-        mine, theirs = ~ours.numpy(), ~second.keep[site].numpy()
-        counts[site] = Counts(
-            mine.size,
-            int(np.count_nonzero(mine)),
-            int(np.count_nonzero(theirs)),
-            int(np.count_nonzero(mine & theirs)),
-        )
+    for site, keep in first.keep.items():
+        ours, theirs = ~keep.numpy(), ~second.keep[site].numpy()
+        sets = (ours, theirs, ours & theirs)
+        counts[site] = Counts(ours.size, *(int(np.count_nonzero(one)) for one in sets))
     return counts
 
 
 def overlap_of(counts: Sequence[Counts]) -> Overlap:
-    """Return the overlap over some sites.
-
-    Args:
-        counts: One for each site; chance keeps the sizes of every one of them.
-
-    Raises:
-        OptionError: There is no site.
-    """
+    """Return the overlap over some sites; chance keeps the sizes of every one of them."""
     if not counts:
         raise OptionError("an overlap needs at least one site")
-    whole = sum(counts, Counts())
+    total, first, second, both = (sum(column) for column in zip(*counts, strict=True))
     expected = sum(count.first * count.second / count.total for count in counts)
-    variance = sum(_variance(count) for count in counts)
-    kept_first, kept_second = whole.total - whole.first, whole.total - whole.second
-    kept_both = whole.total - whole.first - whole.second + whole.both
-    sizes = whole.first + whole.second
+    deviation = math.sqrt(sum(map(_variance, counts)))
+    kept_first, kept_second, either = total - first, total - second, first + second - both
+    pruned_root = math.sqrt(first * second)
     return Overlap(
-        total=whole.total,
-        pruned=(whole.first, whole.second),
-        both=whole.both,
-        jaccard_pruned=_ratio(whole.both, sizes - whole.both),
-        jaccard_kept=_ratio(kept_both, whole.total - whole.both),
-        differing=whole.differing / whole.total,
-        cosine_pruned=_ratio(whole.both, math.sqrt(whole.first * whole.second)),
-        cosine_kept=_ratio(kept_both, math.sqrt(kept_first * kept_second)),
+        total=total,
+        pruned=(first, second),
+        both=both,
+        jaccard_pruned=_ratio(both, either),
+        jaccard_kept=_ratio(total - either, total - both),
+        differing=(either - both) / total,
+        cosine_pruned=_ratio(both, pruned_root),
+        cosine_kept=_ratio(total - either, math.sqrt(kept_first * kept_second)),
         expected_both=expected,
-        expected_jaccard_pruned=_ratio(expected, sizes - expected),
-        expected_differing=(sizes - 2 * expected) / whole.total,
-        expected_cosine_pruned=_ratio(expected, math.sqrt(whole.first * whole.second)),
-        z=_ratio(whole.both - expected, math.sqrt(variance)),
+        expected_jaccard_pruned=_ratio(expected, first + second - expected),
+        expected_differing=(first + second - 2 * expected) / total,
+        expected_cosine_pruned=_ratio(expected, pruned_root),
+        z=_ratio(both - expected, deviation),
     )
 
 
-def grouped(counts: Mapping[str, Counts], grouping: str) -> dict[str, Overlap]:
-    """Return the overlap of every group of sites; layers by number, others in order.
-
-    Args:
-        counts: Of every site.
-        grouping: A key of `GROUPINGS`.
-
-    Raises:
-        OptionError: No such grouping.
-    """
+def group_counts(counts: Mapping[str, Counts], grouping: str) -> dict[str, Overlap]:
+    """Return the overlap of every group of sites; layers by number, others in order."""
     if grouping not in GROUPINGS:
         raise OptionError(f"unknown grouping {grouping!r}. Choices: {', '.join(GROUPINGS)}")
     groups: dict[str, list[Counts]] = defaultdict(list)
     for site, count in counts.items():
         groups[GROUPINGS[grouping](site)].append(count)
-    names = sorted(groups, key=_by_number) if grouping == "layer" else list(groups)
+    names = list(groups)
+    if grouping == "layer":
+        names.sort(key=lambda name: math.inf if name == OUTSIDE else int(name))
     return {name: overlap_of(groups[name]) for name in names}
 
 
@@ -198,25 +156,16 @@ class PairOverlap:
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
         groups = {
-            grouping: {name: overlap.to_json() for name, overlap in groups.items()}
+            f"by_{grouping}": {name: overlap.to_json() for name, overlap in groups.items()}
             for grouping, groups in self.by.items()
         }
-        return {
-            "first": self.first,
-            "second": self.second,
-            "all": self.whole.to_json(),
-            **{f"by_{grouping}": overlap for grouping, overlap in groups.items()},
-        }
+        return {"first": self.first, "second": self.second, "all": self.whole.to_json(), **groups}
 
 
 def pair_overlap(names: tuple[str, str], first: Subnetwork, second: Subnetwork) -> PairOverlap:
-    """Return what two subnetworks share, over all sites and by kind, layer and projection.
-
-    Raises:
-        SubnetworkError: The two belong to different models, or their sites differ.
-    """
+    """Return what two subnetworks share, over all sites and by kind, layer and projection."""
     counts = site_counts(first, second)
-    by = {grouping: grouped(counts, grouping) for grouping in GROUPINGS}
+    by = {grouping: group_counts(counts, grouping) for grouping in GROUPINGS}
     return PairOverlap(*names, overlap_of(list(counts.values())), by)
 
 
@@ -235,16 +184,58 @@ def overlaps(subnetworks: Mapping[str, Subnetwork]) -> list[PairOverlap]:
     ]
 
 
-def matrix(
-    names: Sequence[str], pairs: Sequence[PairOverlap], value: Callable[[Overlap], float | None]
-) -> list[list[float | None]]:
-    """Return a symmetric matrix of a figure of every pair; the diagonal is None."""
+def jaccard_matrix(names: Sequence[str], pairs: Sequence[PairOverlap]) -> list[list[float | None]]:
+    """Return the Jaccard index of what every two prune, symmetric; the diagonal is None."""
     place = {name: index for index, name in enumerate(names)}
     rows: list[list[float | None]] = [[None] * len(names) for _ in names]
     for pair in pairs:
         a, b = place[pair.first], place[pair.second]
-        rows[a][b] = rows[b][a] = value(pair.whole)
+        rows[a][b] = rows[b][a] = pair.whole.jaccard_pruned
     return rows
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """A hierarchical clustering of personas.
+
+    Attributes:
+        names: The personas.
+        distances: Jaccard distances between pruned sets, [personas, personas]; two empty masks
+            are at distance 0.
+        merges: Rows of scipy's linkage: the two clusters merged, their distance, their size.
+            Clusters from ``len(names)`` on are earlier merges.
+        order: The names as a dendrogram shows its leaves.
+    """
+
+    names: list[str]
+    distances: list[list[float]]
+    merges: list[tuple[int, int, float, int]]
+    order: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object."""
+        return asdict(self) | {"method": METHOD}
+
+
+def cluster(names: Sequence[str], pairs: Sequence[PairOverlap]) -> Clustering:
+    """Cluster personas by average linkage over the Jaccard distance of their pruned sets.
+
+    Args:
+        names: At least two.
+        pairs: The overlap of every two, see :func:`overlaps`.
+    """
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    similar = jaccard_matrix(names, pairs)
+    distances = [[0.0 if x is None else 1.0 - x for x in row] for row in similar]
+    merges = linkage(squareform(np.array(distances)), method=METHOD)
+    return Clustering(
+        list(names),
+        distances,
+        [(int(a), int(b), float(d), int(n)) for a, b, d, n in merges],
+        [names[index] for index in leaves_list(merges)],
+    )
 
 
 def _variance(one: Counts) -> float:
@@ -257,7 +248,3 @@ def _variance(one: Counts) -> float:
 
 def _ratio(above: float, below: float) -> float | None:
     return above / below if below else None
-
-
-def _by_number(name: str) -> tuple[bool, int]:
-    return (False, int(name)) if name.isdecimal() else (True, 0)

@@ -1,32 +1,55 @@
-"""The whole analysis of some masks of one model: measured, told, and written to a folder."""
+"""The whole analysis of some masks of one model: measured, described, written to a folder."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from prosopon.analysis.faithfulness import DRAWS, SHARES
-from prosopon.analysis.findings import AnalysisPart, measure
+from prosopon.analysis.crosstalk import cross_talk
+from prosopon.analysis.faithfulness import DRAWS, SHARES, Faithfulness, faithfulness
+from prosopon.analysis.findings import (
+    AnalysisPart,
+    Findings,
+    are_opposed,
+    choose_parts,
+    describe_mask,
+    opposite,
+    own_axes,
+)
+from prosopon.analysis.location import locate
+from prosopon.analysis.overlap import overlaps
 from prosopon.analysis.probe import Probe, ProbeAxis
-from prosopon.analysis.sections import Section, plain, tell
+from prosopon.analysis.sections import Section, describe, plain
+from prosopon.errors import OptionError
 from prosopon.files import write_json, write_text
+from prosopon.models import find_sites
 from prosopon.progress import Report
+from prosopon.runtime.membership import check_belongs
 from prosopon.subnetwork import Subnetwork
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What was found.
+    """What was measured, and how it is told.
 
     Attributes:
-        sections: For people, in order.
-        numbers: Every number of every figure, as JSON values.
+        findings: The numbers. Nothing is drawn before the sections are read.
     """
 
-    sections: tuple[Section, ...]
-    numbers: Mapping[str, Any]
+    findings: Findings
+
+    @cached_property
+    def sections(self) -> list[Section]:
+        """For people, in order."""
+        return describe(self.findings)
+
+    @cached_property
+    def numbers(self) -> dict[str, Any]:
+        """Every number of every figure, as JSON values."""
+        return self.findings.to_json()
 
     def markdown(self, title: str = "Masks explained") -> str:
         """Return all sections as one Markdown page that links the figures."""
@@ -41,14 +64,13 @@ class Analysis:
             The paths, the page first.
         """
         folder = Path(folder)
-        paths = [folder / "explain.md", folder / "analysis.json"]
-        for section in self.sections:
-            if section.svg:
-                paths.append(folder / f"{section.id}.svg")
-                write_text(paths[-1], section.svg + "\n")
-        write_text(paths[0], self.markdown())
-        write_json(paths[1], self.numbers)
-        return paths
+        figures = {folder / f"{one.id}.svg": one.svg for one in self.sections if one.svg}
+        for path, svg in figures.items():
+            write_text(path, svg + "\n")
+        page, numbers = folder / "explain.md", folder / "analysis.json"
+        write_text(page, self.markdown())
+        write_json(numbers, self.numbers)
+        return [page, numbers, *figures]
 
 
 def analyse(
@@ -79,8 +101,30 @@ def analyse(
         OptionError: No masks, an unknown part, or one that the arguments do not allow.
         SubnetworkError: The masks belong to different models, or not to the probe's.
     """
-    findings = measure(
-        subnetworks, parts=parts, probe=probe, axes=axes, shares=shares, draws=draws, seed=seed,
-        report=report,
-    )  # fmt: skip
-    return Analysis(tuple(tell(findings)), findings.to_json())
+    if not subnetworks:
+        raise OptionError("there is no mask to explain")
+    chosen = choose_parts(parts, len(subnetworks), probe is not None and bool(axes))
+    if probe is not None:
+        sites = find_sites(probe.model)
+        for mask in subnetworks.values():
+            check_belongs(mask, sites)
+    pairs = overlaps(subnetworks) if "overlap" in chosen else []
+    places = {}
+    if "location" in chosen:
+        places = {name: locate(mask, seed=seed) for name, mask in subnetworks.items()}
+    talk, silent = None, None
+    tests: list[Faithfulness] = []
+    if probe is not None and "cross-talk" in chosen:
+        talk = cross_talk(probe, subnetworks, axes, seed=seed, report=report)
+    if probe is not None and "faithfulness" in chosen:
+        axes_of, silent = own_axes(subnetworks, axes)
+        tests = [
+            faithfulness(
+                probe, name, subnetworks[name], axis, opposite=opposite(name, subnetworks),
+                shares=shares, draws=draws, seed=seed, report=report,
+            )
+            for name, axis in axes_of.items()
+        ]  # fmt: skip
+    masks = {name: describe_mask(mask) for name, mask in subnetworks.items()}
+    opposed = [p for p in pairs if are_opposed(subnetworks[p.first], subnetworks[p.second])]
+    return Analysis(Findings(masks, pairs, opposed, places, talk, tests, silent))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,81 +20,66 @@ JITTER = 8
 """Standard deviation, in ranks, of how far a size-matched weight may lie from its model."""
 
 
-def only(subnetwork: Subnetwork, wanted: Callable[[str], bool]) -> Subnetwork:
-    """Return the part of a mask that lies in the wanted sites; the others are kept whole.
-
-    Args:
-        subnetwork: The mask.
-        wanted: Tells for a site's name whether its pruned weights stay pruned.
-    """
+def only(subnetwork: Subnetwork, sites: Collection[str]) -> Subnetwork:
+    """Return the part of a mask that lies in some sites; the others are kept whole."""
     keep = {
-        site: mask if wanted(site) else torch.ones_like(mask)
+        site: mask if site in sites else torch.ones_like(mask)
         for site, mask in subnetwork.keep.items()
     }
     return _like(subnetwork, keep)
 
 
-def in_layers(first: int, last: int) -> Callable[[str], bool]:
-    """Return a test of a site's name: does it lie in the layers from first to last, both in?"""
-
-    def wanted(site: str) -> bool:
-        layer = layer_index(site)
-        return layer is not None and first <= layer <= last
-
-    return wanted
+def in_layers(subnetwork: Subnetwork, first: int, last: int) -> list[str]:
+    """Return a mask's sites in the layers from first to last, both included."""
+    layers = range(first, last + 1)
+    return [site for site in subnetwork.sites if layer_index(site) in layers]
 
 
-def swapped(subnetwork: Subnetwork, other: Subnetwork, wanted: Callable[[str], bool]) -> Subnetwork:
-    """Return the mask with the wanted sites of another one in place of its own.
-
-    Raises:
-        SubnetworkError: The two belong to different models, or their sites differ.
-    """
+def swap(subnetwork: Subnetwork, other: Subnetwork, sites: Collection[str]) -> Subnetwork:
+    """Return the mask with some sites of another one, of the same model, in place of its own."""
     check_agree((subnetwork, other))
     keep = {
-        site: other.keep[site] if wanted(site) else mask for site, mask in subnetwork.keep.items()
+        site: other.keep[site] if site in sites else mask for site, mask in subnetwork.keep.items()
     }
     return _like(subnetwork, keep)
 
 
-def elsewhere(subnetwork: Subnetwork, *, seed: int) -> Subnetwork:
+def elsewhere(
+    subnetwork: Subnetwork, sites: Mapping[str, Site] | None = None, *, seed: int
+) -> Subnetwork:
     """Return a mask that prunes as many weights of each site, drawn from those that it keeps.
-
-    Raises:
-        OptionError: A site keeps fewer weights than it prunes.
-    """
-
-    def draw(site: str, pruned: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
-        free = np.flatnonzero(~pruned)
-        return rng.choice(free, size=int(pruned.sum()), replace=False)
-
-    return _drawn(subnetwork, draw, seed)
-
-
-def elsewhere_alike(subnetwork: Subnetwork, sites: Mapping[str, Site], *, seed: int) -> Subnetwork:
-    """Return a mask of as many other weights of each site that are of the same size.
-
-    Each pruned weight is replaced by a kept one whose absolute value has about the same rank, so
-    that what the two masks differ in is which weights they prune and not how large these are.
 
     Args:
         subnetwork: The mask.
-        sites: Sites of the base model by name.
+        sites: Sites of the base model by name, for weights of the same size: each pruned weight
+            is replaced by a kept one whose absolute value has about the same rank, so that what
+            the two masks differ in is which weights they prune and not how large these are.
         seed: Seeds the draw.
 
     Raises:
         OptionError: A site keeps fewer weights than it prunes.
     """
-
-    def draw(site: str, pruned: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
-        size = sites[site].matrix().abs().float().cpu().numpy().ravel()
-        free = np.flatnonzero(~pruned)
-        free = free[np.argsort(size[free], kind="stable")]
-        wanted = np.searchsorted(size[free], np.sort(size[pruned]))
-        wanted = np.sort(wanted + rng.normal(0, JITTER, len(wanted)).round().astype(np.int64))
-        return free[_distinct(wanted, len(free))]
-
-    return _drawn(subnetwork, draw, seed)
+    rng = np.random.default_rng(seed)
+    keep = {}
+    for site, mask in subnetwork.keep.items():
+        pruned = ~mask.numpy().ravel()
+        count, free = int(pruned.sum()), np.flatnonzero(~pruned)
+        if count > len(free):
+            raise OptionError(
+                f"site {site!r} prunes {count} of {pruned.size} weights; as many others are not "
+                "left to draw from"
+            )
+        drawn = np.ones(pruned.size, dtype=bool)
+        if sites is None:
+            drawn[rng.choice(free, size=count, replace=False)] = False
+        else:
+            size = sites[site].matrix().abs().float().cpu().numpy().ravel()
+            free = free[np.argsort(size[free], kind="stable")]
+            wanted = np.searchsorted(size[free], np.sort(size[pruned]))
+            wanted = np.sort(wanted + rng.normal(0, JITTER, count).round().astype(np.int64))
+            drawn[free[_distinct(wanted, len(free))]] = False
+        keep[site] = torch.from_numpy(drawn.reshape(tuple(mask.shape)))
+    return _like(subnetwork, keep)
 
 
 def mean_size(subnetwork: Subnetwork, sites: Mapping[str, Site]) -> float | None:
@@ -130,17 +115,20 @@ def prefix(
         raise OptionError(f"share {share}: must lie between 0 and 1")
     if ranked and subnetwork.levels is None:
         raise OptionError(f"subnetwork {subnetwork.config.persona!r} has no ranking")
-    level, part = _threshold(subnetwork, share) if ranked else (0, share)
+    levels = {
+        site: (
+            subnetwork.levels[site].numpy() if ranked and subnetwork.levels is not None
+            else np.zeros(int((~mask).sum()), dtype=np.uint8)
+        )
+        for site, mask in subnetwork.keep.items()
+    }  # fmt: skip
+    level, part = _threshold(levels, share)
     rng = np.random.default_rng(seed)
     keep = {}
     for site, mask in subnetwork.keep.items():
         rows, columns = np.nonzero(~mask.numpy())
-        goes, last = np.zeros(len(rows), dtype=bool), np.arange(len(rows))
         order = rng.permutation(len(rows))
-        if ranked:
-            assert subnetwork.levels is not None
-            levels = subnetwork.levels[site].numpy()
-            goes, last = levels < level, np.flatnonzero(levels == level)
+        goes, last = levels[site] < level, np.flatnonzero(levels[site] == level)
         # In random order; the draw in [0, 1) makes the expected count exact.
         places = order[last].argsort().argsort() + rng.random()
         goes[last[places < part * len(last)]] = True
@@ -151,11 +139,7 @@ def prefix(
 
 
 def layer_ranges(subnetwork: Subnetwork, parts: int) -> list[tuple[int, int]]:
-    """Return up to ``parts`` ranges (first, last) that split the layers that a mask has sites in.
-
-    Raises:
-        OptionError: ``parts`` is less than 1.
-    """
+    """Return up to ``parts`` ranges (first, last) that split the layers of a mask's sites."""
     if parts < 1:
         raise OptionError(f"parts {parts}: split the layers into at least one")
     layers_there = {layer_index(site) for site in subnetwork.sites}
@@ -164,18 +148,13 @@ def layer_ranges(subnetwork: Subnetwork, parts: int) -> list[tuple[int, int]]:
     return [(int(part[0]), int(part[-1])) for part in split]
 
 
-def _threshold(subnetwork: Subnetwork, share: float) -> tuple[int, float]:
+def _threshold(levels: Mapping[str, NDArray[np.uint8]], share: float) -> tuple[int, float]:
     """Return (level, part): all lower levels go, and this part of the level itself."""
-    assert subnetwork.levels is not None
-    counts = np.zeros(STEPS, dtype=np.int64)
-    for levels in subnetwork.levels.values():
-        counts += np.bincount(levels.numpy(), minlength=STEPS)
-    wanted, before = share * counts.sum(), 0
-    for level, count in enumerate(counts):
-        if before + count >= wanted:
-            return level, (wanted - before) / count if count else 0.0
-        before += int(count)
-    return STEPS, 0.0
+    counts = np.bincount(np.concatenate(list(levels.values())), minlength=STEPS)
+    wanted, until = share * counts.sum(), counts.cumsum()
+    level = int(np.argmax(until >= wanted))
+    missing = wanted - (until[level] - counts[level])
+    return level, float(missing / counts[level]) if counts[level] else 0.0
 
 
 def _distinct(wanted: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -187,26 +166,6 @@ def _distinct(wanted: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     upward: NDArray[np.int64] = np.maximum.accumulate(np.maximum(wanted, 0) - steps) + steps
     limit = count - len(wanted) + steps
     return np.minimum(upward, limit)
-
-
-def _drawn(
-    subnetwork: Subnetwork,
-    draw: Callable[[str, NDArray[np.bool_], np.random.Generator], NDArray[np.int64]],
-    seed: int,
-) -> Subnetwork:
-    rng = np.random.default_rng(seed)
-    keep = {}
-    for site, mask in subnetwork.keep.items():
-        pruned = ~mask.numpy().ravel()
-        if 2 * int(pruned.sum()) > pruned.size:
-            raise OptionError(
-                f"site {site!r} prunes {int(pruned.sum())} of {pruned.size} weights; as many "
-                "others are not left to draw from"
-            )
-        drawn = np.ones(pruned.size, dtype=bool)
-        drawn[draw(site, pruned, rng)] = False
-        keep[site] = torch.from_numpy(drawn.reshape(tuple(mask.shape)))
-    return _like(subnetwork, keep)
 
 
 def _like(subnetwork: Subnetwork, keep: Mapping[str, Tensor]) -> Subnetwork:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,22 +50,18 @@ def bundled_axes(questions: int, *, seed: int = 0) -> list[ProbeAxis]:
     """
     if questions < 1:
         raise OptionError(f"questions {questions}: ask at least one")
-    return [
-        ProbeAxis(
-            axis.name,
-            axis.poles[0].name,
-            axis.poles[1].name,
-            tuple(choice_items(axis.poles[0].name, questions, seed=seed)),
-        )
-        for axis in load_world().axes.values()
-    ]
+    axes = []
+    for axis in load_world().axes.values():
+        target, opposite = (pole.name for pole in axis.poles)
+        items = tuple(choice_items(target, questions, seed=seed))
+        axes.append(ProbeAxis(axis.name, target, opposite, items))
+    return axes
 
 
 def file_axis(target: Persona, opposite: Persona, questions: int) -> ProbeAxis:
     """Return the axis between two personas of any kind, asked with their own examples.
 
-    Give examples that no mask was found on. Pairs are made as for an extraction, see
-    :func:`prosopon.data.pairs.pair_examples`.
+    Give examples that no mask was extracted from. Pairs are made as for an extraction.
 
     Raises:
         DataError: No pair can be made.
@@ -105,20 +101,23 @@ class Choices:
         """Mean margin in nats per token."""
         return math.fsum(self.margins) / len(self.margins)
 
+    def toward(self, sign: int) -> Choices:
+        """Return the choices seen from the target (1) or from its opposite (-1)."""
+        if sign > 0:
+            return self
+        return Choices(tuple(1 - win for win in self.wins), tuple(-m for m in self.margins))
+
 
 def mean_choices(several: Sequence[Choices]) -> Choices:
-    """Return the mean over several masks, question by question.
-
-    Raises:
-        OptionError: There is none.
-    """
+    """Return the mean over several masks (at least one), question by question."""
     if not several:
         raise OptionError("the mean over no masks has no meaning")
-    wins, margins = (
-        tuple(math.fsum(column) / len(several) for column in zip(*rows, strict=True))
-        for rows in ([one.wins for one in several], [one.margins for one in several])
-    )
-    return Choices(wins, margins)
+    wins, margins = zip(*((one.wins, one.margins) for one in several), strict=True)
+    return Choices(_mean_columns(wins), _mean_columns(margins))
+
+
+def _mean_columns(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    return tuple(math.fsum(column) / len(rows) for column in zip(*rows, strict=True))
 
 
 @dataclass(frozen=True)
@@ -135,11 +134,7 @@ class Effect:
 
 
 def effect(masked: Choices, base: Choices, *, seed: int = 0) -> Effect:
-    """Return what a mask changes, and how sure that is.
-
-    Raises:
-        OptionError: The two were not asked as many questions.
-    """
+    """Return what a mask changes over the same questions, and how sure that is."""
     return Effect(
         paired_difference(masked.wins, base.wins, seed=seed),
         paired_difference(masked.margins, base.margins, seed=seed),
@@ -148,6 +143,8 @@ def effect(masked: Choices, base: Choices, *, seed: int = 0) -> Effect:
 
 class Probe:
     """Asks a model with and without masks; the base is back after every call.
+
+    Its methods raise :class:`SubnetworkError` for a mask of another model.
 
     Args:
         model: A causal LM.
@@ -161,21 +158,12 @@ class Probe:
     def choices(
         self, subnetwork: Subnetwork | None, axes: Sequence[ProbeAxis]
     ) -> dict[str, Choices]:
-        """Return the choices on every axis, by its name, under a mask (None: the base).
-
-        Raises:
-            SubnetworkError: The mask belongs to another model.
-        """
+        """Return the choices on every axis, by its name, under a mask (None: the base)."""
         with worn(self.model, self.tokenizer, subnetwork):
             return {axis.name: self._choices(axis) for axis in axes}
 
     def measure(self, subnetwork: Subnetwork | None, axis: ProbeAxis) -> tuple[Choices, float]:
-        """Return the choices on one axis and the perplexity of general text under a mask.
-
-        Raises:
-            SubnetworkError: The mask belongs to another model.
-            DataError: There is no general text.
-        """
+        """Return the choices on one axis and the perplexity of general text under a mask."""
         with worn(self.model, self.tokenizer, subnetwork):
             return self._choices(axis), perplexity(self.model, self.general)
 
@@ -187,13 +175,8 @@ class Probe:
         return Choices(tuple(map(win_share, pairs)), tuple(map(win_margin, pairs)))
 
 
-def paired_json(paired: Paired) -> Mapping[str, float]:
+def paired_json(paired: Paired) -> dict[str, float]:
     """Return a difference with its interval and p value as a JSON object."""
-    interval = paired.difference
-    return {
-        "difference": interval.mean,
-        "low": interval.low,
-        "high": interval.high,
-        "p": paired.p,
-        "questions": interval.count,
-    }
+    gap = paired.difference
+    interval = {"difference": gap.mean, "low": gap.low, "high": gap.high}
+    return interval | {"p": paired.p, "questions": gap.count}

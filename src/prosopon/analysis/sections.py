@@ -8,11 +8,10 @@ from html import escape
 
 from prosopon.analysis import figures
 from prosopon.analysis.crosstalk import SIGNIFICANT, CrossTalk
-from prosopon.analysis.dendrogram import cluster_pairs
 from prosopon.analysis.faithfulness import Faithfulness
 from prosopon.analysis.findings import Findings
 from prosopon.analysis.location import Location
-from prosopon.analysis.overlap import PairOverlap
+from prosopon.analysis.overlap import cluster
 from prosopon.drawing import NONE, printable
 
 MOST_PAIRS = 12
@@ -49,30 +48,23 @@ class Section:
         return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def tell(findings: Findings) -> list[Section]:
+def describe(findings: Findings) -> list[Section]:
     """Return what was measured for people: text, tables and figures."""
     sections: list[Section] = []
     if findings.pairs:
-        sections += overlap_sections(findings.names, findings.pairs, findings.opposed)
+        sections += _overlap_sections(findings)
     if findings.places:
-        sections += location_sections(findings.places)
+        sections += _location_sections(findings.places)
     if findings.talk is not None:
-        sections.append(cross_talk_section(findings.talk))
+        sections.append(_cross_talk_section(findings.talk))
     if findings.tests:
-        sections += faithfulness_sections(findings.tests)
+        sections += _faithfulness_sections(findings.tests)
     return sections
 
 
-def overlap_sections(
-    names: Sequence[str], pairs: Sequence[PairOverlap], opposites: Sequence[PairOverlap]
-) -> list[Section]:
-    """Return what masks share: table and heat map, by layer, dendrogram.
-
-    Args:
-        names: The masks.
-        pairs: Their overlaps.
-        opposites: Those between a persona and its opposite; they lead the table.
-    """
+def _overlap_sections(findings: Findings) -> list[Section]:
+    """Return what masks share: table (opposites lead) and heat map, by layer, dendrogram."""
+    names, pairs, opposites = list(findings.masks), findings.pairs, findings.opposed
     rest = [pair for pair in pairs if pair not in opposites]
     shown = [*opposites, *rest][: max(MOST_PAIRS, len(opposites))]
     kinds = list(shown[0].differing())
@@ -96,52 +88,40 @@ def overlap_sections(
         for pair in shown
     ]
     headings = ["masks", *(f"{kind}, %" for kind in kinds), "by chance, %", "Jaccard", "by chance"]
-    sections = [
-        Section(
-            "overlap",
-            "What the masks share",
-            figures.draw_overlap(names, pairs),
-            text,
-            headings,
-            rows,
-        )
-    ]
+    drawn = figures.draw_overlap(names, pairs)
+    sections = [Section("overlap", "What the masks share", drawn, text, headings, rows)]
     layers = figures.draw_layers(pairs, opposites)
     if layers is not None:
-        sections.append(Section("layers", "Layer by layer", layers, _drawn(pairs)))
+        most, text = figures.MOST_LINES, ""
+        if len(pairs) > most:
+            text = (
+                f"{most} of {len(pairs)} pairs are drawn: opposites, then the most alike; "
+                "analysis.json has all."
+            )
+        sections.append(Section("layers", "Layer by layer", layers, text))
     if len(names) > 2:
-        drawn = figures.draw_dendrogram(cluster_pairs(names, pairs))
+        drawn = figures.draw_dendrogram(cluster(names, pairs))
         text = "Personas whose masks prune the same weights are joined early (on the left)."
         sections.append(Section("dendrogram", "Which masks are alike", drawn, text))
     return sections
 
 
-def location_sections(places: Mapping[str, Location]) -> list[Section]:
+def _location_sections(places: Mapping[str, Location]) -> list[Section]:
     """Return where the pruned weights sit, by layer and kind and by channel."""
-    sections = [
-        Section(
-            "location",
-            "Where the pruned weights sit",
-            figures.draw_location(places),
-            "Pruned weights over those that chance would put there, by layer and kind: 1 is "
-            "chance.",
+    text = "Pruned weights over those that chance would put there, by layer and kind: 1 is chance."
+    drawn = figures.draw_location(places)
+    sections = [Section("location", "Where the pruned weights sit", drawn, text)]
+    channels = figures.draw_concentration(places)
+    if channels is not None:
+        text = (
+            "Share of the pruned weights that lie in the tenth of each site's channels that lose "
+            "most; the mark is the same for random masks."
         )
-    ]
-    drawn = figures.draw_concentration(places)
-    if drawn is not None:
-        sections.append(
-            Section(
-                "concentration",
-                "In how many channels",
-                drawn,
-                "Share of the pruned weights that lie in the tenth of each site's channels that "
-                "lose most; the mark is the same for random masks.",
-            )
-        )
+        sections.append(Section("concentration", "In how many channels", channels, text))
     return sections
 
 
-def cross_talk_section(talk: CrossTalk) -> Section:
+def _cross_talk_section(talk: CrossTalk) -> Section:
     """Return what each mask does to every axis."""
     questions = min(len(axis.items) for axis in talk.axes)
     text = (
@@ -150,27 +130,23 @@ def cross_talk_section(talk: CrossTalk) -> Section:
         "the whole matrix."
     )
     leaks = [
-        f"{name} on {axis} ({change.rate.difference.mean:+.2f}, "
-        f"{change.rate.difference.low:+.2f} to {change.rate.difference.high:+.2f})"
-        for name, axis, change, _ in talk.leaks()
+        f"{name} on {axis} ({change.difference.mean:+.2f}, "
+        f"{change.difference.low:+.2f} to {change.difference.high:+.2f})"
+        for name, axis, change in talk.leaks()
     ]
     text += " Significant on another axis: " + (", ".join(leaks) if leaks else "none") + "."
-    count, others = len(talk.leaks("margin")), talk.others()
-    if others:
+    if others := len(talk.others()):
         text += (
-            f" A choice changes only where one answer overtakes the other; of the margins (nats "
-            f"per token) on other axes, {count} of {others} change significantly, and the last "
-            "column has each mask's largest change of one over the change of its own."
+            " A choice changes only where one answer overtakes the other; of the margins (nats "
+            f"per token) on other axes, {len(talk.leaks('margin'))} of {others} change "
+            "significantly, and the last column has each mask's largest change of one over the "
+            "change of its own."
         )
-    rows = [
-        [
-            name,
-            _signed(talk.strength(row)),
-            _number(talk.leak(row)),
-            _relative(talk.relative_leak(row)),
-        ]
-        for row, name in enumerate(talk.names)
-    ]
+    rows = []
+    for row, name in enumerate(talk.names):
+        leak = talk.relative_leak(row)
+        relative = NONE if leak is None else f"{leak[0]} {leak[1]:+.2f}"
+        rows.append([name, _number(talk.strength(row), "+.2f"), _number(talk.leak(row)), relative])
     headings = [
         "mask", "own axis, toward its pole", "mean absolute change of the others",
         "largest other margin / own",
@@ -179,20 +155,20 @@ def cross_talk_section(talk: CrossTalk) -> Section:
     return Section("cross-talk", "What each mask does to every axis", drawn, text, headings, rows)
 
 
-def faithfulness_sections(tests: Sequence[Faithfulness]) -> list[Section]:
+def _faithfulness_sections(tests: Sequence[Faithfulness]) -> list[Section]:
     """Return a table over masks, and a figure for each."""
     arms = ("only attention", "only mlp", "elsewhere", "elsewhere, same size")
     rows = []
     for one in tests:
         by = {arm.name: arm for arm in one.arms}
-        whole = by["whole"]
+        whole = one.whole
         rows.append(
             [
                 one.name,
                 f"{one.base_rate:.2f} → {one.base_rate + whole.effect.rate.difference.mean:.2f}",
-                _signed(whole.effect.margin.difference.mean),
+                f"{whole.effect.margin.difference.mean:+.2f}",
                 *(_percent(by[arm].faithful if arm in by else None) for arm in arms),
-                _percent(one.top_share() if "ranking" in one.curves else None),
+                _percent(one.top_share()),
                 _number(one.area("ranking")),
                 _number(one.area("random")),
                 f"{whole.perplexity_ratio:.3f}",
@@ -214,29 +190,13 @@ def faithfulness_sections(tests: Sequence[Faithfulness]) -> list[Section]:
     missing = [f"{one.name}, {arm}: {why}" for one in tests for arm, why in one.refused.items()]
     if missing:
         text += " Not run: " + "; ".join(missing) + "."
-    table = Section("faithfulness", "Is it these weights?", "", text, headings, rows)
-    return [
-        table,
-        *(
-            Section(
-                f"faithfulness-{number}",
-                f"Faithfulness of the mask {one.name}",
-                figures.draw_faithfulness(one),
-                f"{len(one.axis.items)} questions; bars have intervals over questions. Controls "
-                "are orange.",
-            )
-            for number, one in enumerate(tests, 1)
-        ),
-    ]
-
-
-def _drawn(pairs: Sequence[PairOverlap]) -> str:
-    if len(pairs) <= figures.MOST_LINES:
-        return ""
-    return (
-        f"{figures.MOST_LINES} of {len(pairs)} pairs are drawn: opposites, then the most alike; "
-        "analysis.json has all."
-    )
+    sections = [Section("faithfulness", "Is it these weights?", "", text, headings, rows)]
+    for number, one in enumerate(tests, 1):
+        count = len(one.axis.items)
+        text = f"{count} questions; bars have intervals over questions. Controls are orange."
+        title, drawn = f"Faithfulness of the mask {one.name}", figures.draw_faithfulness(one)
+        sections.append(Section(f"faithfulness-{number}", title, drawn, text))
+    return sections
 
 
 def plain(text: str) -> str:
@@ -248,17 +208,9 @@ def _cell(text: str) -> str:
     return plain(text).replace("|", "\\|").replace("\n", " ")
 
 
-def _number(value: float | None) -> str:
-    return NONE if value is None else f"{value:.3f}"
+def _number(value: float | None, form: str = ".3f") -> str:
+    return NONE if value is None else f"{value:{form}}"
 
 
-def _relative(leak: tuple[str, float] | None) -> str:
-    return _number(None) if leak is None else f"{leak[0]} {leak[1]:+.2f}"
-
-
-def _signed(value: float | None) -> str:
-    return NONE if value is None else f"{value:+.2f}"
-
-
-def _percent(value: float | None) -> str:
-    return NONE if value is None else f"{100 * value:.0f}"
+def _percent(share: float | None) -> str:
+    return _number(None if share is None else 100 * share, ".0f")
