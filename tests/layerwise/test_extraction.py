@@ -1,12 +1,8 @@
 """Extraction layer by layer: the same masks and provenance, also after being killed."""
 
 import json
-import os
 import random
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,9 +13,8 @@ from prosopon.data import load_persona
 from prosopon.errors import OptionError, StatisticsError, UnknownNameError
 from prosopon.layerwise import SequentialSettings, check_sequential, extract_sequential
 from prosopon.models import load_model
+from tests.processes import forked, listen
 from tests.tiny import FAMILIES, tiny_model, tiny_tokenizer
-
-ROOT = Path(__file__).parents[2]
 
 
 def save(folder, model, tokenizer):
@@ -149,35 +144,33 @@ def deep_model(folder, layers=6):
     return save(folder, model, tiny_tokenizer())
 
 
-def start(*arguments):
-    path = os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.layerwise.sequential_child", *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-    )
+def extract_slowly(channel, folder, sides, work, output):
+    """Say each layer, and wait for a word before the next."""
+
+    def report(stage, done, total):
+        if stage == "reading layer by layer":
+            channel.send((done, total))
+            channel.recv()
+
+    extract_sequential(
+        folder, *sides, output=output, criterion="contrastive-wanda",
+        settings=SequentialSettings(work_dir=work), report=report,
+    )  # fmt: skip
 
 
-@pytest.mark.slow
 def test_killed_in_the_middle_of_a_layer_it_goes_on_there(tmp_path, sides):
     folder, drawn, first = deep_model(tmp_path / "model"), random.Random(0), 0
+    paths = folder, sides, tmp_path / "work", tmp_path / "killed"
     for stop in (2, 4):
-        with start(folder, tmp_path / "work", tmp_path / "killed") as child:
-            done, total = map(int, child.stdout.readline().split())
-            assert done >= first, child.communicate()[1]
+        with forked(extract_slowly, *paths) as (process, channel):
+            done, total = listen(channel)
+            assert done >= first
             while done < stop:
-                child.stdin.write("go\n")
-                child.stdin.flush()
-                done, total = map(int, child.stdout.readline().split())
-            child.stdin.write("go\n")  # it works on the next layer while it is killed
-            child.stdin.flush()
+                channel.send("go")
+                done, total = listen(channel)
+            channel.send("go")  # it works on the next layer while it is killed
             time.sleep(drawn.uniform(0, 0.02))
-            child.kill()
-        assert child.returncode == -9
+        assert process.exitcode == -9
         first = done
     assert total == 6
     assert not (tmp_path / "killed").exists()

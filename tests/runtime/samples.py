@@ -9,6 +9,20 @@ import torch
 from prosopon.models import find_sites, fingerprint
 from prosopon.subnetwork import Subnetwork
 from tests.subnetwork.samples import config
+from tests.tiny import tiny_model
+
+
+def one_layer(family, dtype=torch.float32, *, tied=False):
+    """Build a tiny model of one layer, which is enough for what happens to its weights."""
+    model, _ = tiny_model(family, dtype=dtype)
+    body = model.transformer if family == "gpt2" else model.model
+    layers = "h" if family == "gpt2" else "layers"
+    setattr(body, layers, getattr(body, layers)[:1])
+    if tied:
+        model.config.tie_word_embeddings = True
+        model.tie_weights()
+        assert model.lm_head.weight is body.embed_tokens.weight
+    return model
 
 
 def subnetwork(model, name="introvert", *, seed=0, share=0.3, targets=None, ranked=False):

@@ -15,7 +15,7 @@ from tests.tiny import tiny_model
 def test_switching_recompiles_nothing(backend):
     from torch._dynamo.utils import counters
 
-    model, _ = tiny_model("llama")
+    model = samples.one_layer("llama")
     ids = samples.tokens(model)
     personas = {
         name: samples.subnetwork(model, name, seed=seed, share=share, ranked=True)
@@ -58,7 +58,7 @@ def fresh_compiler():
 @pytest.mark.parametrize("backend", ["inplace", "functional"])
 def test_a_compiled_model_wears_mixed_batches_too(backend, fresh_compiler):
     """Its hooks would be left out: it gave the base for every row, and said nothing."""
-    model, _ = tiny_model("llama")
+    model = samples.one_layer("llama")
     ids, rows = samples.tokens(model, rows=3), ["a", None, "b"]
     compiled = torch.compile(model, backend="eager")
     with torch.no_grad():

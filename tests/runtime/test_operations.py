@@ -15,28 +15,16 @@ from tests.runtime.test_dial import by_hand
 from tests.tiny import tiny_model
 
 SHARES = {"a": 0.3, "b": 0.01, "c": 0.4, "d": 0.005, "unranked": 0.02}
-OPERATIONS = 1000
+OPERATIONS = 300
 ERRORS = (RuntimeError, KeyboardInterrupt, MemoryError)
 
 
-def one_layer(family, dtype, *, tied=False):
-    model, _ = tiny_model(family, dtype=dtype)
-    body = model.transformer if family == "gpt2" else model.model
-    layers = "h" if family == "gpt2" else "layers"
-    setattr(body, layers, getattr(body, layers)[:1])
-    if tied:
-        model.config.tie_word_embeddings = True
-        model.tie_weights()
-        assert model.lm_head.weight is body.embed_tokens.weight
-    return model
-
-
 MODELS = {
-    "llama-float32": lambda: one_layer("llama", torch.float32),
-    "tied-bfloat16": lambda: one_layer("llama", torch.bfloat16, tied=True),
-    "llama-float16": lambda: one_layer("llama", torch.float16),
-    "gpt2-float32": lambda: one_layer("gpt2", torch.float32),
-    "gpt2-bfloat16": lambda: one_layer("gpt2", torch.bfloat16),
+    "llama-float32": lambda: samples.one_layer("llama", torch.float32),
+    "tied-bfloat16": lambda: samples.one_layer("llama", torch.bfloat16, tied=True),
+    "llama-float16": lambda: samples.one_layer("llama", torch.float16),
+    "gpt2-float32": lambda: samples.one_layer("gpt2", torch.float32),
+    "gpt2-bfloat16": lambda: samples.one_layer("gpt2", torch.bfloat16),
 }
 
 
@@ -63,7 +51,7 @@ class Walk:
 
     def broken(self, call, parts=(), names=()):
         """Carry a switch out, sometimes with a write that fails half-way; tell whether one did."""
-        number, error = self.random.randrange(16), self.random.choice(ERRORS)
+        number, error = self.random.randrange(8), self.random.choice(ERRORS)
         if self.random.random() < 0.5:
             number = 10**6
         try:

@@ -88,20 +88,23 @@ def test_every_single_byte(tmp_path, kind, file):
     path = folder / file
     whole = path.read_bytes()
     refused = 0
+    # The configuration is long and slow to read: one of the three at each of its bytes.
+    ways = 3 if file == MASKS_NAME else 1
     for at in range(len(whole)):
         flipped = whole[at] ^ (1 << at % 8)
-        for damaged in (
+        damages = (
             whole[:at] + bytes([flipped]) + whole[at + 1 :],
             whole[:at] + whole[at + 1 :],
             whole[:at],
-        ):
-            path.write_bytes(damaged)
+        )
+        for way in range(ways):
+            path.write_bytes(damages[(at + way) % 3])
             refused += assert_refused_or_same(folder, kind)
     if file == MASKS_NAME:
         assert refused == 3 * len(whole)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_any_damage(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("damage")
@@ -118,7 +121,7 @@ def test_any_damage(tmp_path_factory, data):
     shutil.rmtree(folder)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_damage_inside_the_masks_with_a_checksum_that_fits(tmp_path_factory, data):
     """Bits of a mask may then differ, but what loads agrees with the config about every site."""
@@ -224,7 +227,7 @@ def test_shapes_that_promise_more_than_there_is_allocate_nothing(folder):
 def test_a_few_bytes_of_gaps_cannot_ask_for_more_memory_than_there_is(tmp_path, kind):
     """Many sites, each of an allowed size; and one site that is not."""
     save(tmp_path, kind)
-    count = 5_000
+    count = 500
     empty = encode_gaps(np.empty(0, np.int64), (1 << 15, 1 << 16))
     sites = {f"{index}": {"shape": [1 << 15, 1 << 16], "pruned": 0} for index in range(count)}
     tensors = {f"{name}.mask": torch.from_numpy(empty.copy()) for name in sites}
@@ -232,7 +235,7 @@ def test_a_few_bytes_of_gaps_cannot_ask_for_more_memory_than_there_is(tmp_path, 
         tensors |= {f"{name}.levels": torch.zeros(0, dtype=torch.uint8) for name in sites}
     replace_masks(tmp_path, tensors)
     edit_config(tmp_path, lambda value: value.update(sites=sites))
-    with pytest.raises(SubnetworkError, match=r"need 10,737.4 GB of masks"):
+    with pytest.raises(SubnetworkError, match=r"need 1,073.7 GB of masks"):
         Subnetwork.from_pretrained(tmp_path)
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import subprocess
+import importlib
 import sys
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from prosopon.errors import SubnetworkError
 from prosopon.subnetwork import CONFIG_NAME, MASKS_NAME, Subnetwork
+from tests.processes import forked, listen
 from tests.subnetwork.samples import bool_matrices, config, levels, masks, subnetwork
 
 names = st.text(
@@ -118,7 +119,15 @@ def test_the_package_needs_no_torch_modules():
         assert "import nn" not in text
 
 
-@pytest.mark.slow
+def import_again(channel):
+    """Forget the package and transformers, import the package, and say what came along."""
+    for name in list(sys.modules):
+        if name.partition(".")[0] in ("prosopon", "transformers"):
+            del sys.modules[name]
+    importlib.import_module("prosopon.subnetwork")
+    channel.send(["prosopon.subnetwork" in sys.modules, "transformers" in sys.modules])
+
+
 def test_importing_the_package_does_not_import_transformers():
-    code = "import sys, prosopon.subnetwork; sys.exit('transformers' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    with forked(import_again) as (_, channel):
+        assert listen(channel) == [True, False]
