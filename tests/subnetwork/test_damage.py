@@ -240,6 +240,7 @@ def test_a_few_bytes_of_gaps_cannot_ask_for_more_memory_than_there_is(tmp_path, 
 
 
 def test_one_mask_of_gaps_has_a_limit(tmp_path):
+    """It is refused before two gigabytes are taken for it."""
     save(tmp_path, "gaps")
     name = "model.layers.0.mlp.up"
     edit_config(tmp_path, lambda value: value["sites"][name].update(shape=[1 << 16, 1 + (1 << 15)]))

@@ -170,6 +170,7 @@ def _from_gaps(stored: Tensor, record: SiteRecord) -> Tensor:
     if stored.dtype != torch.uint8 or stored.ndim != 1:
         kind = str(stored.dtype).removeprefix("torch.")
         raise SubnetworkError(f"gaps must be uint8 [bytes], not {kind} {list(stored.shape)}")
+    pruned = decode_gaps(stored.numpy(), record.shape)  # refuses too large a shape
     keep = torch.ones(record.shape, dtype=torch.bool)
-    keep.view(-1)[torch.from_numpy(decode_gaps(stored.numpy(), record.shape))] = False
+    keep.view(-1)[torch.from_numpy(pruned)] = False
     return keep
