@@ -23,14 +23,10 @@ THIN = {
     "experiments": 0.43,
     "export": 0.72,
     "extraction": 0.64,
-    "gradients": 0.48,
     "intervals": 0.64,
     "judges": 0.72,
-    "layerwise": 0.62,
     "lm": 0.66,
     "selection": 0.76,
-    "statistics": 0.53,
-    "subnetwork": 0.73,
 }
 # Words that stand for a thing without naming it.
 NO_NAMES = {"found", "told", "each", "asked", "made", "kept", "given", "known", "held"}

@@ -3,12 +3,14 @@
 import warnings
 
 import pytest
+import torch
 
 from prosopon import PersonaModel
 from prosopon.data import Message
 from prosopon.errors import DataError, OptionError, PersonaError, UnknownNameError
 from prosopon.lm import continue_texts, generate_answers
 from prosopon.runtime import worn
+from prosopon.runtime.conversation import fit_turns
 from tests.runtime import samples
 from tests.tiny import tiny_model
 
@@ -123,6 +125,53 @@ def test_without_a_chat_template_it_goes_on_from_the_text_and_says_so():
             )
             two = continue_texts(model, tokenizer, ["Once upon\na time"], **SHORT)[0]
             assert "".join(streamed) == two
+
+
+def long_talk(turns, system=True):
+    words = "word " * 30
+    talk = [{"role": "system", "content": "Be brief."}] if system else []
+    for number in range(turns):
+        talk.append({"role": "user", "content": f"{number} {words}"})
+        talk.append({"role": "assistant", "content": f"{number} yes"})
+    return [*talk, {"role": "user", "content": "And now?"}]
+
+
+@pytest.mark.parametrize("chat", [True, False])
+@pytest.mark.parametrize("system", [True, False])
+def test_the_oldest_turns_go_where_the_context_is_full(chat, system):
+    model, tokenizer = tiny_model("gpt2", chat=chat)
+    talk = long_talk(6, system)
+    kept = list(fit_turns(talk, model, tokenizer, 24))
+    first = int(system)
+    assert kept[:first] == talk[:first]
+    assert kept[first:] == talk[len(talk) - len(kept) + first :]
+    assert 3 <= len(kept) - first < 13
+    assert kept[first]["role"] == "user"
+    more = [*talk[:first], *talk[len(talk) - len(kept) + first - 2 :]]
+    assert fit_turns(more, model, tokenizer, 24) == kept  # one more question did not fit
+    assert list(fit_turns(kept, model, tokenizer, 24)) == kept
+    assert len(fit_turns(talk, model, tokenizer, 300)) < len(kept)
+
+
+def test_a_long_talk_is_answered_as_its_end_alone():
+    model, tokenizer = tiny_model("gpt2", chat=True)
+    talk = long_talk(6)
+    with PersonaModel(model, tokenizer) as attached:
+        expected = attached.chat(fit_turns(talk, model, tokenizer, 12), **SHORT)
+        assert attached.chat(talk, **SHORT) == expected
+        assert "".join(attached.chat(talk, stream=True, **SHORT)) == expected
+        with pytest.raises(OptionError, match=r"do not fit into the model's context of 512: say"):
+            attached.answer("word " * 200, **SHORT)
+        with pytest.raises(OptionError, match="an answer of 600 do not fit"):
+            attached.answer("Hello", max_new_tokens=600)
+        with pytest.raises(OptionError, match="do not fit"):  # a system line never goes
+            attached.answer("Hello", system="word " * 200, **SHORT)
+
+
+def test_a_context_without_a_limit_holds_every_turn():
+    _, tokenizer = tiny_model("llama", chat=True)
+    talk = long_talk(20)
+    assert fit_turns(talk, torch.nn.Identity(), tokenizer, 12) is talk
 
 
 def test_refusals(talker, plain):

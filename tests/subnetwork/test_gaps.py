@@ -57,7 +57,7 @@ def test_the_code_is_what_the_description_says(case):
     assert read_bit_by_bit(encode_gaps(pruned, shape).tobytes()) == (shape, pruned.tolist())
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(light(), st.data())
 def test_damaged_codes_are_refused_or_name_weights_in_order(case, data):
     pruned, shape = case
