@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.base import Row, benchmark, compare
-from prosopon.selection import kept_count, select
+from prosopon.selection import Scored, kept_count, select
 
 SPARSITY = 0.3
 GOAL = 0.1
@@ -23,9 +23,10 @@ def mask_building(repeats: int) -> list[Row]:
     half = {name: score * _alive(score.shape[1]) for name, score in plain.items()}
     rows = []
     for name, scores, ties in (("no ties", plain, None), ("ties as after relu", half, plain)):
+        sites = [Scored(n, s, None if ties is None else ties[n]) for n, s in scores.items()]
 
-        def work(scores: Mapping[str, Tensor] = scores, ties: object = ties) -> None:
-            select(scores, SPARSITY, ties=ties)  # type: ignore[arg-type]
+        def work(sites: list[Scored] = sites) -> None:
+            select(sites, SPARSITY)
 
         def loop(scores: Mapping[str, Tensor] = scores) -> None:
             loop_of_topk(scores)
@@ -46,7 +47,7 @@ def patterns(repeats: int) -> list[Row]:
     return [
         compare(
             f"{pattern} masks",
-            partial(select, scores, share, pattern=pattern),
+            partial(select, [Scored(*item) for item in scores.items()], share, pattern=pattern),
             "loop of torch.topk over rows",
             lambda: loop_of_topk(scores),
             repeats,

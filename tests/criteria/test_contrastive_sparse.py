@@ -5,7 +5,7 @@ import torch
 
 from prosopon.criteria import CRITERIA, SiteInputs
 from prosopon.errors import OptionError
-from prosopon.selection import select
+from prosopon.selection import Scored, select
 from prosopon.statistics import ChannelStatistics
 
 ROWS, COLUMNS = 5, 10
@@ -27,8 +27,8 @@ def mask(target, opposite, sparsity, weight=WEIGHT, **options):
     parsed = criterion.parse_options(options)
     criterion.check("row", sparsity, parsed)
     inputs = SiteInputs(weight, target=target[1], opposite=opposite[1], sparsity=sparsity)
-    scores = {"x": criterion.score(inputs, parsed)}
-    return select(scores, sparsity, ties={"x": criterion.ties(inputs, parsed)})["x"]
+    scored = Scored("x", criterion.score(inputs, parsed), criterion.ties(inputs, parsed))
+    return select([scored], sparsity)["x"]
 
 
 def shares(values):

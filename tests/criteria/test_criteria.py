@@ -116,15 +116,6 @@ def test_taylor_predicts_the_change_of_a_quadratic_loss_exactly():
     assert float(damage - gain) == pytest.approx(0.0 - (a * w + 0.5 * h * w * w), rel=1e-6)
 
 
-def test_exchange_negates_the_effect_size(inputs):
-    from prosopon.criteria.contrastive_wanda import ContrastiveWandaOptions, effect_size
-
-    options = ContrastiveWandaOptions()
-    ahead = effect_size(inputs.target, inputs.opposite, options)
-    back = effect_size(inputs.opposite, inputs.target, options)
-    assert torch.equal(ahead, -back)
-
-
 SCORED = [name for name, item in CRITERIA.items() if isinstance(item, ScoredCriterion)]
 
 

@@ -1,10 +1,13 @@
 """RIA's importance, OWL's ratios and the set difference, against slow loops."""
 
+import math
+from statistics import fmean, pvariance
+
 import pytest
 import torch
 
 from prosopon.criteria import CRITERIA, SiteInputs, layer_sparsities, outlier_share
-from prosopon.criteria.family import row_shares, top_of_rows, weight_importance
+from prosopon.criteria.family import effect_size, row_shares, top_of_rows, weight_importance
 from prosopon.errors import OptionError
 from prosopon.statistics import ChannelStatistics
 
@@ -129,3 +132,36 @@ def test_set_difference(p, q, general):
 def test_bad_options(name, options, message):
     with pytest.raises(OptionError, match=message):
         CRITERIA.get(name).parse_options(options)
+
+
+KINDS = {  # the numbers whose mean and variance a kind of moments is, of values [texts, tokens, in]
+    "value": lambda values: values.flatten(0, 1),
+    "size": lambda values: values.flatten(0, 1).abs(),
+    "norm": lambda values: values.square().sum(1).sqrt(),
+    "rms": lambda values: values.square().mean(1).sqrt(),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("eps", [0.0, 0.5])
+def test_effect_sizes_channel_by_channel(kind, eps):
+    sides = [torch.randn(5, 8, 20, dtype=torch.float64) * scale for scale in (1.0, 2.5)]
+    sums = [ChannelStatistics.of_batch(values, torch.ones(5, 8, dtype=bool)) for values in sides]
+    ahead, back = effect_size(*sums, kind, eps), effect_size(*sums[::-1], kind, eps)
+    for channel in range(20):
+        first, second = (KINDS[kind](values)[:, channel].tolist() for values in sides)
+        spread = math.sqrt(pvariance(first) + pvariance(second)) + eps
+        expected = (fmean(first) - fmean(second)) / spread
+        assert float(ahead[channel]) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert torch.equal(ahead, -back)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_channel_without_variance_has_no_effect_and_nan_stays_nan(kind):
+    whole = torch.ones(3, 4, dtype=torch.bool)
+    flat, other = (ChannelStatistics.of_batch(torch.full((3, 4, 2), v), whole) for v in (1.0, 3.0))
+    assert effect_size(flat, other, kind).tolist() == [0, 0]
+    broken = torch.randn(3, 4, 2)
+    broken[0, 0, 1] = torch.nan
+    got = effect_size(ChannelStatistics.of_batch(broken, whole), other, kind)
+    assert got.isnan().tolist() == [False, True]

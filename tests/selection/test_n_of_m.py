@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prosopon.errors import OptionError, UnknownNameError
-from prosopon.selection import PATTERNS, find_pattern, rows, select
+from prosopon.selection import PATTERNS, find_pattern, rows
 from tests.selection import oracle
+from tests.selection.mapping import select
 
 FEW = st.sampled_from([-math.inf, -1.0, -0.0, 0.0, 0.5, math.inf])
 

@@ -9,10 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prosopon import selection
 from prosopon.errors import OptionError
 from prosopon.models.groups import Group, Part
-from prosopon.selection import Scored, select, select_each
+from prosopon.selection import Scored
 from tests.selection import oracle
+from tests.selection.mapping import select
 
 SHAPES = {"up": (6, 4), "fused": (12, 4), "down": (4, 6), "other": (3, 5)}
 PLAIN = [
@@ -63,7 +65,7 @@ def test_sites_may_come_one_at_a_time_and_are_let_go(pattern):
         return Scored(name, tensor)
 
     share, groups = None if pattern == "1:2" else 0.5, [group()]
-    lazily = select_each(map(score, names), share, pattern=pattern, groups=groups)
+    lazily = selection.select(map(score, names), share, pattern=pattern, groups=groups)
     together = {}
     for name in names:
         alive.clear()

@@ -15,7 +15,7 @@ from prosopon.data import Example, Message, Persona
 from prosopon.errors import OptionError
 from prosopon.extraction.extractor import assemble
 from prosopon.extraction.request import resolve_request
-from prosopon.extraction.scored import Evidence, scored_mask
+from prosopon.extraction.scored import scored_mask
 from prosopon.options import parse_options
 from prosopon.statistics import collect_statistics
 from prosopon.subnetwork import Subnetwork
@@ -69,7 +69,7 @@ class GeneralWandaArm:
         )  # fmt: skip
         with collector.reading():
             statistics = collect_statistics(collector.model, collector.sites, texts, scope="all")
-            mask = scored_mask(collector, request, Evidence(target=statistics))
+            mask = scored_mask(collector, request, {"target": statistics})
         return assemble(collector, request, mask, len(texts))
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from prosopon.criteria.base import CRITERIA, ScoredCriterion, SiteInputs
+from prosopon.criteria.family import effect_size
 from prosopon.options import option, require
-from prosopon.statistics import ChannelStatistics
 
 
 @dataclass(frozen=True)
@@ -39,34 +39,13 @@ def contrastive_effect_score(inputs: SiteInputs, options: ContrastiveEffectOptio
     target, and not much used by general text.
     """
     target, opposite = inputs.activations(), inputs.activations("opposite")
-    worth = opposite.mean_abs * standardised(opposite, target, options.effect)
+    moments = "size" if options.effect == "token" else "rms"
+    worth = opposite.mean_abs * effect_size(opposite, target, moments)
     if options.protect:
         general = inputs.activations("general")
         worth = worth - options.protect * (general.total_square / general.tokens).sqrt()
     gain = inputs.weight.abs() * inputs.channel(worth)
     return torch.where(gain > 0, -gain, torch.inf)
-
-
-def standardised(
-    first: ChannelStatistics, second: ChannelStatistics, effect: Literal["token", "sample"]
-) -> Tensor:
-    """Return (mean1 - mean2) / sqrt(var1 + var2) of each channel, float64, ``[in]``.
-
-    Zero where both variances are zero: a channel that never varies tells nothing.
-    """
-    if effect == "token":
-        difference = first.mean_abs - second.mean_abs
-        variance = _variance_of_abs(first) + _variance_of_abs(second)
-    else:
-        difference = first.rms_mean - second.rms_mean
-        variance = first.rms_variance + second.rms_variance
-    varies = variance > 0
-    return torch.where(varies, difference / variance.where(varies, 1.0).sqrt(), 0.0)
-
-
-def _variance_of_abs(statistics: ChannelStatistics) -> Tensor:
-    square = statistics.total_square / statistics.tokens
-    return (square - statistics.mean_abs.square()).clamp_min(0)
 
 
 CRITERIA.add(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from prosopon.criteria.base import CRITERIA, ScoredCriterion, SiteInputs
-from prosopon.criteria.family import row_shares, script_ties
+from prosopon.criteria.family import effect_size, row_shares, script_ties
 from prosopon.criteria.wanda import Variant, plain_wanda
 from prosopon.options import option, require
 
@@ -65,9 +65,8 @@ def _reference_score(inputs: SiteInputs, options: ContrastiveSparseOptions) -> T
     first's, all of which count alike: the script's order takes some of them.
     """
     ours, theirs = inputs.activations(), inputs.activations("opposite")
-    contrast = (ours.mean - theirs.mean).abs()
-    contrast = contrast / ((ours.variance + theirs.variance).sqrt() + options.eps)
-    score = inputs.weight.abs() * inputs.channel(contrast)
+    contrast = effect_size(ours, theirs, "value", options.eps)
+    score = inputs.weight.abs() * inputs.channel(contrast.abs())
     if options.first == "target":
         return score
     return score.masked_fill(script_ties(score, inputs.sparsity) > 0, -torch.inf)

@@ -13,10 +13,9 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from prosopon.criteria.base import CRITERIA, ScoredCriterion, SiteInputs
-from prosopon.criteria.family import FamilyOptions, script_ties, weight_importance
+from prosopon.criteria.family import FamilyOptions, effect_size, script_ties, weight_importance
 from prosopon.criteria.wanda import Variant, WandaOptions, wanda_score
 from prosopon.options import option, require
-from prosopon.statistics import ChannelStatistics
 
 
 @dataclass(frozen=True)
@@ -44,22 +43,10 @@ def contrastive_wanda_score(inputs: SiteInputs, options: ContrastiveWandaOptions
 
     With ``importance=relative`` RIA's relative importance stands for |w_ij|.
     """
-    z = effect_size(inputs.activations(), inputs.activations("opposite"), options)
+    moments = "rms" if options.variant == "paper" else "norm"
+    z = effect_size(inputs.activations(), inputs.activations("opposite"), moments, options.eps)
     value = torch.relu(z) if options.phi == "relu" else softplus(z / options.tau)
     return weight_importance(inputs.weight, options.importance) * inputs.channel(value)
-
-
-def effect_size(
-    target: ChannelStatistics, opposite: ChannelStatistics, options: ContrastiveWandaOptions
-) -> Tensor:
-    """Return (mu+ - mu-) / (sqrt(var+ + var-) + eps), float64, ``[in]``."""
-    if options.variant == "paper":
-        difference = target.rms_mean - opposite.rms_mean
-        variance = target.rms_variance + opposite.rms_variance
-    else:
-        difference = target.norm_mean - opposite.norm_mean
-        variance = target.norm_variance + opposite.norm_variance
-    return difference / (variance.sqrt() + options.eps)
 
 
 def wanda_ties(inputs: SiteInputs, options: ContrastiveWandaOptions) -> Tensor:

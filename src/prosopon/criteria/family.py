@@ -1,7 +1,8 @@
-"""What the criteria of the Wanda family share: how much a weight counts, and OWL's dials."""
+"""What several criteria share: how much a weight counts, effect sizes, row shares, OWL's dials."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,8 +11,21 @@ from torch import Tensor
 
 from prosopon.options import option, require
 from prosopon.selection import keep_largest_per_row, kept_count
+from prosopon.statistics import ChannelStatistics
 
 Importance = Literal["magnitude", "relative"]
+Moments = Callable[[ChannelStatistics], tuple[Tensor, Tensor]]
+
+MOMENTS: dict[str, Moments] = {
+    "value": lambda sums: (sums.mean, sums.variance),
+    "size": lambda sums: (
+        sums.mean_abs,
+        (sums.total_square / sums.tokens - sums.mean_abs.square()).clamp_min(0),
+    ),
+    "rms": lambda sums: (sums.rms_mean, sums.rms_variance),
+    "norm": lambda sums: (sums.norm_mean, sums.norm_variance),
+}
+"""Mean and variance of a channel: of h and |h| over tokens, of its rms and norm over texts."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,18 @@ def weight_importance(weight: Tensor, kind: Importance) -> Tensor:
     if kind == "magnitude":
         return size
     return _share(size, size.sum(1, keepdim=True)) + _share(size, size.sum(0, keepdim=True))
+
+
+def effect_size(
+    first: ChannelStatistics, second: ChannelStatistics, moments: str, eps: float = 0.0
+) -> Tensor:
+    """Return (mean1 - mean2) / (sqrt(var1 + var2) + eps) of each channel, float64, ``[in]``.
+
+    Zero where the denominator is: a channel that never varies tells nothing.
+    """
+    (mean, variance), (other_mean, other_variance) = map(MOMENTS[moments], (first, second))
+    spread = (variance + other_variance).sqrt() + eps
+    return ((mean - other_mean) / spread).masked_fill(spread == 0, 0.0)
 
 
 def row_shares(score: Tensor) -> Tensor:

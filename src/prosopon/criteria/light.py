@@ -70,14 +70,12 @@ class LightOptions:
             require(value >= 1, f"option {name}={value}: must be at least 1")
         for name in (
             "target_weight", "general_weight", "damage_weight", "protect_weight", "tolerance",
+            "free_text_weight",
         ):  # fmt: skip
             value = getattr(self, name)
-            require(value >= 0, f"option {name}={value}: must not be negative")
-        free, largest, dropout = self.free_text_weight, self.max_share, self.word_dropout
-        require(
-            free == "auto" or free >= 0,
-            f"option free_text_weight={free}: must be auto or not negative",
-        )
+            may = "be auto or not negative" if name == "free_text_weight" else "not be negative"
+            require(value == "auto" or value >= 0, f"option {name}={value}: must {may}")
+        largest, dropout = self.max_share, self.word_dropout
         require(0 < largest <= 1, f"option max_share={largest}: must be a share above 0, up to 1")
         require(0 <= dropout <= 1, f"option word_dropout={dropout}: must be a share from 0 to 1")
 

@@ -12,7 +12,6 @@ for the earlier ones.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -94,7 +93,7 @@ def sparsegpt_solve(inputs: SiteInputs, pattern: str, options: SparseGPTOptions)
     require(inputs.sparsity is not None, "criterion 'sparsegpt' needs the sparsity asked")
     assert inputs.sparsity is not None
     factor, dead = inverse_factor(_gram(inputs), options.percdamp)
-    weight = _alive(inputs.weight.double(), dead)
+    weight = inputs.weight.double().masked_fill(dead.to(inputs.weight.device), 0.0)
     factor = factor.to(weight.device)
     _, group = _n_of_m(pattern)
     if group and weight.shape[1] % group:
@@ -103,7 +102,10 @@ def sparsegpt_solve(inputs: SiteInputs, pattern: str, options: SparseGPTOptions)
             f"of {group}; leave it out with --ignore"
         )
     keep = torch.ones_like(weight, dtype=torch.bool)
-    for start, stop in _blocks(weight.shape[1], options.block, group):
+    # Blocks hold whole groups of N:M.
+    step = max(options.block // group, 1) * group if group else options.block
+    for start in range(0, weight.shape[1], step):
+        stop = min(start + step, weight.shape[1])
         errors = torch.zeros(len(weight), stop - start, dtype=weight.dtype, device=weight.device)
         for column in range(start, stop):
             _choose(weight, keep, factor, column, (start, stop), pattern, inputs.sparsity)
@@ -132,7 +134,7 @@ def _choose(
     if (column - start) % (group or stop - start):
         return
     end = column + group if group else stop
-    saliency = _saliency(weight[:, column:end], factor.diagonal()[column:end])
+    saliency = weight[:, column:end].square() / factor.diagonal()[column:end].square()
     if group:
         keep[:, column:end] = keep_largest_per_row(saliency, keep_count)
         return
@@ -144,21 +146,6 @@ def _choose(
     competing = saliency.reshape(1, -1) if pattern == "site" else saliency
     chosen = keep_largest_per_row(competing, competing.shape[1] - here)
     keep[:, column:end] = chosen.view(len(weight), -1)
-
-
-def _saliency(weight: Tensor, diagonal: Tensor) -> Tensor:
-    return weight.square() / diagonal.to(weight.device).square()
-
-
-def _alive(weight: Tensor, dead: Tensor) -> Tensor:
-    return weight.masked_fill(dead.to(weight.device), 0.0)
-
-
-def _blocks(columns: int, size: int, group: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, stop); blocks hold whole groups of N:M."""
-    step = max(size // group, 1) * group if group else size
-    for start in range(0, columns, step):
-        yield start, min(start + step, columns)
 
 
 def _gram(inputs: SiteInputs) -> GramStatistics:

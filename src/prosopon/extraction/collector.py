@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from torch import Tensor, nn
 
@@ -19,6 +19,8 @@ from prosopon.lm.general_text import sample_general
 from prosopon.models import Site, check_finite, find_sites, fingerprint, restrict_sites, unwrap
 from prosopon.models.attachment import base_evaluation
 from prosopon.statistics import Grams, Statistics, collect_grams, collect_statistics
+
+T = TypeVar("T")
 
 SMALL = 256 * 2**20  # bytes of a Fisher diagonal that is kept for all personas
 
@@ -107,28 +109,22 @@ class Collector:
         """Return a persona's statistics, collected once per content and scope."""
         key = (persona.content_hash(), scope)
         if key not in self._statistics:
-            with self.reading():
-                self._statistics[key] = collect_statistics(
-                    self.model,
-                    self.sites,
-                    self.encode(persona, scope),
-                    scope=scope,
-                    source=key[0],
-                    progress=self._counter(f"reading {persona.name}", len(persona)),
-                )
+            self._statistics[key] = self._read(collect_statistics, self.sites, persona, scope)
         return self._statistics[key]
 
     def grams(self, persona: Persona, scope: Scope, sites: Sequence[Site]) -> Grams:
         """Return the Gram matrices of some sites over a persona's examples; not kept."""
+        return self._read(collect_grams, sites, persona, scope)
+
+    def _read(
+        self, collect: Callable[..., T], sites: Sequence[Site], persona: Persona, scope: Scope
+    ) -> T:
         with self.reading():
-            return collect_grams(
-                self.model,
-                sites,
-                self.encode(persona, scope),
-                scope=scope,
-                source=persona.content_hash(),
+            return collect(
+                self.model, sites, self.encode(persona, scope),
+                scope=scope, source=persona.content_hash(),
                 progress=self._counter(f"reading {persona.name}", len(persona)),
-            )
+            )  # fmt: skip
 
     def general(self) -> list[Encoded]:
         """Return general text: the given one, or text sampled from the model (once)."""
@@ -139,8 +135,7 @@ class Collector:
                 self._general = self._sample(self.settings.general_count, self.settings.seed)
                 self.settings.say("sampling general text", 1, 1)
             else:
-                persona = load_persona(source)
-                texts = self.encode(persona, "all")
+                texts = self.encode(load_persona(source), "all")
                 split = len(texts) - len(texts) // 4
                 self._general, self._held_out = texts[:split], texts[split:]
         return self._general
@@ -165,12 +160,9 @@ class Collector:
             texts = self.general()
             with self.reading():
                 self._general_statistics = collect_statistics(
-                    self.model,
-                    self.sites,
-                    texts,
-                    scope="all",
+                    self.model, self.sites, texts, scope="all",
                     progress=self._counter("reading general text", len(texts)),
-                )
+                )  # fmt: skip
         return self._general_statistics
 
     def fisher(self) -> dict[str, Tensor]:

@@ -155,11 +155,10 @@ def assemble(
     notes: dict[str, Any] = {"auto": mask.notes} if mask.notes else {}
     if request.protect:
         notes["protected"] = [ours.name for ours, _ in request.protect]
-    settings = collector.settings
     config = provenance(
-        mask.keep, request, model=settings.name, revision=settings.revision,
-        fingerprint=collector.fingerprint, seed=settings.seed, general_count=general_count,
-        rendering_date=rendering_date(collector.tokenizer), notes=notes,
+        mask.keep, request, collector.settings, collector.fingerprint,
+        general_count=general_count, rendering_date=rendering_date(collector.tokenizer),
+        notes=notes,
     )  # fmt: skip
     subnetwork = Subnetwork(mask.keep, config, mask.levels)
     if mask.values:

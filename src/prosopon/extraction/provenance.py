@@ -13,6 +13,7 @@ from torch import Tensor
 
 from prosopon.data.splits import prompt_hashes
 from prosopon.extraction.request import Request
+from prosopon.extraction.settings import ExtractionSettings
 from prosopon.models import Fingerprint
 from prosopon.subnetwork import SubnetworkConfig
 
@@ -20,11 +21,9 @@ from prosopon.subnetwork import SubnetworkConfig
 def provenance(
     keep: Mapping[str, Tensor],
     request: Request,
-    *,
-    model: str,
-    revision: str | None,
+    settings: ExtractionSettings,
     fingerprint: Fingerprint,
-    seed: int,
+    *,
     general_count: int = 0,
     rendering_date: str | None = None,
     notes: Mapping[str, Any] | None = None,
@@ -34,10 +33,8 @@ def provenance(
     Args:
         keep: Keep-mask of every site.
         request: What was asked; its sparsity is a number.
-        model: Model id or path.
-        revision: Hub revision.
+        settings: How the model was read; with its name.
         fingerprint: Of the model's sites.
-        seed: Seed of the extraction.
         general_count: How many general texts were read.
         rendering_date: The day that the chat template was told, if it writes one.
         notes: What is recorded beside the criterion's options.
@@ -47,8 +44,8 @@ def provenance(
         {
             "persona": target.name,
             "opposite": opposite.name if opposite else None,
-            "base_model": model,
-            "revision": revision,
+            "base_model": settings.name,
+            "revision": settings.revision,
             "fingerprint": dataclasses.asdict(fingerprint),
             "criterion": request.criterion.name,
             "options": dataclasses.asdict(request.options) | dict(notes or {}),
@@ -68,7 +65,7 @@ def provenance(
                 "prompt_hashes": prompt_hashes(*filter(None, (target, opposite))),
                 "rendering_date": rendering_date,
             },
-            "seed": seed,
+            "seed": settings.seed,
             "versions": _versions(),
             "license": "as the base model's weights",
             "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -66,7 +66,7 @@ def resolve_request(
     """Return the request with every default filled in.
 
     Args:
-        target: See :meth:`prosopon.extraction.Extractor.extract`, as for all but the last.
+        target: This and all but the last as :meth:`prosopon.extraction.Extractor.extract` has it.
         opposite: See there.
         criterion: See there.
         sparsity: See there.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -24,28 +23,23 @@ from prosopon.extraction.request import Request
 from prosopon.models import Site, find_groups
 from prosopon.models.groups import Group
 from prosopon.models.memory import trim
-from prosopon.selection import Scored, check_units, find_pattern, select_each
+from prosopon.selection import Scored, check_units, find_pattern, select
 from prosopon.statistics import Statistics
 
+Evidence = Mapping[str, Statistics]
+"""Statistics of all sites, by the side (target, opposite, general) that they were read from."""
 
-@dataclass(frozen=True)
-class Evidence:
-    """What the criterion needs, of all sites; None for what it does not need."""
 
-    target: Statistics | None = None
-    opposite: Statistics | None = None
-    general: Statistics | None = None
-
-    def of(self, site: Site, sparsity: float, seed: int) -> SiteInputs:
-        """Return what the criterion may look at for one site."""
-        return SiteInputs(
-            weight=site.matrix().float(),
-            target=self.target[site.name] if self.target else None,
-            opposite=self.opposite[site.name] if self.opposite else None,
-            general=self.general[site.name] if self.general else None,
-            sparsity=sparsity,
-            generator=site_generator(seed, site.name),
-        )
+def site_inputs(evidence: Evidence, site: Site, sparsity: float, seed: int) -> SiteInputs:
+    """Return what a criterion may look at for one site."""
+    target, opposite, general = (
+        evidence[side][site.name] if side in evidence else None
+        for side in ("target", "opposite", "general")
+    )
+    return SiteInputs(
+        site.matrix().float(), target, opposite, general,
+        sparsity=sparsity, generator=site_generator(seed, site.name),
+    )  # fmt: skip
 
 
 def site_generator(seed: int, site: str) -> torch.Generator:
@@ -87,7 +81,7 @@ def scored_mask(
 
     def score(site: Site) -> Scored:
         trim()  # what the last site's scores took; its mask, which lasts, lies in the middle of it
-        inputs = evidence.of(site, sparsity, collector.settings.seed)
+        inputs = site_inputs(evidence, site, sparsity, collector.settings.seed)
         scored = score_site(site.name, inputs, criterion, options)
         if criterion.cap:
             spared[site.name] = (scored.scores == torch.inf).cpu()
@@ -98,7 +92,7 @@ def scored_mask(
         shares = _owl(sites, evidence, request)
     keep: dict[str, Tensor] = {}
     for share, members in shares.items():
-        masks = select_each(map(score, members), share, pattern=request.pattern, groups=groups)
+        masks = select(map(score, members), share, pattern=request.pattern, groups=groups)
         keep |= {name: mask.cpu() for name, mask in masks.items()}
     if criterion.cap:
         keep = _spare(criterion, keep, spared)
@@ -129,15 +123,13 @@ def _collect_evidence(
     collector: Collector, request: Request, criterion: ScoredCriterion
 ) -> Evidence:
     """Return the statistics that the criterion needs."""
-    target = opposite = general = None
-    needs = criterion.needs_with(request.options)
-    if "target" in needs:
-        target = collector.statistics(request.target, request.scope)
-    if "opposite" in needs and request.opposite is not None:
-        opposite = collector.statistics(request.opposite, request.scope)
+    needs, evidence = criterion.needs_with(request.options), dict[str, Statistics]()
+    for side, persona in (("target", request.target), ("opposite", request.opposite)):
+        if side in needs and persona is not None:
+            evidence[side] = collector.statistics(persona, request.scope)
     if "general" in needs:
-        general = collector.general_statistics()
-    return Evidence(target, opposite, general)
+        evidence["general"] = collector.general_statistics()
+    return evidence
 
 
 def _owl(sites: Sequence[Site], evidence: Evidence, request: Request) -> dict[float, list[Site]]:
@@ -152,7 +144,7 @@ def _owl(sites: Sequence[Site], evidence: Evidence, request: Request) -> dict[fl
         layers.setdefault(site.name if site.layer is None else site.layer, []).append(site)
     outliers, sizes = {}, {}
     for layer, members in layers.items():
-        inputs = [evidence.of(site, request.share, 0) for site in members]
+        inputs = [site_inputs(evidence, site, request.share, 0) for site in members]
         scores = [plain_wanda(item, item.activations()) for item in inputs]
         outliers[layer] = outlier_share(scores, request.options.outlier)
         sizes[layer] = sum(score.numel() for score in scores)

@@ -2,7 +2,6 @@
 
 from prosopon.intervals.effects import cohen_d, cohen_h, detectable_difference
 from prosopon.intervals.estimates import (
-    LEVEL,
     Interval,
     bootstrap_interval,
     mean_interval,
@@ -12,7 +11,6 @@ from prosopon.intervals.estimates import (
 from prosopon.intervals.paired import Paired, holm, paired_difference, sign_flip_p
 
 __all__ = [
-    "LEVEL",
     "Interval",
     "Paired",
     "bootstrap_interval",

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from prosopon.errors import OptionError
 
 LEVEL = 0.95
+"""Confidence level of every interval."""
+
+ENDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+DRAWS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +37,12 @@ class Interval:
         return (self.high - self.low) / 2
 
 
-def share_interval(successes: int, count: int, *, level: float = LEVEL) -> Interval:
+def share_interval(successes: int, count: int) -> Interval:
     """Return a share with Wilson's score interval (Wilson 1927), which stays within [0, 1].
 
     Args:
         successes: How many of them.
         count: Of how many independent trials, at least 1.
-        level: Confidence level.
 
     Raises:
         OptionError: ``count`` is less than 1, or ``successes`` is not between 0 and it.
@@ -48,11 +51,11 @@ def share_interval(successes: int, count: int, *, level: float = LEVEL) -> Inter
         raise OptionError(f"a share of {successes} in {count} has no interval")
     from scipy.stats import binomtest
 
-    interval = binomtest(successes, count).proportion_ci(level, method="wilson")
+    interval = binomtest(successes, count).proportion_ci(LEVEL, method="wilson")
     return Interval(successes / count, float(interval.low), float(interval.high), count)
 
 
-def mean_interval(values: Sequence[float], *, level: float = LEVEL) -> Interval:
+def mean_interval(values: Sequence[float]) -> Interval:
     """Return a mean with Student's t interval.
 
     A single value gives an infinite interval. Where every value lies in [0, 1] the values are
@@ -68,22 +71,16 @@ def mean_interval(values: Sequence[float], *, level: float = LEVEL) -> Interval:
     from scipy.stats import t
 
     count, mean, shares = len(values), float(np.mean(values)), are_shares(values)
-    if shares and mean in (0.0, 1.0):
-        return bootstrap_interval([[value] for value in values], level=level)
-    if count == 1:
-        return _unknown(mean, shares=shares)
+    if count == 1 or (shares and mean in (0.0, 1.0)):
+        return bootstrap_interval([[value] for value in values])
     spread = float(np.std(values, ddof=1)) / math.sqrt(count)
-    reach = spread * float(t.ppf((1 + level) / 2, count - 1))
-    low, high = mean - reach, mean + reach
-    return (
-        Interval(mean, max(low, 0.0), min(high, 1.0), count)
-        if shares
-        else Interval(mean, low, high, count)
-    )
+    reach = spread * float(t.ppf((1 + LEVEL) / 2, count - 1))
+    least, most = (0.0, 1.0) if shares else (-math.inf, math.inf)
+    return Interval(mean, max(mean - reach, least), min(mean + reach, most), count)
 
 
 def bootstrap_interval(
-    groups: Sequence[Sequence[float]], *, level: float = LEVEL, draws: int = 2000, seed: int = 0
+    groups: Sequence[Sequence[float]], *, draws: int = DRAWS, seed: int = 0
 ) -> Interval:
     """Return the mean over groups of their means, with a bootstrap interval over whole groups.
 
@@ -98,7 +95,6 @@ def bootstrap_interval(
 
     Args:
         groups: Values by group; every group has at least one.
-        level: Confidence level.
         draws: Resamples.
         seed: Seeds them.
 
@@ -109,25 +105,16 @@ def bootstrap_interval(
         raise OptionError("a bootstrap needs at least one group, and no empty one")
     import numpy as np
 
-    shares = all(are_shares(group) for group in groups)
-    means = np.array([float(np.mean(group)) for group in groups])
-    mean = float(means.mean())
+    means = [float(np.mean(group)) for group in groups]
+    if not all(are_shares(group) for group in groups):
+        return ratio_interval([(mean, 1.0) for mean in means], draws=draws, seed=seed)
     if len(means) == 1:
-        return _unknown(mean, shares=shares)
-    if shares:
-        return bounded_interval(list(means), (0.0, 1.0), level=level, draws=draws, seed=seed)
-    picks = np.random.default_rng(seed).integers(len(means), size=(draws, len(means)))
-    low, high = np.quantile(means[picks].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(mean, float(low), float(high), len(means))
+        return Interval(means[0], 0.0, 1.0, 1)
+    return bounded_interval(means, (0.0, 1.0), draws=draws, seed=seed)
 
 
 def bounded_interval(
-    values: Sequence[float],
-    bounds: tuple[float, float],
-    *,
-    level: float = LEVEL,
-    draws: int = 2000,
-    seed: int = 0,
+    values: Sequence[float], bounds: tuple[float, float], *, draws: int = DRAWS, seed: int = 0
 ) -> Interval:
     """Return the mean of values between two bounds, by the Bayesian bootstrap.
 
@@ -137,7 +124,6 @@ def bounded_interval(
     Args:
         values: At least one.
         bounds: The least and the largest that a value can be.
-        level: Confidence level.
         draws: Draws of the weights.
         seed: Seeds them.
     """
@@ -150,7 +136,7 @@ def bounded_interval(
         weights @ np.append(np.asarray(values, dtype=float), ends)
         for ends in (bounds, bounds[::-1])
     ]
-    low, high = map(float, np.quantile(means, [(1 - level) / 2, (1 + level) / 2]))
+    low, high = map(float, np.quantile(means, ENDS))
     mean = float(np.mean(values))
     return Interval(mean, min(low, mean), max(high, mean), len(values))
 
@@ -160,26 +146,16 @@ def are_shares(values: Sequence[float]) -> bool:
     return all(0 <= value <= 1 for value in values)
 
 
-def _unknown(mean: float, *, shares: bool) -> Interval:
-    """Return the interval around a single value, which tells nothing of the spread."""
-    return Interval(mean, 0.0, 1.0, 1) if shares else Interval(mean, -math.inf, math.inf, 1)
-
-
 def ratio_interval(
-    clusters: Sequence[tuple[float, float]],
-    *,
-    level: float = LEVEL,
-    draws: int = 2000,
-    seed: int = 0,
+    clusters: Sequence[tuple[float, float]], *, draws: int = DRAWS, seed: int = 0
 ) -> Interval:
     """Return a ratio of sums with a percentile bootstrap over whole clusters.
 
     The exp of the interval of (nats, tokens) is that of a perplexity in which every token weighs
-    alike.
+    alike. A single cluster, which tells nothing of the spread, gives an infinite interval.
 
     Args:
         clusters: (numerator, denominator) of each cluster; denominators are above 0.
-        level: Confidence level.
         draws: Resamples.
         seed: Seeds them.
 
@@ -195,6 +171,5 @@ def ratio_interval(
     if len(above) == 1:
         return Interval(ratio, -math.inf, math.inf, 1)
     picks = np.random.default_rng(seed).integers(len(above), size=(draws, len(above)))
-    drawn = above[picks].sum(axis=1) / below[picks].sum(axis=1)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(above[picks].sum(axis=1) / below[picks].sum(axis=1), ENDS)
     return Interval(ratio, float(low), float(high), len(above))

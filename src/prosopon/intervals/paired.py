@@ -6,16 +6,9 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from prosopon.errors import OptionError
-from prosopon.intervals.estimates import (
-    LEVEL,
-    Interval,
-    are_shares,
-    bounded_interval,
-    ratio_interval,
-)
+from prosopon.intervals.estimates import Interval, are_shares, bounded_interval, ratio_interval
 
 EXACT = 12
 """Up to this many clusters that differ, every assignment of signs is tried."""
@@ -43,8 +36,6 @@ def paired_difference(
     theirs: Sequence[float],
     weights: Sequence[float] | None = None,
     *,
-    level: float = LEVEL,
-    draws: int = 2000,
     seed: int = 0,
 ) -> Paired:
     """Compare two arms, cluster by cluster.
@@ -56,8 +47,6 @@ def paired_difference(
         ours: Value of every cluster (the mean of its questions) under the first arm.
         theirs: The same clusters in the same order under the second.
         weights: Of the clusters, for instance tokens; default all alike.
-        level: Confidence level.
-        draws: Resamples of the interval.
         seed: Seeds interval and test.
 
     Raises:
@@ -71,11 +60,10 @@ def paired_difference(
             f"{len(weights)} weights"
         )
     gaps = [w * (a - b) for a, b, w in zip(ours, theirs, weights, strict=True)]
-    draw: dict[str, Any] = {"level": level, "draws": draws, "seed": seed}
     if shares:
-        interval = bounded_interval(gaps, (-1.0, 1.0), **draw)
+        interval = bounded_interval(gaps, (-1.0, 1.0), seed=seed)
     else:
-        interval = ratio_interval(list(zip(gaps, weights, strict=True)), **draw)
+        interval = ratio_interval(list(zip(gaps, weights, strict=True)), seed=seed)
     return Paired(interval, sign_flip_p(gaps, seed=seed))
 
 

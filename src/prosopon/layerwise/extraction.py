@@ -14,7 +14,7 @@ from prosopon.data import Encoded, Persona, encode_all, rendering_date
 from prosopon.errors import OptionError, StatisticsError
 from prosopon.extraction.provenance import provenance
 from prosopon.extraction.request import Request, resolve_request
-from prosopon.extraction.scored import Evidence, score_site
+from prosopon.extraction.scored import score_site, site_inputs
 from prosopon.extraction.settings import ExtractionSettings
 from prosopon.layerwise.collect import collect_sequential
 from prosopon.layerwise.skeleton import Skeleton, open_skeleton
@@ -29,7 +29,7 @@ from prosopon.models import (
     sample_signs,
 )
 from prosopon.progress import Report
-from prosopon.selection import PATTERNS, find_pattern, select_each
+from prosopon.selection import PATTERNS, find_pattern, select
 from prosopon.statistics import Statistics
 from prosopon.subnetwork import SubnetworkConfig, pack_rows, unpack_rows
 from prosopon.subnetwork.encodings import Masks
@@ -119,10 +119,10 @@ def extract_sequential(
                 "were collected from; delete the work folder"
             )
     commit = getattr(skeleton.model.config, "_commit_hash", None)
+    settings = dataclasses.replace(settings, name=str(model), revision=commit or settings.revision)
     config = provenance(
-        masks, request, model=str(model), revision=commit or settings.revision,
-        fingerprint=fingerprint, seed=settings.seed, rendering_date=rendering_date(tokenizer),
-    )  # fmt: skip
+        masks, request, settings, fingerprint, rendering_date=rendering_date(tokenizer)
+    )
     return write_folder(output, Masks(masks, None), config)
 
 
@@ -217,15 +217,15 @@ def _masks(
     settings: SequentialSettings,
 ) -> tuple[PackedMasks, Fingerprint]:
     """Mask one site at a time; return the masks and the fingerprint of what was read."""
-    masks, evidence, samples = PackedMasks(), Evidence(**statistics), dict[str, Sample]()
+    masks, samples = PackedMasks(), dict[str, Sample]()
     criterion = cast(ScoredCriterion, request.criterion)
     for number, site in enumerate(sites):
         with skeleton.loaded(site):
             check_finite([site])
             samples[site.name] = sample_signs(site.matrix())
-            inputs = evidence.of(site, request.share, settings.seed)
+            inputs = site_inputs(statistics, site, request.share, settings.seed)
             scored = score_site(site.name, inputs, criterion, request.options)
-            mask = select_each([scored], request.share, pattern=request.pattern)
+            mask = select([scored], request.share, pattern=request.pattern)
             masks.add(site.name, mask[site.name])
         settings.say("selecting", number + 1, len(sites))
     return masks, fingerprint_of(samples)

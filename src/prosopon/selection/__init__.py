@@ -9,7 +9,7 @@
 from prosopon.selection.patterns import PATTERNS, Pattern, find_pattern, n_of_m
 from prosopon.selection.ranking import keep_largest, kept_count
 from prosopon.selection.rows import keep_largest_per_row
-from prosopon.selection.selecting import Scored, select, select_each
+from prosopon.selection.selecting import Scored, select
 from prosopon.selection.units import check_units, select_units
 
 __all__ = [
@@ -23,6 +23,5 @@ __all__ = [
     "kept_count",
     "n_of_m",
     "select",
-    "select_each",
     "select_units",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -30,30 +30,31 @@ class Scored(NamedTuple):
 
 
 def select(
-    scores: Mapping[str, Tensor],
+    scored: Iterable[Scored],
     sparsity: float | None = None,
     *,
     pattern: str = "row",
-    ties: Mapping[str, Tensor] | None = None,
     groups: Sequence[Group] = (),
 ) -> dict[str, Tensor]:
     """Keep the weights with the highest scores.
 
-    Equal scores are ordered by ``ties`` (higher is kept), then by position: site in the order
-    of ``scores``, row, column (lower is kept). The result depends on nothing else, so it is
-    the same on every run and device. Infinite scores are allowed and mean first or last.
+    Equal scores are ordered by ties (higher is kept), then by position: site in the order given,
+    row, column (lower is kept). The result depends on nothing else, so it is the same on every
+    run and device. Infinite scores are allowed and mean first or last.
+
+    Scores are let go as soon as the pattern allows: after their own site, unless the pattern is
+    ``global``. Given a generator that computes them, only one site's scores are ever in memory.
 
     The patterns ``channels`` and ``heads`` keep or prune whole units: a unit's score is the sum
     of the scores of all weights it owns (float64), its tie the sum of their ties. Sites of no
     group are kept whole.
 
     Args:
-        scores: Floating point scores [out, in] of every site.
+        scored: The scores of every site, each site once; all with ties or none.
         sparsity: Share of weights to prune, in (0, 1). Of n weights (or units) that compete,
             floor((1 - sparsity) n) are kept, which may be none of a short row. May be left out
             for n:m, which fixes it.
         pattern: Which weights compete; see :func:`~prosopon.selection.find_pattern`.
-        ties: A second score for every site, of the same shapes.
         groups: The units that compete, for ``channels`` and ``heads``; see
             :func:`prosopon.models.find_groups`.
 
@@ -62,37 +63,9 @@ def select(
 
     Raises:
         OptionError: The sparsity is outside (0, 1) or disagrees with the pattern, there are no
-            scores, a score or tie is NaN or no floating point matrix, ``ties`` or ``groups`` do
-            not match ``scores``, in_features is no multiple of n:m's m, or no unit of a group
-            would be kept.
-        UnknownNameError: No such pattern.
-    """
-    if ties is not None and (odd := sorted(set(ties) ^ set(scores))):
-        raise OptionError(f"ties and scores are not of the same sites: {', '.join(odd)}")
-    sites = (Scored(name, score, ties[name] if ties else None) for name, score in scores.items())
-    return select_each(sites, sparsity, pattern=pattern, groups=groups)
-
-
-def select_each(
-    scored: Iterable[Scored],
-    sparsity: float | None = None,
-    *,
-    pattern: str = "row",
-    groups: Sequence[Group] = (),
-) -> dict[str, Tensor]:
-    """Do the same, taking one site's scores at a time.
-
-    Scores are let go as soon as the pattern allows: after their own site, unless the pattern is
-    ``global``. Given a generator that computes them, only one site's scores are ever in memory.
-
-    Args:
-        scored: The scores of every site, each site once.
-        sparsity: See :func:`select`.
-        pattern: See :func:`select`.
-        groups: See :func:`select`.
-
-    Raises:
-        OptionError: See :func:`select`.
+            scores, a score or tie is NaN or no floating point matrix, ties do not match their
+            scores, ``groups`` do not match the sites, in_features is no multiple of n:m's m, or
+            no unit of a group would be kept.
         UnknownNameError: No such pattern.
     """
     chosen = find_pattern(pattern)
