@@ -59,6 +59,16 @@ def test_scores_are_the_library_s_loss_under_every_normalisation(family, chat):
             assert found["calibrated"] == pytest.approx(total - prior, abs=1e-4)
 
 
+def test_a_calibrated_score_is_read_only_where_it_is_asked_for():
+    model, tokenizer = tiny_model("llama", chat=True)
+    asked = [OptionQuestion(q.prompt, q.options, n % 2 == 0) for n, q in enumerate(QUESTIONS)]
+    whole, part = (ModelSpeaker(model, tokenizer).score(group) for group in (QUESTIONS, asked))
+    for question, one, other in zip(asked, whole, part, strict=True):
+        assert ("calibrated" in other.by) == question.calibrate
+        for name, scores in other.by.items():
+            assert scores == pytest.approx(one.by[name], abs=1e-4)
+
+
 def test_neither_batches_nor_padding_change_a_score():
     model, tokenizer = tiny_model("gpt2", chat=True)
     together = ModelSpeaker(model, tokenizer).score(QUESTIONS)

@@ -13,6 +13,7 @@ from prosopon.evaluation.choice import win
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionScores
 from prosopon.evaluation.tasks import TASKS, Outcome, Setting, TaskResult
 from prosopon.experiments import Cell, Plan, Record, Sizes, Source, assemble, summarise
+from prosopon.experiments.assembly import grammar_judge
 from prosopon.experiments.columns import COLUMNS, columns_of, estimate, measures_of
 from prosopon.experiments.figures import across
 from prosopon.experiments.markdown import markdown
@@ -75,11 +76,13 @@ def test_nothing_wins_against_nan():
         win(scores, "summed")
 
 
-def test_an_arm_that_computes_no_numbers_fails_and_the_others_go_on(tmp_path):
+@pytest.mark.parametrize("texts", [0, 2])
+def test_an_arm_that_computes_no_numbers_fails_and_the_others_go_on(tmp_path, texts):
     loaded = load_model("embedded", device="cpu")
-    sizes = Sizes(questions=2, max_new_tokens=2, general=2, speed=0)
+    sizes = Sizes(questions=2, max_new_tokens=2, general=texts, speed=0)
     plan = Plan(("bold",), ("base", "always-a"), ("free-text", "choice"), (4,), (0,), sizes)
-    runner = assemble(loaded, plan, Source(("bold",)).contrasts("embedded", 2), tmp_path / "out")
+    contrasts = Source(("bold",)).contrasts("embedded", 2)
+    runner = assemble(loaded, plan, contrasts, tmp_path / "out", judges=grammar_judge)
     with torch.no_grad():
         loaded.model.get_output_embeddings().weight.fill_(math.nan)
     told = {r.cell.arm: r for r in runner.run()}

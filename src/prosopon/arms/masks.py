@@ -128,7 +128,8 @@ def extracted(
         exchanged: Find the opposite's mask instead of the target's.
     """
     shared = Clock()
-    lab.extractor.prepare([criterion.name])  # what serves every persona is no persona's cost
+    # What serves every persona is no persona's cost.
+    lab.extractor.prepare([criterion.name], search=settings.sparsity == "auto")
     details = {"shared_seconds": round(shared.seconds(), 3)}
     target, opposite = lab.contrast.drawn(lab.examples, lab.seed)
     if exchanged:

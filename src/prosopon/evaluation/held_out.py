@@ -25,7 +25,9 @@ def general_text(
     """
     model, tokenizer = loaded.model, loaded.tokenizer
     if general is None:
-        texts = sample_general(model, tokenizer, count=count, seed=HELD_OUT_SEED)
+        texts = []
+        if count:
+            texts = sample_general(model, tokenizer, count=count, seed=HELD_OUT_SEED)
         return None, texts, "sampled"
     source = load_persona(general)
     cut = len(source) - max(1, len(source) // 4)

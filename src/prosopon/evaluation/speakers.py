@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from prosopon.data import Encoded, Message
 from prosopon.data.openings import is_plain
 from prosopon.errors import OptionError
-from prosopon.evaluation.speaking import NORMALISATIONS, OptionQuestion, OptionScores, Prompt
+from prosopon.evaluation.speaking import (
+    NORMALISATIONS,
+    Normalisation,
+    OptionQuestion,
+    OptionScores,
+    Prompt,
+)
 from prosopon.lm import context_length, opening_tokens, row_log_likelihoods
 from prosopon.lm.answers import AnswerScore, score_answers
 from prosopon.lm.generation import generate_answers
@@ -65,15 +72,21 @@ class ModelSpeaker:
         Raises:
             DataError: An option has no tokens.
         """
-        pairs = [(q.prompt, option) for q in questions for option in q.options]
-        scores = self._scores((self.rewritten(prompt), option) for prompt, option in pairs)
-        alone = self._scores((self._unasked(prompt), option) for prompt, option in pairs)
-        results, start = [], 0
-        for question in questions:
-            end = start + len(question.options)
-            results.append(_option_scores(scores[start:end], alone[start:end]))
-            start = end
-        return results
+        scores = iter(
+            self._scores((self.rewritten(q.prompt), o) for q in questions for o in q.options)
+        )
+        priors = iter(
+            self._scores(
+                (self._unasked(q.prompt), o) for q in questions if q.calibrate for o in q.options
+            )
+        )
+        return [
+            _option_scores(
+                list(islice(scores, len(question.options))),
+                list(islice(priors, len(question.options))) if question.calibrate else [],
+            )
+            for question in questions
+        ]
 
     def write(
         self,
@@ -120,6 +133,8 @@ class ModelSpeaker:
     def _scores(self, pairs: Iterable[tuple[Prompt, str]]) -> list[AnswerScore]:
         """Score every different pair once."""
         items = list(pairs)
+        if not items:
+            return []
         distinct = list(dict.fromkeys(items))
         scores = score_answers(
             self.model, self.tokenizer, distinct,
@@ -183,13 +198,14 @@ class RuleSpeaker:
         return [0] * len(prompts)
 
 
-def _option_scores(scores: Sequence[AnswerScore], alone: Sequence[AnswerScore]) -> OptionScores:
-    pairs = list(zip(scores, alone, strict=True))
-    return OptionScores(
-        {
-            "summed": tuple(score.total for score in scores),
-            "per-token": tuple(score.total / score.tokens for score in scores),
-            "per-byte": tuple(score.total / score.size for score in scores),
-            "calibrated": tuple(score.total - prior.total for score, prior in pairs),
-        }
-    )
+def _option_scores(scores: Sequence[AnswerScore], priors: Sequence[AnswerScore]) -> OptionScores:
+    """Return an option's scores; ``calibrated`` only where there are priors."""
+    by: dict[Normalisation, tuple[float, ...]] = {
+        "summed": tuple(score.total for score in scores),
+        "per-token": tuple(score.total / score.tokens for score in scores),
+        "per-byte": tuple(score.total / score.size for score in scores),
+    }
+    if priors:
+        pairs = zip(scores, priors, strict=True)
+        by["calibrated"] = tuple(score.total - prior.total for score, prior in pairs)
+    return OptionScores(by)

@@ -25,10 +25,12 @@ class OptionQuestion:
     Attributes:
         prompt: What is asked.
         options: The answers, at least two.
+        calibrate: Whether the ``calibrated`` scores are read, which cost a second reading.
     """
 
     prompt: Prompt
     options: tuple[str, ...]
+    calibrate: bool = True
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class OptionScores:
     """How an arm likes the options of one question; higher is better.
 
     Attributes:
-        by: Scores of all options, in order, under every normalisation.
+        by: Scores of all options, in order, under every normalisation that is read.
     """
 
     by: Mapping[Normalisation, tuple[float, ...]]

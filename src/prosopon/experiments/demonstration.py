@@ -22,7 +22,7 @@ SIZES = {"calibration": 64, "choices": 100, "answers": 60, "neutral": 100}
 def demo_plan(personas: Sequence[str], seed: int = 0) -> Plan:
     """Return the plan of the demonstration."""
     by_task = {"free-text": SIZES["answers"], "neutral": SIZES["neutral"]}
-    sizes = Sizes(SIZES["choices"], 48, speed=0, by_task=by_task)
+    sizes = Sizes(SIZES["choices"], 48, general=0, speed=0, by_task=by_task)
     return Plan(
         tuple(personas), DEMO_ARMS, DEMO_TASKS, (SIZES["calibration"],), (seed,), sizes,
         controls=False,

@@ -33,7 +33,7 @@ class Sizes:
     Attributes:
         questions: Questions of a task.
         max_new_tokens: Longest free answer.
-        general: Held-out general texts for the perplexity.
+        general: Held-out general texts for the perplexity; 0 leaves every perplexity out.
         speed: Requests whose latency is taken, one at a time; 0 leaves it out.
         by_task: Questions of single tasks, instead of ``questions``.
 
@@ -50,7 +50,7 @@ class Sizes:
     def __post_init__(self) -> None:
         sizes = {name: value for name, value in vars(self).items() if name != "by_task"}
         for name, value in {**sizes, **self.by_task}.items():
-            least = 0 if name == "speed" else 1
+            least = 0 if name in ("speed", "general") else 1
             if value < least:
                 raise OptionError(f"{name}={value}: at least {least}")
 

@@ -14,7 +14,7 @@ from prosopon.arms.speed import measure_speed
 from prosopon.data import Encoded
 from prosopon.data.contrast import Contrast
 from prosopon.errors import ModelError, ProsoponError
-from prosopon.evaluation.speaking import Speaker
+from prosopon.evaluation.speaking import OptionQuestion, Speaker
 from prosopon.evaluation.tasks import TASKS, Setting, TaskResult
 from prosopon.evaluation.tasks.free_text import open_prompts
 from prosopon.experiments.plan import Cell, Plan, Sizes
@@ -174,7 +174,7 @@ class Runner:
         with prepared.speaking() as speaker:
             results, refused = ask(speaker, setting, self.plan.tasks, sizes)
             speed = self._speed(speaker, setting) if speaker.writes else {}
-        if "free-text" in results:
+        if "free-text" in results and sizes.general:
             results["free-text"] = self._read(results["free-text"], setting)
         cost = _plain(dataclasses.asdict(prepared.cost))
         return dataclasses.replace(record, cost=cost, speed=speed, results=results, refused=refused)
@@ -234,11 +234,9 @@ def ask(
     Raises:
         ModelError: The speaker computes no numbers, or a measure is none.
     """
-    if speaker.writes:
-        # Before anything is sampled: a draw from NaN is a library's error and not ours.
-        for nats, _ in speaker.losses(setting.general[:1]):
-            if not math.isfinite(nats):
-                raise ModelError("the model computes NaN or infinity under this arm")
+    # Before anything is sampled: a draw from NaN is a library's error and not ours.
+    if speaker.writes and not all(map(math.isfinite, _sample_numbers(speaker, setting))):
+        raise ModelError("the model computes NaN or infinity under this arm")
     results, refused = dict[str, TaskResult](), dict[str, str]()
     for name in tasks:
         task, own = TASKS.get(name), dataclasses.replace(setting, questions=sizes.of_task(name))
@@ -248,6 +246,14 @@ def ask(
         else:
             refused[name] = why
     return results, refused
+
+
+def _sample_numbers(speaker: Speaker, setting: Setting) -> list[float]:
+    """Return a few numbers that the speaker computes: of a general text, or of a question."""
+    if setting.general:
+        return [nats for nats, _ in speaker.losses(setting.general[:1])]
+    item = setting.contrast.items(1)[0]
+    return [*speaker.score([OptionQuestion(item.prompt, item.answers, False)])[0].by["summed"]]
 
 
 def plugin_files(*things: object) -> list[str]:

@@ -73,10 +73,14 @@ class Collector:
         """
         return base_evaluation(self.model, self.sites)
 
-    def prepare(self, criteria: Iterable[str]) -> None:
+    def prepare(self, criteria: Iterable[str], *, search: bool = True) -> None:
         """Compute now what extractions with these criteria share, whatever the persona.
 
         General text, its statistics, and its damage where that is little enough to be kept.
+
+        Args:
+            criteria: Their names.
+            search: Whether a sparsity is searched for, which needs general text to judge by.
 
         Raises:
             UnknownNameError: No such criterion.
@@ -87,7 +91,8 @@ class Collector:
                 self.general_statistics()
             elif isinstance(criterion, LightCriterion):
                 self.general()
-                self.held_out()
+                if search:
+                    self.held_out()
                 if self._small():
                     self.fisher()
 

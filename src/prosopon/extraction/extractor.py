@@ -115,9 +115,9 @@ class Extractor:
         general_count = len(self.general()) if request.reads_general else 0
         return assemble(self.collector, request, mask, general_count)
 
-    def prepare(self, criteria: Iterable[str]) -> None:
+    def prepare(self, criteria: Iterable[str], *, search: bool = True) -> None:
         """Compute now what extractions with these criteria share; see :class:`Collector`."""
-        self.collector.prepare(criteria)
+        self.collector.prepare(criteria, search=search)
 
     def without_statistics(self, seed: int | None = None) -> Self:
         """Return an extractor that shares all but the personas' statistics with this one.

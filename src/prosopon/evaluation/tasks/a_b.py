@@ -39,7 +39,7 @@ class LettersTask:
         items = [p for p in setting.contrast.items() if p.prompt and p.prompt[-1].role == "user"]
         items = items[: setting.questions]
         orders = [(lettered(p, 0), lettered(p, 1)) for p in items]
-        scores = speaker.score([OptionQuestion(p, LETTERS) for both in orders for p in both])
+        scores = speaker.score([OptionQuestion(p, LETTERS, False) for both in orders for p in both])
         outcomes = []
         for number, item in enumerate(items):
             first = win(scores[2 * number], "per-token", 0)  # matching under A

@@ -50,7 +50,7 @@ def choices(speaker: Speaker, setting: Setting, others: Sequence[Axis]) -> list[
     """Return paired choices on the axes."""
     count = max(1, setting.questions // len(others))
     questions = [
-        (axis.name, OptionQuestion(item.prompt, (item.matching, item.not_matching)))
+        (axis.name, OptionQuestion(item.prompt, item.answers, False))
         for axis in others
         for item in choice_items(axis.poles[0].name, count, seed=setting.seed)
     ]

@@ -40,7 +40,7 @@ class NeutralTask:
         pool = load_ability()
         items = random.Random(f"{setting.seed}").sample(pool, min(setting.questions, len(pool)))
         questions = [
-            OptionQuestion((Message("user", item.question),), (item.right, *item.wrong))
+            OptionQuestion((Message("user", item.question),), (item.right, *item.wrong), False)
             for item in items
         ]
         outcomes = []

@@ -81,7 +81,7 @@ class QuestionnaireTask:
         per_scale = max(2, setting.questions // len(scales) // 2 * 2)  # as many reversed as not
         items = [(scale, item) for scale in scales for item in scale.items[:per_scale]]
         questions = [
-            OptionQuestion(worded(item, wording, backwards=backwards), LETTERS)
+            OptionQuestion(worded(item, wording, backwards=backwards), LETTERS, False)
             for _, item in items
             for wording in WORDINGS
             for backwards in (False, True)

@@ -35,7 +35,7 @@ class Unseen:
             items = choice_items(
                 setting.contrast.target, setting.questions, seed=setting.seed, kind=kind
             )
-            scores = speaker.score([OptionQuestion(item.prompt, item.answers) for item in items])
+            scores = speaker.score([OptionQuestion(i.prompt, i.answers, False) for i in items])
             outcomes += [
                 Outcome(item.question, {kind: win(score, "per-token")})
                 for item, score in zip(items, scores, strict=True)
