@@ -58,3 +58,13 @@ def test_two_figures_of_a_page_share_no_id(page):
 )
 def test_printable(text, shown):
     assert printable(text) == shown
+
+
+def test_letters_that_the_font_lacks_are_left_to_the_reader_s_fonts():
+    drawn, axes = figure(3, 2)
+    axes.set_title("大胆 & bold")
+    text = svg(drawn, "A title")  # warnings are errors
+    assert "大胆 &amp; bold</text>" in text
+    plain, axes = figure(3, 2)
+    axes.set_title("Schüchtern")
+    assert "<text" not in svg(plain, "A title")

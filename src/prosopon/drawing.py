@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 import zlib
 from collections.abc import Sequence
 from html import escape
@@ -90,9 +91,13 @@ def svg(drawn: Any, title: str, *, background: str = "none") -> str:
     import matplotlib
     from matplotlib.text import Text
 
-    text = io.StringIO()
-    with matplotlib.rc_context(STYLE):
-        for label in drawn.findobj(Text):  # those that were made outside of this context
+    text, labels = io.StringIO(), drawn.findobj(Text)
+    strange = _has_strange_letters("".join(label.get_text() for label in labels))
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        if strange:  # the reader's own fonts draw them
+            matplotlib.rcParams["svg.fonttype"] = "none"
+            warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        for label in labels:  # those that were made outside of this context
             label.set_parse_math(False)
         drawn.savefig(text, format="svg", metadata={"Date": None}, facecolor=background)
     whole = text.getvalue()
@@ -106,6 +111,14 @@ def svg(drawn: Any, title: str, *, background: str = "none") -> str:
     label = escape(printable(title))
     attributes = f'id="{mark}" fill="currentColor" role="img" aria-label="{label}"'
     return f"{head} {attributes}>{PAGE.format(id=mark)}{rest}"
+
+
+def _has_strange_letters(text: str) -> bool:
+    """Tell whether matplotlib's own font lacks a letter, such as those of Chinese."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    letters = get_font(findfont(FontProperties())).get_charmap()
+    return any(ord(letter) not in letters for letter in text if letter != "\n")
 
 
 def printable(text: str) -> str:

@@ -3,19 +3,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from prosopon.analysis.faithfulness import Faithfulness, Point, faithfulness
+from prosopon.analysis.parts import prefix
+from prosopon.analysis.probe import ProbeAxis
+from prosopon.data.questions import ChoiceItem
 from prosopon.errors import OptionError
 from prosopon.evaluation import perplexity
+from prosopon.models import find_sites
 from prosopon.runtime import worn
 from prosopon.subnetwork import complement
-from tests.analysis.samples import axis, probe
+from tests.analysis.samples import axis
 from tests.runtime.samples import assert_bits, subnetwork, weights
 
 
 @pytest.fixture(scope="module")
-def tested():
-    asked = probe()
+def tested(asked):
     before = weights(asked.model)
     mask = subnetwork(asked.model, "introvert", seed=1, share=0.2, ranked=True)
     other = subnetwork(asked.model, "extravert", seed=2, share=0.2)
@@ -125,3 +129,68 @@ def test_refusals(tested):
         faithfulness(asked, "x", mask, axis(), draws=0)
     with pytest.raises(OptionError, match="prunes nothing"):
         faithfulness(asked, "x", mask.at_strength(0), axis())
+
+
+def test_exchanged_poles_give_the_same_test(tested):
+    """The persona is the opposite pole of one axis and the target of the exchanged one."""
+    asked, mask, _, found, _ = tested
+    one = axis()
+    items = tuple(ChoiceItem(i.prompt, i.not_matching, i.matching) for i in one.items)
+    turned = ProbeAxis("turned", one.opposite, one.target, items)
+    other = faithfulness(asked, "mine", mask, turned, shares=(0.1,), draws=1)
+    assert other.base_rate == pytest.approx(found.base_rate)
+    ours, theirs = found.whole.effect, other.whole.effect
+    assert theirs.rate.difference.mean == pytest.approx(ours.rate.difference.mean)
+    assert theirs.margin.difference.mean == pytest.approx(ours.margin.difference.mean, abs=1e-5)
+    assert other.whole.perplexity_ratio == pytest.approx(found.whole.perplexity_ratio)
+
+
+def test_a_point_is_what_the_part_does(tested):
+    asked, mask, _, found, _ = tested
+    part = prefix(mask, 0.5, ranked=True)
+    choices, perplexity_there = asked.measure(part, axis())
+    point = found.curves["ranking"][2]
+    assert point.share == part.pruned / mask.pruned
+    assert point.rate == pytest.approx(1 - choices.rate)
+    assert point.margin == pytest.approx(-choices.margin)
+    assert point.perplexity_ratio == pytest.approx(perplexity_there / found.base_perplexity)
+
+
+def test_sizes_are_means_over_pruned_weights(tested):
+    asked, mask, _, found, _ = tested
+    every, gone = [], []
+    for site in find_sites(asked.model):
+        size = site.matrix().detach().double().abs()
+        every.append(size.flatten())
+        gone.append(size[~mask.keep[site.name]])
+    wanted = float(torch.cat(gone).mean() / torch.cat(every).mean())
+    assert found.mean_size["whole"] == pytest.approx(wanted)
+    assert set(found.mean_size) == {"whole", "elsewhere", "elsewhere, same size"}
+
+
+def test_json_holds_arms_curves_and_summaries(tested):
+    _, _, _, found, _ = tested
+    shown = json.loads(json.dumps(found.to_json()))
+    assert (shown["mask"], shown["persona"], shown["axis"]) == ("mine", "introvert", "energy")
+    assert [arm["arm"] for arm in shown["arms"]] == [arm.name for arm in found.arms]
+    for arm, kept in zip(shown["arms"], found.arms, strict=True):
+        assert arm["margin"]["difference"] == kept.effect.margin.difference.mean
+        assert arm["share_of_effect"] == kept.faithful
+        assert arm["margin_by_draw"] == list(kept.draws)
+    for order, curve in shown["curves"].items():
+        assert set(curve["points"][0]) == {"share", "rate", "margin", "perplexity_ratio"}
+        assert len(curve["points"]) == len(found.curves[order])
+        assert curve["area"] == found.area(order)
+        assert curve["share_of_effect_of_first_tenth"] == found.top_share(order)
+
+
+def test_a_run_repeats_and_its_seed_draws_other_controls(tested):
+    asked, mask, _, _, _ = tested
+    few = axis(count=2)
+    first, again, other = (
+        faithfulness(asked, "x", mask, few, shares=(0.5,), draws=1, seed=seed) for seed in (0, 0, 1)
+    )
+    assert first == again
+    arms = [{arm.name: arm.draws for arm in one.arms} for one in (first, other)]
+    assert arms[0]["whole"] == arms[1]["whole"]
+    assert arms[0]["elsewhere"] != arms[1]["elsewhere"]

@@ -6,8 +6,14 @@ from types import SimpleNamespace
 import pytest
 
 from prosopon.analysis import PARTS, Findings, analyse
-from prosopon.analysis.findings import choose_parts, opposite, own_axes
-from prosopon.errors import OptionError
+from prosopon.analysis.findings import (
+    are_opposed,
+    choose_parts,
+    describe_mask,
+    opposite,
+    own_axes,
+)
+from prosopon.errors import OptionError, SubnetworkError
 from tests.analysis.samples import axis
 from tests.runtime.samples import subnetwork
 from tests.tiny import tiny_model
@@ -90,3 +96,39 @@ def test_overlap_and_location_need_no_model():
         cells = numbers["location"][name]["cells"]
         assert sum(cell["pruned"] for cell in cells) == masks[name].pruned
         assert sum(cell["total"] for cell in cells) == masks[name].total
+
+
+def test_a_mask_is_described_by_its_provenance_and_size():
+    model, _ = tiny_model("llama")
+    one = subnetwork(model, "大胆", share=0.1)
+    assert describe_mask(one) == {
+        "persona": "大胆",
+        "opposite": "extravert",
+        "criterion": "contrastive-wanda",
+        "base_model": "org/model",
+        "pruned": sum(int((~mask).sum()) for mask in one.keep.values()),
+        "total": sum(mask.numel() for mask in one.keep.values()),
+        "content_hash": one.content_hash(),
+    }
+
+
+def test_opposites_are_so_from_either_side():
+    ours, theirs, other = mask("bold", "cautious"), mask("cautious"), mask("formal", "casual")
+    assert are_opposed(ours, theirs)
+    assert are_opposed(theirs, ours)
+    assert not are_opposed(ours, other)
+    assert not are_opposed(theirs, other)
+    assert not are_opposed(mask("bold", "cautious"), mask("bold", "cautious"))
+
+
+def test_masks_of_two_models_are_not_compared():
+    ours, theirs = (tiny_model("llama", seed=seed)[0] for seed in (0, 1))
+    masks = {"a": subnetwork(ours), "b": subnetwork(theirs)}
+    with pytest.raises(SubnetworkError, match="different models"):
+        analyse(masks)
+    assert set(analyse(masks, parts=["location"]).numbers) == {"masks", "location"}
+
+
+def test_what_is_infinite_is_null():
+    numbers = Findings({"a": {"z": float("inf"), "rows": [float("-inf"), 1.5]}}).to_json()
+    assert numbers["masks"]["a"] == {"z": None, "rows": [None, 1.5]}

@@ -11,8 +11,7 @@ from tests.runtime.samples import assert_bits, subnetwork, weights
 
 
 @pytest.fixture(scope="module")
-def analysed():
-    asked = probe()
+def analysed(asked):
     masks = {
         name: subnetwork(asked.model, name, seed=seed, share=0.1, ranked=True)
         for seed, name in enumerate(["extravert", "introvert", "stranger|<b>"])
@@ -62,7 +61,7 @@ def test_figures_are_well_formed_and_the_same_on_every_run(analysed):
             root = ElementTree.fromstring(section.svg)
             assert root.attrib["role"] == "img"
             assert len(list(root.iter())) > 20
-    again = analyse(masks, parts=["overlap", "location"])
+    again = analyse(masks, parts=["location"])
     same = {section.id: section.svg for section in found.sections}
     assert all(section.svg == same[section.id] for section in again.sections)
     ids = [
@@ -102,3 +101,58 @@ def test_refusals(analysed):
         analyse(one, parts=["overlaps"])
     with pytest.raises(SubnetworkError, match="does not belong"):
         analyse(one, probe=probe(seed=2), axes=[axis()])
+
+
+def test_every_figure_of_the_page_has_alt_text_and_data(analysed, tmp_path):
+    _, _, found = analysed
+    page = found.write(tmp_path)[0].read_text("utf-8")
+    images = re.findall(r"!\[([^]]*)\]\(([^)]+)\)", page)
+    assert len(images) == sum(bool(section.svg) for section in found.sections)
+    for alt, link in images:
+        assert len(alt) > 8
+        root = ElementTree.parse(tmp_path / link).getroot()
+        assert root.attrib["aria-label"]
+        drawn = [
+            one for one in root.iter() if one.tag.rpartition("}")[2] in ("path", "image", "use")
+        ]
+        assert len(drawn) > 20
+
+
+def test_every_table_of_the_page_is_square(analysed):
+    _, _, found = analysed
+    for section in found.sections:
+        assert all(len(row) == len(section.headings) for row in section.rows)
+        lines = [line for line in section.markdown().splitlines() if line.startswith("|")]
+        pipes = {line.replace("\\|", "").count("|") for line in lines}
+        assert pipes in (set(), {len(section.headings) + 1})
+
+
+def test_tables_say_what_the_numbers_say(analysed):
+    _, _, found = analysed
+    sections = {section.id: section for section in found.sections}
+    pairs = {f"{p['first']} / {p['second']}": p for p in found.numbers["overlap"]}
+    for row in sections["overlap"].rows:
+        pair = pairs[row[0]]
+        assert row[1] == f"{100 * pair['all']['differing']:.2f}"
+        assert row[-2] == f"{pair['all']['jaccard_pruned']:.3f}"
+        assert row[-1] == f"{pair['all']['expected_jaccard_pruned']:.3f}"
+    for row, mask in zip(
+        sections["cross-talk"].rows, found.numbers["cross_talk"]["masks"], strict=True
+    ):
+        assert row[0] == mask["mask"]
+        own = mask["own_effect"]
+        assert row[1] == ("\N{EN DASH}" if own is None else f"{own:+.2f}")
+    for row, test in zip(sections["faithfulness"].rows, found.numbers["faithfulness"], strict=True):
+        whole = next(arm for arm in test["arms"] if arm["arm"] == "whole")
+        assert row[1].startswith(f"{test['base_rate']:.2f} → ")
+        assert row[2] == f"{whole['margin']['difference']:+.2f}"
+
+
+def test_reports_go_from_nothing_to_all(asked):
+    stages = []
+    mask = {"x": subnetwork(asked.model, "introvert", share=0.1)}
+    analyse(
+        mask, parts=["cross-talk"], probe=asked, axes=[axis(count=2)],
+        report=lambda *stage: stages.append(stage),
+    )  # fmt: skip
+    assert stages == [("cross-talk", 0, 1), ("cross-talk", 1, 1)]

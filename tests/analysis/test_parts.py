@@ -154,3 +154,59 @@ def test_nothing_pruned_has_no_size(model):
     name = next(iter(sites))
     dense = Subnetwork({name: torch.ones(sites[name].shape, dtype=torch.bool)}, config())
     assert mean_size(dense, sites) is None
+
+
+def lowest_levels(whole, share):
+    """Return the levels of the weights that go first, weight by weight."""
+    levels = sorted(int(x) for one in whole.levels.values() for x in one)
+    return levels[: round(share * len(levels))]
+
+
+@pytest.mark.parametrize("share", [0.05, 0.4, 0.95])
+def test_a_prefix_takes_the_lowest_levels(model, share):
+    whole = subnetwork(model, seed=4, ranked=True)
+    part = prefix(whole, share)
+    taken = sorted(
+        int(level)
+        for site, mask in part.keep.items()
+        for level in whole.levels[site][~mask[~whole.keep[site]]]
+    )
+    wanted = lowest_levels(whole, share)
+    # One level is shared out among the sites by chance; all others are taken or left whole.
+    assert abs(len(taken) - len(wanted)) <= len(whole.keep)
+    assert max(taken) == wanted[-1]
+    below = [level for level in wanted if level < wanted[-1]]
+    assert [level for level in taken if level < wanted[-1]] == below
+
+
+def test_prefixes_in_random_order_are_seeded(model):
+    whole = subnetwork(model, ranked=True)
+    assert prefix(whole, 0.5, ranked=False, seed=1) == prefix(whole, 0.5, ranked=False, seed=1)
+    assert prefix(whole, 0.5, ranked=False, seed=1) != prefix(whole, 0.5, ranked=False, seed=2)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 12), st.integers(1, 12))
+def test_layers_are_split_evenly_and_completely(layers, count):
+    keep = {f"m.{layer}.q": torch.ones(1, 2, dtype=torch.bool) for layer in range(layers)}
+    ranges = layer_ranges(Subnetwork(keep, config()), count)
+    assert len(ranges) == min(layers, count)
+    assert [n for first, last in ranges for n in range(first, last + 1)] == list(range(layers))
+    sizes = [last - first + 1 for first, last in ranges]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_part_says_whose_it_is_and_claims_no_opposite(model):
+    whole = subnetwork(model, "Schüchtern")
+    part = only(whole, [])
+    assert part.pruned == 0
+    assert (part.config.persona, part.config.opposite) == ("Schüchtern", None)
+    assert part.config.fingerprint == whole.config.fingerprint
+
+
+def test_distinct_places_are_the_wanted_ones_where_these_are_distinct():
+    wanted = np.array([0, 3, 4, 9])
+    assert _distinct(wanted, 10).tolist() == wanted.tolist()
+    assert _distinct(np.array([2, 2, 2]), 10).tolist() == [2, 3, 4]
+    assert _distinct(np.array([9, 9, 9]), 10).tolist() == [7, 8, 9]
+    assert _distinct(np.array([-3, -1]), 10).tolist() == [0, 1]

@@ -1,11 +1,13 @@
 """Pages are apart from numbers, which need no figure; they hold no markup from outside."""
 
+import itertools
 import sys
+from dataclasses import replace
 
 import pytest
 
-from prosopon.analysis import Section, analyse
-from prosopon.analysis.sections import describe
+from prosopon.analysis import Findings, Section, analyse
+from prosopon.analysis.sections import MOST_PAIRS, describe
 from tests.runtime.samples import subnetwork
 from tests.tiny import tiny_model
 
@@ -49,3 +51,29 @@ def test_a_section_as_markdown():
         "| x | y |\n| --- | --- |\n| 1\\|2 | 3 4 |\n"
     )
     assert Section("a", "Title").markdown() == "## Title\n"
+
+
+def test_numbers_that_have_no_meaning_are_dashes():
+    model, _ = tiny_model("llama")
+    masks = {name: subnetwork(model, name, share=0.0) for name in "ab"}
+    sections = {s.id: s for s in describe(analyse(masks, parts=["overlap"]).findings)}
+    assert sections["overlap"].rows == [
+        ["a / b", "0.00", "0.00", "0.00", "0.00", "\N{EN DASH}", "\N{EN DASH}"]
+    ]
+
+
+def test_many_pairs_are_left_to_the_numbers(findings):
+    pair = findings.pairs[0]
+    masks = {f"p{i}": {} for i in range(6)}
+    names = list(itertools.combinations(masks, 2))
+    pairs = [replace(pair, first=a, second=b) for a, b in names]
+    sections = {s.id: s for s in describe(Findings(masks, pairs, opposed=pairs[-2:]))}
+    table = sections["overlap"]
+    assert len(table.rows) == MOST_PAIRS < len(pairs)
+    assert [row[0] for row in table.rows[:2]] == ["p3 / p5", "p4 / p5"]
+    assert "Opposites come first. 3 more pairs are in analysis.json." in table.text
+    assert f"8 of {len(pairs)} pairs are drawn" in sections["layers"].text
+
+
+def test_nothing_measured_is_nothing_to_say():
+    assert describe(Findings({})) == []

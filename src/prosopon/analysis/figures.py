@@ -12,7 +12,6 @@ from prosopon.analysis.overlap import METHOD, OUTSIDE, Clustering, PairOverlap, 
 from prosopon.drawing import (
     COLOURS,
     DIVERGING,
-    FONT,
     GREY,
     INK,
     MARKERS,
@@ -73,16 +72,11 @@ def draw_dendrogram(clustering: Clustering) -> str:
     from scipy.cluster.hierarchy import dendrogram
 
     drawn, axes = figure(6.4, 1.2 + 0.3 * len(clustering.names))
-    dendrogram(
-        clustering.merges,
-        labels=list(map(printable, clustering.names)),
-        orientation="left",
-        ax=axes,
-        color_threshold=0,
-        above_threshold_color=COLOURS[0],
-        leaf_font_size=FONT,
-    )
-    axes.yaxis.tick_left()
+    tree = dendrogram(clustering.merges, no_plot=True)
+    for places, distances in zip(tree["icoord"], tree["dcoord"], strict=True):
+        axes.plot(distances, places, color=COLOURS[0])
+    leaves = range(5, 10 * len(clustering.names), 10)  # where scipy puts them
+    axes.set_yticks(leaves, list(map(printable, clustering.order)))
     near, far = (limit(merge[2] for merge in clustering.merges) for limit in (min, max))
     room = 0.15 * (far - near) or 0.05
     axes.set_xlim(max(near - room, 0.0), far + room)
