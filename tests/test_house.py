@@ -20,11 +20,11 @@ THIN = {
     "data": 0.79,
     "evaluation": 0.65,
     "experiments": 0.43,
-    "export": 0.72,
+    "export": 0.71,
     "extraction": 0.64,
     "intervals": 0.64,
     "judges": 0.72,
-    "lm": 0.66,
+    "lm": 0.65,
     "selection": 0.76,
 }
 # Words that stand for a thing without naming it.

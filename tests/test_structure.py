@@ -57,7 +57,7 @@ def test_a_name_taken_from_the_front_door_leads_home():
 
 
 def test_a_command_imports_no_other_command():
-    shared = {"app", "console", "judging", "loading", "masks", "options", "experiments", "talk"}
+    shared = {"app", "console", "judging", "loading", "masks", "options", "experiments", "talk", "postponed"}
     commands = {path.stem for path in (SOURCE / "cli").glob("[a-z]*.py")} - shared
     wrong = [
         f"cli/{path.name} imports {module}"
@@ -98,3 +98,22 @@ def test_an_import_does_not_load_what_is_heavy(module, heavy):
     code = f"import sys, {module}; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_file_needs_torch_to_be_imported():
+    """Names are refused before torch is loaded: see prosopon.cli.postponed."""
+    packages = ["analysis", "evaluation.tasks", "experiments.experiment", "export", "layerwise"]
+    code = f"""
+import sys
+from importlib import import_module
+from prosopon.cli.postponed import postpone
+postpone("torch")
+for name in {packages!r}:
+    import_module("prosopon." + name)
+print("torch._C" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "False", (
+        "something uses torch while it is imported: take it as `import torch`, and types from it "
+        "under TYPE_CHECKING\n" + done.stderr
+    )

@@ -11,72 +11,118 @@ from prosopon.errors import OptionError
 from tests.runtime.samples import subnetwork
 from tests.tiny import tiny_model
 
+REFUSALS = [
+    ("extract -t nobody", "no bundled persona is called so"),
+    ("extract -t bold --opposite nobody", "no bundled persona is called so"),
+    ("extract -t bold --protect nobody", "no bundled persona is called so"),
+    ("extract -t bold -c wonda", "Did you mean 'wanda'"),
+    ("extract -t bold -s much", "give a number or 'auto'"),
+    ("extract -t bold --scope words", "unknown scope 'words'"),
+    ("extract -t bold --pattern rows -c wanda", "Did you mean 'row'"),
+    ("extract -t bold --option colour=red", "no option 'colour'"),
+    ("extract -t bold --option rounds=many", "rounds='many' is not a int"),
+    ("extract -t bold --option wanda.variant=paper", "'wanda' does not take part"),
+    ("extract -t bold --work-dir here", "--work-dir has no meaning"),
+    ("extract -t bold --sequential --pattern global", "--sequential"),
+    ("extract -t bold -o file", "is a file, not a folder"),
+    ("extract -t bold -o file/below", "cannot be written"),
+    ("extract -t bold -o /proc/below", "cannot be written"),
+    ("extract -t bold -o mask", "--force"),
+    ("extract -t bold --plugin nowhere.py", "there is no such file"),
+    ("demo -p nobody", "unknown persona 'nobody'"),
+    ("compare -p nobody -o out", "unknown persona 'nobody'"),
+    ("compare -p bold -o out --arms nobody", "unknown arm 'nobody'"),
+    ("compare -p bold -o out --tasks nothing", "unknown task 'nothing'"),
+    ("compare -p bold -o out --explain nobody", "unknown arm 'nobody'"),
+    ("compare -p bold -o out --option lora.colour=red", "no option 'colour'"),
+    ("compare -p bold -o out --option nobody.rank=2", "unknown arm 'nobody'"),
+    ("compare -p bold -o out --seeds one", "--seeds 'one': whole numbers"),
+    ("compare -t nobody -m somewhere -o out", "no bundled persona is called so"),
+    ("compare -p bold -o file", "file"),
+    ("compare -p bold -o file/below", "cannot be written"),
+    ("compare -p bold -o out --judge-url x", "--judge-url and --judge-model"),
+    ("sweep -p nobody -o out", "unknown persona 'nobody'"),
+    ("sweep -p bold -o out -c wonda", "Did you mean 'wanda'"),
+    ("sweep -p bold -o out -s much", "much"),
+    ("sweep -p bold -o out -c wanda --option wanda.colour=red", "no option 'colour'"),
+    ("sweep -p bold -o out --option colour=red", "write it as criterion.key=value"),
+    ("sweep -p bold -o /proc/below", "cannot be written"),
+    ("evaluate nobody", "nobody: no such folder or pack"),
+    ("evaluate bold --arm nobody", "unknown arm 'nobody'"),
+    ("evaluate bold --task nothing", "unknown task 'nothing'"),
+    ("evaluate bold --arm lora --option lora.colour=red", "no option 'colour'"),
+    ("evaluate --arm base", "say whom"),
+    ("reproduce nothing", "unknown protocol 'nothing'"),
+    ("reproduce paper --run", "--run needs --data"),
+    ("reproduce paper --run --data nowhere", "nowhere"),
+    ("export nobody -f lora -o out", "nobody: no such folder or pack"),
+    ("export mask -f onnx -o out", "checkpoint, gguf, lora, shira, structured"),
+    ("export mask -f lora -o out --option colour=red", "has no option 'colour'"),
+    ("export mask -f lora -o file/below", "cannot be written"),
+    ("explain nobody -o out", "nobody: no such folder or pack"),
+    ("explain mask nobody -o out", "nobody: no such folder or pack"),
+    ("explain mask -o out --parts all", "--parts 'all': choose from overlap"),
+    ("explain mask -o out --opposite bold", "--opposite needs --target"),
+    ("explain mask -o file", "is a file, not a folder"),
+    ("explain mask -o /proc/below", "cannot be written"),
+    ("chat -p nobody", "nobody: no such folder or pack"),
+    ("chat --json", "--json needs --message or --prompt"),
+    ("inspect nobody", "nobody: no such folder or pack"),
+    ("pack mask nobody -o x.pack", "nobody: no such folder or pack"),
+    ("pack mask -o /proc/x.pack", "cannot be written"),
+    ("unpack nowhere.pack -o out", "nowhere.pack"),
+]
+"""What is asked, and what the one line says that refuses it."""
 
-@pytest.fixture
-def unloaded(monkeypatch):
-    """Fail a test that loads a model."""
-    from prosopon import models
-
-    def load(*_, **__):
-        raise AssertionError("a model was loaded")
-
-    monkeypatch.setattr(models, "load_model", load)
+HELP = ["--help", "--version", "extract --help", "compare --help", "personas", "criteria"]
 
 
-@pytest.fixture
-def mask(tmp_path):
-    subnetwork(tiny_model(chat=True)[0], "bold").save_pretrained(tmp_path / "mask")
-    (tmp_path / "file").write_text("mine")
-    return tmp_path / "mask"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("extract -t nobody", "no bundled persona is called so"),
-        ("extract -t bold --protect nobody", "no bundled persona is called so"),
-        ("extract -t bold -c wonda", "Did you mean 'wanda'"),
-        ("extract -t bold --pattern rows -c wanda", "Did you mean 'row'"),
-        ("extract -t bold --option colour=red", "no option 'colour'"),
-        ("extract -t bold --option wanda.variant=paper", "'wanda' does not take part"),
-        ("extract -t bold -o file", "is a file, not a folder"),
-        ("extract -t bold -o file/below", "cannot be written"),
-        ("extract -t bold -o /proc/below", "cannot be written"),
-        ("extract -t bold -o mask", "--force"),
-        ("export nobody -f lora -o out", "nobody: no such folder or pack"),
-        ("export mask -f onnx -o out", "checkpoint, gguf, lora, shira, structured"),
-        ("export mask -f lora -o out --option colour=red", "has no option 'colour'"),
-        ("export mask -f lora -o file/below", "cannot be written"),
-        ("explain mask nobody -o out", "nobody: no such folder or pack"),
-        ("explain mask -o /proc/below", "cannot be written"),
-        ("chat -p nobody", "nobody: no such folder or pack"),
-        ("inspect nobody", "nobody: no such folder or pack"),
-        ("pack mask nobody -o x.pack", "nobody: no such folder or pack"),
-        ("pack mask -o /proc/x.pack", "cannot be written"),
-        ("extract -t bold --plugin nowhere.py", "there is no such file"),
-    ],
-)
-def test_before_a_model_is_loaded(prosopon, mask, unloaded, arguments, message):
-    done = prosopon(*arguments.split(), code=2)
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, done.stderr
-    assert message in lines[0]
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize(
-    "arguments", ["extract -t nobody", "extract -t bold -o file/below", "chat -p nobody"]
-)
-def test_a_wrong_name_costs_no_import(mask, tmp_path, arguments):
-    code = (
-        "import sys\nfrom prosopon.cli import main\n"
-        f"sys.argv = ['prosopon', *{arguments.split()!r}]\n"
-        "try: main()\nexcept SystemExit as stop: print(stop.code, 'torch' in sys.modules)"
-    )
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """What one process says to all of it: by command its code, its errors, what it loaded."""
+    folder = tmp_path_factory.mktemp("refusals")
+    subnetwork(tiny_model(chat=True)[0], "bold").save_pretrained(folder / "mask")
+    (folder / "file").write_text("mine")
+    commands = [*(arguments for arguments, _ in REFUSALS), *HELP]
+    code = f"""
+import io, json, sys
+from contextlib import redirect_stderr, redirect_stdout
+from prosopon.cli import main
+rows = {{}}
+for command in {commands!r}:
+    sys.argv, said, code = ["prosopon", *command.split()], io.StringIO(), 0
+    try:
+        with redirect_stderr(said), redirect_stdout(io.StringIO()):
+            main()
+    except SystemExit as stop:
+        code = stop.code or 0
+    except BaseException as error:
+        code = repr(error)
+    loaded = [name for name in ("torch._C", "transformers.utils") if name in sys.modules]
+    rows[command] = [code, said.getvalue(), loaded]
+print(json.dumps(rows))
+"""
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "2 False\n", done.stderr
+    assert not (folder / "out").exists()
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSALS)
+def test_what_is_wrong_is_one_line_and_costs_no_import(answers, arguments, message):
+    code, said, loaded = answers[arguments]
+    lines = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert code == 2, said
+    assert len(lines) == 1, said
+    assert message in lines[0]
+    assert loaded == []
+
+
+@pytest.mark.parametrize("arguments", HELP)
+def test_what_is_there_costs_no_import(answers, arguments):
+    code, said, loaded = answers[arguments]
+    assert (code, said, loaded) == (0, "", [])
 
 
 def test_places_for_results(tmp_path):

@@ -73,7 +73,9 @@ class TestFolders:
         loss = model(ids, labels=ids).loss
         assert loss < 4  # a model of 512 tokens that knew nothing would be at 6.2
 
-    @pytest.mark.parametrize(("dtype", "expected"), [*loading.DTYPES.items()])
+    @pytest.mark.parametrize(
+        ("dtype", "expected"), [(name, getattr(torch, name)) for name in loading.DTYPES]
+    )
     def test_dtypes(self, saved: Path, dtype: str, expected: torch.dtype) -> None:
         assert load_model(saved, device="cpu", dtype=dtype).model.dtype == expected
 

@@ -27,7 +27,6 @@ from prosopon.errors import OptionError
 from prosopon.files import write_json, write_text
 from prosopon.models import find_sites
 from prosopon.progress import Report
-from prosopon.runtime.membership import check_belongs
 from prosopon.subnetwork import Subnetwork
 
 
@@ -105,6 +104,8 @@ def analyse(
         raise OptionError("there is no mask to explain")
     chosen = choose_parts(parts, len(subnetworks), probe is not None and bool(axes))
     if probe is not None:
+        from prosopon.runtime.membership import check_belongs
+
         sites = find_sites(probe.model)
         for mask in subnetworks.values():
             check_belongs(mask, sites)

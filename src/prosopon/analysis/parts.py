@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from prosopon.errors import OptionError
 from prosopon.models import Site, layer_index
 from prosopon.subnetwork import Subnetwork
 from prosopon.subnetwork.algebra import check_agree
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 STEPS = 256  # levels of a ranking
 JITTER = 8

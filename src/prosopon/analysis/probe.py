@@ -17,7 +17,6 @@ from prosopon.evaluation.choice import score_pairs
 from prosopon.intervals import Paired, paired_difference
 from prosopon.lm import perplexity
 from prosopon.lm.choice import win_margin, win_share
-from prosopon.runtime import worn
 from prosopon.subnetwork import Subnetwork
 
 
@@ -159,11 +158,15 @@ class Probe:
         self, subnetwork: Subnetwork | None, axes: Sequence[ProbeAxis]
     ) -> dict[str, Choices]:
         """Return the choices on every axis, by its name, under a mask (None: the base)."""
+        from prosopon.runtime import worn
+
         with worn(self.model, self.tokenizer, subnetwork):
             return {axis.name: self._choices(axis) for axis in axes}
 
     def measure(self, subnetwork: Subnetwork | None, axis: ProbeAxis) -> tuple[Choices, float]:
         """Return the choices on one axis and the perplexity of general text under a mask."""
+        from prosopon.runtime import worn
+
         with worn(self.model, self.tokenizer, subnetwork):
             return self._choices(axis), perplexity(self.model, self.general)
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
 
 from prosopon.data import Encoded, length_buckets
 from prosopon.errors import ModelError
 from prosopon.lm import response_mask, token_log_likelihoods
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 WARM_UP = 0.1  # of the steps
 CLIP = 1.0  # largest norm of a step's gradient
 
-Parameters = dict[str, nn.Parameter]
+Parameters = dict[str, "nn.Parameter"]
 
 
 @contextmanager
@@ -100,7 +102,7 @@ def train(
             loss = _backward(model, [texts[i] for i in next(order)], max_tokens)
             if not loss < float("inf"):
                 raise ModelError(f"LoRA diverges at step {step + 1} (loss {loss}): lower lr={rate}")
-            nn.utils.clip_grad_norm_(parameters.values(), CLIP)
+            torch.nn.utils.clip_grad_norm_(parameters.values(), CLIP)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
             losses.append(loss)

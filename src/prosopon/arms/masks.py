@@ -17,7 +17,6 @@ from prosopon.evaluation.speaking import Speaker
 from prosopon.extraction.light.mask import FEWEST
 from prosopon.extraction.request import Sparsity
 from prosopon.options import option, parse_options
-from prosopon.runtime import worn
 from prosopon.subnetwork import Subnetwork
 
 CONTROLS = ("random", "magnitude")  # criteria that know nothing of the persona
@@ -156,6 +155,8 @@ def make_ready(
 
     @contextmanager
     def enter() -> Iterator[Speaker]:
+        from prosopon.runtime import worn
+
         with worn(lab.model, lab.tokenizer, subnetwork):
             yield speaker_of(lab)
 

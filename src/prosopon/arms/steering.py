@@ -11,9 +11,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Literal
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Literal
 
 from prosopon.arms.base import ARMS, Cost, Kind, Lab
 from prosopon.arms.options import WithOptions
@@ -26,6 +24,9 @@ from prosopon.errors import ModelError, OptionError
 from prosopon.evaluation.speaking import Speaker
 from prosopon.lm import row_log_likelihoods, text_losses
 from prosopon.options import option, require
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 HELD_OUT = 4  # every fourth pair is held out to choose by
 LAYERS = 5  # most layers that are tried

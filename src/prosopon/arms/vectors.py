@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
 
 from prosopon.data import Batch, Encoded, length_buckets
 from prosopon.errors import ModelError
 from prosopon.layerwise import decoder_stack
 from prosopon.lm.forward import inputs, trunk
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 class Mean(NamedTuple):

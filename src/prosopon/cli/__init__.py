@@ -12,6 +12,9 @@ def main() -> None:
 
     Exits with 2 and one clear line when the input is at fault, with 130 after Ctrl-C.
     """
+    from prosopon.cli.postponed import postpone
+
+    postpone("torch")
     from prosopon.cli.app import app
     from prosopon.cli.console import error, open_streams
     from prosopon.errors import ProsoponError

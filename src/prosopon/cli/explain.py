@@ -79,7 +79,7 @@ def explain(
 ) -> None:
     """Explain masks: what they share, where they lie, what each does to every axis."""
     sources = find_masks(personas)
-    from prosopon.analysis import analyse, check_drawing
+    from prosopon.analysis import PARTS, analyse, check_drawing
     from prosopon.subnetwork.algebra import check_agree
 
     check_drawing()
@@ -87,6 +87,8 @@ def explain(
         raise OptionError(f"{folder}: is a file, not a folder; give another --output")
     if opposite and not target:
         raise OptionError("--opposite needs --target")
+    if odd := [part for part in split_list(parts or "", str) if part not in PARTS]:
+        raise OptionError(f"--parts {odd[0]!r}: choose from {', '.join(PARTS)}")
     masks = load_masks(sources)
     check_agree(list(masks.values()))
     name = model or _own_model(masks, target)
@@ -131,8 +133,6 @@ def _parts(text: str | None, masks: int, model: str | None) -> list[AnalysisPart
     from prosopon.analysis import PARTS
 
     parts = split_list(text, str) if text else list(PARTS)
-    if odd := [part for part in parts if part not in PARTS]:
-        raise OptionError(f"--parts {odd[0]!r}: choose from {', '.join(PARTS)}")
     if masks < 2 and "overlap" in parts:
         raise OptionError(
             "overlap needs at least two personas and there is one: give another, or "

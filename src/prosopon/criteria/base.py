@@ -18,15 +18,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
-from torch import Tensor
 
 from prosopon.errors import OptionError
 from prosopon.options import NoOptions, parse_options
 from prosopon.registry import Registry
 from prosopon.statistics import ChannelStatistics, GramStatistics
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Need = Literal["target", "opposite", "general", "generator"]
 Side = Literal["target", "opposite", "general"]

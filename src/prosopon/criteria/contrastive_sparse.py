@@ -7,15 +7,17 @@ each keeps 70 percent, so that they share 40.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor
 
 from prosopon.criteria.base import CRITERIA, ScoredCriterion, SiteInputs
 from prosopon.criteria.family import effect_size, row_shares, script_ties
 from prosopon.criteria.wanda import Variant, plain_wanda
 from prosopon.options import option, require
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

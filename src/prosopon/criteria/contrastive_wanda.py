@@ -6,16 +6,17 @@ The released code masks the output head as well where one calls it so; no mask o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor
-from torch.nn.functional import softplus
 
 from prosopon.criteria.base import CRITERIA, ScoredCriterion, SiteInputs
 from prosopon.criteria.family import FamilyOptions, effect_size, script_ties, weight_importance
 from prosopon.criteria.wanda import Variant, WandaOptions, wanda_score
 from prosopon.options import option, require
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ def contrastive_wanda_score(inputs: SiteInputs, options: ContrastiveWandaOptions
     """
     moments = "rms" if options.variant == "paper" else "norm"
     z = effect_size(inputs.activations(), inputs.activations("opposite"), moments, options.eps)
-    value = torch.relu(z) if options.phi == "relu" else softplus(z / options.tau)
+    value = (
+        torch.relu(z) if options.phi == "relu" else torch.nn.functional.softplus(z / options.tau)
+    )
     return weight_importance(inputs.weight, options.importance) * inputs.channel(value)
 
 

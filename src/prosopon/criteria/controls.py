@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
 
 from prosopon.criteria.base import CRITERIA, ScoredCriterion, SiteInputs
 from prosopon.options import NoOptions, require
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def random_score(inputs: SiteInputs, options: NoOptions) -> Tensor:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor
 
 from prosopon.options import option, require
 from prosopon.selection import keep_largest_per_row, kept_count
 from prosopon.statistics import ChannelStatistics
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Importance = Literal["magnitude", "relative"]
-Moments = Callable[[ChannelStatistics], tuple[Tensor, Tensor]]
+Moments = Callable[[ChannelStatistics], "tuple[Tensor, Tensor]"]
 
 MOMENTS: dict[str, Moments] = {
     "value": lambda sums: (sums.mean, sums.variance),

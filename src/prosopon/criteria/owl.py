@@ -8,12 +8,14 @@ outliers, within lambda of the share asked.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
-from torch import Tensor
 
 from prosopon.errors import OptionError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Key = TypeVar("Key", bound=Hashable)
 

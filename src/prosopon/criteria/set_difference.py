@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from prosopon.criteria.base import CRITERIA, ScoredCriterion, SiteInputs
 from prosopon.criteria.family import row_shares, top_of_rows
 from prosopon.criteria.wanda import plain_wanda
 from prosopon.options import option, require
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from prosopon.criteria.base import CRITERIA, SiteInputs, Solution, SolvedCriterion
 from prosopon.errors import OptionError, StatisticsError
 from prosopon.options import option, require
 from prosopon.selection import keep_largest_per_row, kept_count
 from prosopon.statistics import GramStatistics
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _N_OF_M = re.compile(r"(\d+):(\d+)")
 

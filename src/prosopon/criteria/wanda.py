@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from prosopon.criteria.base import CRITERIA, ScoredCriterion, SiteInputs
 from prosopon.criteria.family import FamilyOptions, script_ties, weight_importance
 from prosopon.options import option, require
 from prosopon.statistics import ChannelStatistics
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Variant = Literal["paper", "reference"]
 

@@ -11,18 +11,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from torch import Tensor
 
 from prosopon.errors import ExportError, OptionError
 from prosopon.models import Site
 from prosopon.registry import Registry
-from prosopon.runtime import PersonaModel
-from prosopon.runtime.compensation import compensated_matrix
 from prosopon.subnetwork import Subnetwork
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from prosopon.runtime import PersonaModel
 
 
 class FormatOptions(BaseModel):
@@ -62,6 +64,8 @@ class Job:
         """Return what the persona adds to a site's weight: float32 [out, in], on its device."""
         weight, compensation = site.matrix(), self.subnetwork.compensation
         if compensation is not None:
+            from prosopon.runtime.compensation import compensated_matrix
+
             return compensated_matrix(site, keep, compensation).float() - weight.float()
         return torch.where(keep.to(weight.device), 0.0, -weight.float())
 

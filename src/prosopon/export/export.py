@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from prosopon.errors import ExportError, OptionError
 from prosopon.export.base import FORMATS, Format, Job
 from prosopon.export.card import CARD, model_card
 from prosopon.export.folders import PROVENANCE, check_output, stage_folder
 from prosopon.files import write_json, write_text
-from prosopon.runtime import attach
 from prosopon.subnetwork import Subnetwork, portable_name
 from prosopon.version import __version__
+
+if TYPE_CHECKING:
+    from torch import nn
 
 FORMAT_VERSION = 1
 """Version of ``prosopon.json``."""
@@ -77,6 +77,8 @@ def export_persona(
             f"subnetwork {whole.config.persona!r} prunes nothing at strength {strength:g}: the "
             "export would be the base model; raise the strength"
         )
+    from prosopon.runtime import attach
+
     with attach(model, tokenizer, subnetwork) as wearer:
         name = wearer.load_persona(subnetwork)
         called = base_model or whole.config.base_model

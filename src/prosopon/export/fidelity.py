@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
 
 from prosopon.data import Message
 from prosopon.export.plain_checkpoint import logits
 from prosopon.lm import opening_tokens
 from prosopon.models import Site
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 PROMPTS = (
     "What do you like to do on a free evening?",
@@ -24,7 +26,7 @@ PROMPTS = (
 )
 """What the distributions are compared on unless prompts are given."""
 
-Factors = Mapping[str, tuple[Tensor, Tensor]]
+Factors = Mapping[str, "tuple[Tensor, Tensor]"]
 """(B [out, rank], A [rank, in]) of every site that changes."""
 
 

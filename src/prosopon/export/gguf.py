@@ -7,17 +7,19 @@ memory. Weights keep their dtype; nothing is quantised (llama.cpp's own tool doe
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from prosopon.errors import ExportError
 from prosopon.export.base import FORMATS, Format, Job
 from prosopon.export.gguf_tensors import add_numbers, architecture, tensors
 from prosopon.export.gguf_vocabulary import Vocabulary, vocabulary
 from prosopon.subnetwork import portable_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FILE = "model.gguf"
 """The file in the exported folder."""

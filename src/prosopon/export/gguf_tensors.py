@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from prosopon.errors import ExportError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Architecture(NamedTuple):

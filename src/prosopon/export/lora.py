@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
-from safetensors.torch import save_file
-from torch import Tensor
 
 from prosopon.errors import OptionError
 from prosopon.export import fidelity
@@ -22,6 +20,9 @@ from prosopon.export.base import FORMATS, Format, FormatOptions, Job
 from prosopon.export.lowrank import factors, squared_error
 from prosopon.export.peft_names import ADAPTER_WEIGHTS, PEFT_LOADING, target_modules, weight_key
 from prosopon.models import Site
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class LoraOptions(FormatOptions):
@@ -65,6 +66,7 @@ def write_lora(job: Job, folder: Path) -> dict[str, Any]:
 def _save(job: Job, folder: Path, sites: list[Site], adapter: fidelity.Factors) -> None:
     """Write the two files of the adapter."""
     from peft import LoraConfig
+    from safetensors.torch import save_file
 
     tensors = {}
     for name, (tall, wide) in adapter.items():

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _EXACT = 1024  # up to this smaller side the whole decomposition is cheap
 _SPARE = 16  # directions beyond the rank that the randomised method keeps

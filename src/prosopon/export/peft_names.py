@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from prosopon.models import Site
+
+if TYPE_CHECKING:
+    from torch import nn
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 """The file of an adapter's tensors."""

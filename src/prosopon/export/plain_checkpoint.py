@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from prosopon.errors import ExportError
-from prosopon.runtime.membership import EXPORTED
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def save_checkpoint(
@@ -42,6 +43,8 @@ def save_checkpoint(
     try:
         with _same_config(model), _without_bars():
             if persona is not None:
+                from prosopon.runtime.membership import EXPORTED
+
                 setattr(model.config, EXPORTED, persona)
             # The class's own: the model's is refused while a persona is worn.
             type(model).save_pretrained(
@@ -82,10 +85,10 @@ def probe_tokens(model: Any, rows: int = 2, length: int = 16) -> Tensor:
     return torch.randint(size, (rows, length), generator=generator).to(model.device)
 
 
-@torch.no_grad()
 def logits(model: Any, tokens: Tensor) -> Tensor:
     """Return the logits, float32 [rows, length, vocabulary] on the CPU."""
-    result: Tensor = model(tokens.to(model.device), use_cache=False).logits
+    with torch.no_grad():
+        result: Tensor = model(tokens.to(model.device), use_cache=False).logits
     return result.float().cpu()
 
 
@@ -99,6 +102,8 @@ def first_line(error: Exception) -> str:
 def _same_config(model: Any) -> Iterator[None]:
     """Undo what the writer notes in the live configuration."""
     before = {name: getattr(model.config, name, None) for name in ("dtype", "architectures")}
+    from prosopon.runtime.membership import EXPORTED
+
     mark = getattr(model.config, EXPORTED, None)
     try:
         yield

@@ -15,16 +15,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
-from torch import Tensor
 
 from prosopon.errors import ExportError
 from prosopon.export.base import FORMATS, Format, Job
 from prosopon.export.peft_names import ADAPTER_WEIGHTS, PEFT_LOADING, target_modules, weight_key
 from prosopon.models import Site
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MASK_TYPE = "prosopon"
 """What the adapter calls its mask; anything but ``random`` will do."""
@@ -72,6 +73,7 @@ def write_shira(job: Job, folder: Path) -> dict[str, Any]:
             more densely than the format can say.
     """
     from peft import ShiraConfig
+    from safetensors.torch import save_file
 
     if job.subnetwork.compensation is not None:
         raise ExportError(

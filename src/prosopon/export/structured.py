@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from prosopon.errors import ExportError, SiteError
 from prosopon.export.base import FORMATS, Format, Job
@@ -15,7 +14,10 @@ from prosopon.export.plain_checkpoint import load_checkpoint, logits, probe_toke
 from prosopon.export.surgery import SurgeryPlan, cut, plan_surgery, skeleton
 from prosopon.models import Site, find_sites
 
-_TOLERANCE = {torch.float64: 1e-3, torch.float32: 1e-3}
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_TOLERANCE = 1e-3
 _COARSE = 0.1  # of half precision; a wrong channel gives an error near 1
 
 
@@ -77,7 +79,7 @@ def _compare(folder: Path, tokens: Tensor, expected: Tensor, dtype: torch.dtype)
     """Return the relative L2 error of the loaded folder's logits, or refuse it."""
     ours = logits(load_checkpoint(folder), tokens)
     error = float((ours - expected).norm() / expected.norm())
-    limit = _TOLERANCE.get(dtype, _COARSE)
+    limit = _TOLERANCE if dtype in (torch.float64, torch.float32) else _COARSE
     if not error <= limit:
         raise ExportError(
             f"format 'structured': the smaller model's logits differ from the persona's by "

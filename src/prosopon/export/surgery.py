@@ -14,14 +14,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from prosopon.errors import SiteError
 from prosopon.models import Site, find_groups
 from prosopon.models.groups import COLUMNS, ROWS, Group
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _ROLES = {"channels": "mlp", "heads": "attention"}
 

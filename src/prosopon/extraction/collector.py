@@ -6,9 +6,7 @@ import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, Self, TypeVar
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from prosopon.criteria import CRITERIA, LightCriterion, ScoredCriterion
 from prosopon.data import Encoded, Persona, Scope, encode_all, load_persona
@@ -19,6 +17,9 @@ from prosopon.lm.general_text import sample_general
 from prosopon.models import Site, check_finite, find_sites, fingerprint, restrict_sites, unwrap
 from prosopon.models.attachment import base_evaluation
 from prosopon.statistics import Grams, Statistics, collect_grams, collect_statistics
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 T = TypeVar("T")
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from inspect import signature
-from typing import Any, Self
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, Self
 
 from prosopon.criteria import Criterion, LightCriterion, ScoredCriterion, SolvedCriterion
 from prosopon.data import Encoded, Persona, PersonaPair, PersonaSource, Scope, rendering_date
@@ -22,6 +20,9 @@ from prosopon.extraction.settings import ExtractionSettings
 from prosopon.extraction.solved import solved_mask
 from prosopon.statistics import Statistics
 from prosopon.subnetwork import Compensation, Subnetwork
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 MAKERS: Mapping[type[Criterion], Callable[[Collector, Request], ExtractedMask]] = {
     ScoredCriterion: scored_mask,

@@ -7,15 +7,16 @@ import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from prosopon.data.splits import prompt_hashes
 from prosopon.extraction.request import Request
 from prosopon.extraction.settings import ExtractionSettings
 from prosopon.models import Fingerprint
 from prosopon.subnetwork import SubnetworkConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def provenance(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import Tensor, nn
 
 from prosopon.criteria import (
     ScoredCriterion,
@@ -25,6 +24,9 @@ from prosopon.models.groups import Group
 from prosopon.models.memory import trim
 from prosopon.selection import Scored, check_units, find_pattern, select
 from prosopon.statistics import Statistics
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 Evidence = Mapping[str, Statistics]
 """Statistics of all sites, by the side (target, opposite, general) that they were read from."""

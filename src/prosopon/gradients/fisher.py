@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
 
 from prosopon.data import Batch, Encoded, length_buckets
 from prosopon.errors import StatisticsError
 from prosopon.lm.forward import by_row, inputs
 from prosopon.lm.likelihood import response_mask
 from prosopon.models import Site
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 Progress = Callable[[int], None]
 

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from prosopon.data import Batch, Encoded, EncodedPair, collate, length_buckets
 from prosopon.errors import StatisticsError
 from prosopon.lm.likelihood import mean_per_row, response_mask, token_log_likelihoods
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 LogOdds = Literal["shift", "logistic", "linear"]
 
@@ -112,11 +113,15 @@ def objective_terms(
         rows = len(indices)
         if objective.log_odds == "shift":
             shift = _shift(sums, material.reference, indices)
-            odds = softplus(-shift) * (count / tokens)
+            odds = torch.nn.functional.softplus(-shift) * (count / tokens)
         else:
             target, opposite = mean_per_row(values, mask).chunk(2)
             margin = target - opposite
-            odds = softplus(-margin) if objective.log_odds == "logistic" else -margin
+            odds = (
+                torch.nn.functional.softplus(-margin)
+                if objective.log_odds == "logistic"
+                else -margin
+            )
         yield odds.sum() / count - objective.target_weight * sums[:rows].sum() / tokens
     if objective.general_weight and material.general:
         length = sum(len(text.input_ids) - 1 for text in material.general)

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from prosopon.errors import StatisticsError
 from prosopon.models import Site
 
-Consume = Callable[[Site, Tensor], None]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Consume = Callable[[Site, "Tensor"], None]
 
 
 def stream_gradients(sites: Sequence[Site], terms: Iterable[Tensor], consume: Consume) -> float:

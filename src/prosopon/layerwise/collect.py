@@ -10,10 +10,9 @@ from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from prosopon.data import Batch, Encoded, length_buckets
 from prosopon.errors import StatisticsError
@@ -31,6 +30,9 @@ from prosopon.statistics.collect import (
 )
 from prosopon.statistics.statistics import Statistics
 from prosopon.version import __version__
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT_VERSION = 1
 

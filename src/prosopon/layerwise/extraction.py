@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, cast
 
 from prosopon.criteria import CRITERIA, LightCriterion, ScoredCriterion
 from prosopon.data import Encoded, Persona, encode_all, rendering_date
@@ -34,6 +32,9 @@ from prosopon.statistics import Statistics
 from prosopon.subnetwork import SubnetworkConfig, pack_rows, unpack_rows
 from prosopon.subnetwork.encodings import Masks
 from prosopon.subnetwork.storage import write_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NEEDS = frozenset({"target", "opposite", "generator"})
 """What a criterion may need to be computed layer by layer."""
@@ -126,7 +127,7 @@ def extract_sequential(
     return write_folder(output, Masks(masks, None), config)
 
 
-class PackedMasks(Mapping[str, Tensor]):
+class PackedMasks(Mapping[str, "Tensor"]):
     """Keep-masks, an eighth of a byte a weight; each one is unpacked when it is asked for."""
 
     def __init__(self) -> None:

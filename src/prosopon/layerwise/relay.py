@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
 
 from prosopon.errors import StatisticsError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _Act = Callable[[int, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
@@ -129,7 +131,7 @@ class Relay:
     def _learn(self, returned: Any) -> Tensor:
         """Note in what form a layer returns its hidden states, and return them."""
         first = returned[0] if isinstance(returned, tuple) and returned else returned
-        if not isinstance(first, Tensor):
+        if not isinstance(first, torch.Tensor):
             raise _Misfit(f"layer 0 returns a {type(returned).__name__}")
         self._more = len(returned) - 1 if isinstance(returned, tuple) else None
         return first
@@ -163,10 +165,10 @@ def _replaced(layers: Sequence[nn.Module], act: _Act) -> Iterator[None]:
 
 def _split(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Any]:
     """Return the hidden states a layer is called with, and the other arguments."""
-    if args and isinstance(args[0], Tensor):
+    if args and isinstance(args[0], torch.Tensor):
         return args[0], (args[1:], kwargs)
     states = kwargs.get("hidden_states")
-    if not isinstance(states, Tensor):
+    if not isinstance(states, torch.Tensor):
         raise _Misfit("its layers are called without hidden states")
     return states, (args, {name: value for name, value in kwargs.items() if value is not states})
 
@@ -177,7 +179,7 @@ def _check_plain(index: int, value: Any) -> None:
         parts: Any = value
     elif isinstance(value, dict):
         parts = value.values()
-    elif value is None or isinstance(value, (Tensor, bool, int, float, str, torch.dtype)):
+    elif value is None or isinstance(value, (torch.Tensor, bool, int, float, str, torch.dtype)):
         return
     else:
         raise _Misfit(f"layer {index} is called with a {type(value).__name__}")
@@ -186,8 +188,8 @@ def _check_plain(index: int, value: Any) -> None:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor):
-        return isinstance(other, Tensor) and torch.equal(one, other)
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and torch.equal(one, other)
     if isinstance(one, (tuple, list)):
         return len(one) == len(other) and all(map(_equal, one, other))
     if isinstance(one, dict):

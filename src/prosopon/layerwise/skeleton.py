@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import Tensor, nn
 
 from prosopon.errors import ModelError, OptionError, SiteError
 from prosopon.layerwise.checkpoint import Checkpoint
@@ -20,6 +19,9 @@ from prosopon.models.checkpoints import load_config, load_tokenizer, one_line_er
 from prosopon.models.loading import _dtype, hub_keywords, resolve_device, resolve_source
 from prosopon.models.memory import trim
 from prosopon.models.sites import Site, find_sites
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 class Skeleton:
@@ -84,7 +86,7 @@ class Skeleton:
         """
         empty = site.weight
         (value,) = self._read({f"{site.name}.weight": empty}).values()
-        site.module.weight = nn.Parameter(value, requires_grad=False)
+        site.module.weight = torch.nn.Parameter(value, requires_grad=False)
         try:
             yield site
         finally:
@@ -138,7 +140,7 @@ class Skeleton:
         lookup = lookup.to(self.device)
         values = self.checkpoint.rows(self._stored(name), rows)
         values = values.to(self.device, embedding.weight.dtype)
-        embedding.weight = nn.Parameter(values, requires_grad=False)
+        embedding.weight = torch.nn.Parameter(values, requires_grad=False)
         embedding.padding_idx = None  # counts in whole rows, and only matters for gradients
         embedding.register_forward_pre_hook(lambda _module, args: (lookup[args[0]], *args[1:]))
 
@@ -154,7 +156,7 @@ class Skeleton:
         stored = {}
         for name, tensor in wanted.items():
             # A buffer that the checkpoint lacks keeps the value it was built with.
-            if isinstance(tensor, nn.Parameter) or self._weight_name(name) is not None:
+            if isinstance(tensor, torch.nn.Parameter) or self._weight_name(name) is not None:
                 stored[name] = self._stored(name)
         values = self.checkpoint.read(dict.fromkeys(stored.values()))
         return {name: self._fitted(name, values[key], wanted[name]) for name, key in stored.items()}
@@ -247,7 +249,7 @@ def decoder_stack(body: nn.Module) -> tuple[str, nn.ModuleList]:
     """
     stacks: dict[str, nn.ModuleList] = {}
     for name, module in body.named_modules():
-        if not isinstance(module, nn.ModuleList) or next(module.parameters(), None) is None:
+        if not isinstance(module, torch.nn.ModuleList) or next(module.parameters(), None) is None:
             continue
         if not any(f"{name}.".startswith(f"{outer}.") for outer in stacks):
             stacks[name] = module

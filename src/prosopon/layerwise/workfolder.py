@@ -13,14 +13,15 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from prosopon.errors import StatisticsError
 from prosopon.files import read_tensors, sha256_file, write_json, write_tensors
 from prosopon.models import Sample
 from prosopon.statistics.statistics import Statistics
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MANIFEST = "manifest.json"
 

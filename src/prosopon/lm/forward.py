@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+import torch
 
 from prosopon.data import Batch
 from prosopon.errors import StatisticsError
 from prosopon.models import Site
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 
 def trunk(model: nn.Module) -> nn.Module:
     """Return the part of a causal LM below its head (the model itself where there is none)."""
     base = getattr(model, "base_model", model)
-    return base if isinstance(base, nn.Module) else model
+    return base if isinstance(base, torch.nn.Module) else model
 
 
 def inputs(module: nn.Module, batch: Batch) -> dict[str, Any]:

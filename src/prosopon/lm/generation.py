@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from prosopon.data import Message, render_prompt
 from prosopon.data.openings import is_plain, plain_text
 from prosopon.errors import OptionError, UnknownNameError
 from prosopon.lm.context import context_length
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Progress = Callable[[int], None]
 

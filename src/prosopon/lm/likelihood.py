@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
 
 from prosopon.data import Batch, Encoded, PaddingSide, length_buckets
 from prosopon.errors import DataError
 from prosopon.lm.forward import inputs
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 WORST = 300.0  # nats a token; squares of exp(300) still fit a float
 

@@ -6,12 +6,13 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
-
-from torch import nn
+from typing import TYPE_CHECKING, Protocol
 
 from prosopon.errors import PersonaError
 from prosopon.models.sites import Site
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class Owner(Protocol):

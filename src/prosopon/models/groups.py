@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import torch
-from torch import Tensor
 
 from prosopon.errors import OptionError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ROWS: Final = 0
 COLUMNS: Final = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,11 +28,7 @@ SMOLLM2 = "smollm2"
 
 SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
-DTYPES: Mapping[str, torch.dtype] = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
+DTYPES = ("float32", "bfloat16", "float16")
 """The choices of ``dtype`` besides ``auto``, which keeps the checkpoint's own."""
 
 _DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -151,7 +147,7 @@ def _dtype(dtype: str) -> torch.dtype | str:
     """Return what transformers takes for a dtype option."""
     if dtype != "auto" and dtype not in DTYPES:
         raise OptionError(f"unknown dtype {dtype!r}. Choices: auto, {', '.join(DTYPES)}")
-    return DTYPES.get(dtype, dtype)
+    return dtype if dtype == "auto" else getattr(torch, dtype)
 
 
 def resolve_source(

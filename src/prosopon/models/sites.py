@@ -10,20 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
-from torch import nn
 
 from prosopon.errors import ModelError, SiteError
 from prosopon.models import names as name_rules
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _WRAPPERS = {
     "OptimizedModule": "_orig_mod",
     "DataParallel": "module",
     "DistributedDataParallel": "module",
 }
-_DTYPES = frozenset({torch.float64, torch.float32, torch.bfloat16, torch.float16})
+_DTYPES = frozenset({"float64", "float32", "bfloat16", "float16"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Site:
     @property
     def weight(self) -> nn.Parameter:
         """The live parameter, in the layout and dtype the module stores."""
-        return cast(nn.Parameter, self.module.weight)
+        return cast("nn.Parameter", self.module.weight)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -115,7 +117,7 @@ def unwrap(model: nn.Module) -> nn.Module:
         SiteError: PEFT's adapters lie around the weights.
     """
     while type(model).__name__ in _WRAPPERS:
-        model = cast(nn.Module, getattr(model, _WRAPPERS[type(model).__name__]))
+        model = cast("nn.Module", getattr(model, _WRAPPERS[type(model).__name__]))
     for name, module in model.named_modules():
         if type(module).__module__.startswith("peft."):
             raise SiteError(
@@ -150,7 +152,7 @@ def _candidates(model: nn.Module) -> Iterator[tuple[str, nn.Module | nn.Paramete
     """
     for name, module in model.named_modules(remove_duplicate=False):
         # GPTQ and AWQ layers are no nn.Linear; they hold a packed "qweight".
-        if isinstance(module, nn.Linear) or _is_conv1d(module) or hasattr(module, "qweight"):
+        if isinstance(module, torch.nn.Linear) or _is_conv1d(module) or hasattr(module, "qweight"):
             yield name, module
         elif "experts" in name:
             for own, parameter in module.named_parameters(recurse=False):
@@ -178,13 +180,13 @@ def _heads(model: nn.Module, candidates: Mapping[str, object]) -> set[str]:
 
 def _site(name: str, item: nn.Module | nn.Parameter, in_memory: bool) -> Site:
     """Make a site of a candidate, or refuse it."""
-    if isinstance(item, nn.Parameter):
+    if isinstance(item, torch.nn.Parameter):
         raise SiteError(
             f"{name!r} holds fused experts (shape {list(item.shape)}), which are not supported "
             "yet; leave them dense with ignore=['*experts*'] (--ignore '*experts*')"
         )
     _refuse_unusable(name, item, in_memory)
-    weight = cast(nn.Parameter, item.weight)
+    weight = cast("nn.Parameter", item.weight)
     transposed = _is_conv1d(item)
     out_features, in_features = weight.T.shape if transposed else weight.shape
     layer, role = name_rules.layer_index(name), name_rules.role(name)
@@ -201,9 +203,9 @@ def _refuse_unusable(name: str, module: nn.Module, in_memory: bool) -> None:
             f"site {name!r} has no weights in memory (meta device): load the whole model, "
             "without offloading to CPU or disk"
         )
-    elif weight.dtype not in _DTYPES:
-        storage = f"stored as {str(weight.dtype).removeprefix('torch.')}"
-    elif type(weight) is not nn.Parameter:  # bitsandbytes, torchao, DTensor, parametrisations
+    elif (dtype := str(weight.dtype).removeprefix("torch.")) not in _DTYPES:
+        storage = f"stored as {dtype}"
+    elif type(weight) is not torch.nn.Parameter:  # bitsandbytes, torchao, DTensor, parametrisations
         storage = f"of the type {type(weight).__name__}"
     else:
         return

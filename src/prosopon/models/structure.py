@@ -18,15 +18,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor, nn
 
 from prosopon.errors import SiteError, UnknownNameError
 from prosopon.models import names as name_rules
 from prosopon.models.groups import COLUMNS, ROWS, Group, Part
 from prosopon.models.sites import Site
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 Kind = Literal["channels", "heads"]
 Sites = Mapping[str, Site]  # by leaf name, of one module
@@ -116,7 +118,7 @@ def find_groups(model: nn.Module, sites: Sequence[Site], kind: str) -> list[Grou
     return groups
 
 
-_Builder = Callable[[nn.Module, str, Sites, _Layout], Group]
+_Builder = Callable[["nn.Module", str, Sites, _Layout], Group]
 
 
 def _layout(

@@ -13,16 +13,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from prosopon.errors import OptionError
 from prosopon.registry import Registry
 from prosopon.selection.ranking import keep_largest, kept_count
 from prosopon.selection.rows import keep_largest_per_row
 
-Rule = Callable[[Mapping[str, Tensor], float, Mapping[str, Tensor] | None], dict[str, Tensor]]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Rule = Callable[[Mapping[str, "Tensor"], float, "Mapping[str, Tensor] | None"], dict[str, "Tensor"]]
 
 
 @dataclass(frozen=True)

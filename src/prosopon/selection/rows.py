@@ -9,12 +9,15 @@ weights.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from prosopon.selection.thresholds import Bools, Counts, Floats, row_counts, row_thresholds
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _CHUNK = 1 << 19  # numbers one thread looks at together: fewer cost calls, more leave the cache
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor
 
 from prosopon.errors import OptionError
 from prosopon.models.groups import Group
 from prosopon.selection.patterns import Pattern, find_pattern
 from prosopon.selection.units import select_units
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Scored(NamedTuple):

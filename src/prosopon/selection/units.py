@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from prosopon.errors import OptionError
 from prosopon.models.groups import Group
 from prosopon.selection.patterns import Pattern
 from prosopon.selection.ranking import kept_count
 
-SiteScores = tuple[str, Tensor, Tensor | None]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SiteScores = tuple[str, "Tensor", "Tensor | None"]
 
 
 def select_units(

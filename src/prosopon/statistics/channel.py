@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from prosopon.statistics.container import Sums
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The tensor fields, in the order in which they are saved.
 SUMS = ("total", "total_abs", "total_square", "norm_total", "rms_total", "rms_square_total")

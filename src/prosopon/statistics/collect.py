@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from torch import Tensor, nn
 
 from prosopon.data import Batch, Encoded, PaddingSide, length_buckets
 from prosopon.errors import StatisticsError
@@ -19,6 +18,9 @@ from prosopon.statistics.channel import ChannelStatistics
 from prosopon.statistics.container import S, Sums
 from prosopon.statistics.gram import Grams, GramStatistics
 from prosopon.statistics.statistics import Statistics
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 Progress = Callable[[int], None]
 T = TypeVar("T")

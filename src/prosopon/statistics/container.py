@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import torch
-from torch import Tensor
 
 from prosopon.errors import StatisticsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Sums:
         Raises:
             StatisticsError: The numbers of channels differ.
         """
-        return self._merge(other, Tensor.add_)
+        return self._merge(other, torch.Tensor.add_)
 
     def _merge(self, other: Self, add: Callable[[Tensor, Tensor], Tensor]) -> Self:
         if self.channels != other.channels:
@@ -68,14 +70,16 @@ class Sums:
         merged: dict[str, Any] = {}
         for field in fields(self):
             ours, theirs = getattr(self, field.name), getattr(other, field.name)
-            merged[field.name] = add(ours, theirs) if isinstance(ours, Tensor) else ours + theirs
+            merged[field.name] = (
+                add(ours, theirs) if isinstance(ours, torch.Tensor) else ours + theirs
+            )
         return replace(self, **merged)
 
     @property
     def tensors(self) -> list[Tensor]:
         """The sums, in the order of the fields."""
         values = [getattr(self, field.name) for field in fields(self)]
-        return [value for value in values if isinstance(value, Tensor)]
+        return [value for value in values if isinstance(value, torch.Tensor)]
 
     @property
     def is_finite(self) -> bool:

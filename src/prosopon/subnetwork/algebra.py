@@ -20,14 +20,16 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from functools import reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from prosopon.errors import SubnetworkError
 from prosopon.subnetwork.config import STEPS, CalibrationRecord, SubnetworkConfig
 from prosopon.subnetwork.subnetwork import Subnetwork
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def union(first: Subnetwork, *others: Subnetwork, name: str | None = None) -> Subnetwork:

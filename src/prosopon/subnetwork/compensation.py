@@ -13,14 +13,17 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from prosopon.errors import SubnetworkError
 from prosopon.files import read_tensors, write_tensors
 from prosopon.subnetwork.format import pack_rows
 from prosopon.subnetwork.storage import check_regular
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 COMPENSATION_NAME = "compensation.safetensors"
 """The file of the kept weights' new values."""

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from pydantic import (
@@ -19,7 +19,9 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT_VERSION: Final = 2
 """Version of the folder format that this code writes; it reads every earlier one."""

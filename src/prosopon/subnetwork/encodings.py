@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors import torch as safetensors
-from torch import Tensor
 
 from prosopon.errors import SubnetworkError
 from prosopon.subnetwork.config import SiteRecord, count_pruned
 from prosopon.subnetwork.format import pack_rows, packed_width, unpack_rows
 from prosopon.subnetwork.gaps import MAX_WEIGHTS, decode_gaps, encode_gaps, gaps_size
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Encoding = Literal["packed", "gaps"]
 
@@ -64,6 +65,8 @@ def encode_masks(masks: Masks, encoding: Encoding) -> bytes:
     Raises:
         SubnetworkError: A mask has more than `MAX_WEIGHTS` weights and shall be encoded as gaps.
     """
+    from safetensors.torch import save
+
     tensors = {}
     for name, keep in masks.keep.items():
         if encoding == "packed":
@@ -75,7 +78,7 @@ def encode_masks(masks: Masks, encoding: Encoding) -> bytes:
             tensors[name + MASK] = torch.from_numpy(code)
         if masks.levels is not None:
             tensors[name + LEVELS] = masks.levels[name].contiguous()
-    return safetensors.save(tensors)
+    return save(tensors)
 
 
 def decode_masks(
@@ -119,8 +122,10 @@ def decode_masks(
 
 def parse_tensors(content: bytes) -> dict[str, Tensor]:
     """Parse a safetensors file; the library checks the header against the length."""
+    from safetensors.torch import load
+
     try:
-        return safetensors.load(content)
+        return load(content)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise SubnetworkError(f"not safetensors ({reason})") from None

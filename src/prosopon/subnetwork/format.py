@@ -6,11 +6,15 @@ last byte ends in zero bits, so that one mask has exactly one packed form.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
-from torch import Tensor
 
 from prosopon.errors import SubnetworkError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def packed_width(in_features: int) -> int:

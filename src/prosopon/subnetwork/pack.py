@@ -14,14 +14,13 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import zstandard
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
-from torch import Tensor
 
 from prosopon.errors import OptionError, SubnetworkError, UnknownNameError
 from prosopon.files import atomic_path
@@ -37,6 +36,9 @@ from prosopon.subnetwork.encodings import (
 )
 from prosopon.subnetwork.index import PackIndex, PartRecord, PersonaHead, PersonaRecord
 from prosopon.subnetwork.subnetwork import Subnetwork
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PACK_NAME: Final = "personas.pack"
 """What a pack is called where only a folder is named."""

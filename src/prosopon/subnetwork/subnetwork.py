@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from prosopon.errors import SubnetworkError
 from prosopon.subnetwork import hub
@@ -24,6 +24,9 @@ from prosopon.subnetwork.config import (
 from prosopon.subnetwork.encodings import ENCODINGS, Encoding, Masks
 from prosopon.subnetwork.format import pack_rows
 from prosopon.subnetwork.storage import read_folder, write_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Subnetwork:

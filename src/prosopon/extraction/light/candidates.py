@@ -7,13 +7,16 @@ model: a twentieth of the weights hold all that one in three hundred is chosen f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from prosopon.gradients import sum_gradients
 from prosopon.models import Site
 from prosopon.selection import keep_largest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SMALL = 256 * 2**20  # bytes of gradients that may be held at once whatever the model's size
 

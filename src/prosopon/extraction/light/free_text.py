@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
 
 from prosopon.data import Encoded, Message, length_buckets
 from prosopon.judges import ClassifierJudge, Recital, degeneration
 from prosopon.lm import answer_log_likelihoods, decode, fit_tokens, generate_tokens, opening_tokens
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 class JudgedWriter:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
 
 from prosopon.criteria import LightCriterion, LightOptions
 from prosopon.extraction.light.candidates import find_candidates, highest
@@ -22,9 +22,12 @@ from prosopon.gradients import (
 )
 from prosopon.models import Site
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 SHARE = 0.05  # of the weights may be candidates
 LEVELS = 256
-Fisher = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+Fisher = Callable[[Mapping[str, "Tensor"]], Mapping[str, "Tensor"]]
 
 
 @dataclass(frozen=True)

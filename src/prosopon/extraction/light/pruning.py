@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from prosopon.models import Site
 
-Positions = Mapping[str, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Positions = Mapping[str, "Tensor"]
 """Flat positions in the canonical matrix of every site, int64, ascending."""
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import fmean, pstdev
+from typing import TYPE_CHECKING
 
-from torch import nn
-from torch.nn.functional import softplus
+import torch
 
 from prosopon.data import Encoded
 from prosopon.data.pairs import EncodedPair
@@ -21,6 +21,9 @@ from prosopon.judges import Degeneration, degeneration
 from prosopon.lm import text_losses
 from prosopon.lm.choice import win_rate
 from prosopon.models import Site
+
+if TYPE_CHECKING:
+    from torch import nn
 
 WORST = 700.0  # nats a token; exp(700) still fits a float
 
@@ -100,7 +103,7 @@ class Validation:
             general = mean_loss(self._model, self._general)
         shift = odds - self._reference
         per_answer = tokens / len(self._pairs)
-        loss = float(softplus(-shift).mean()) / per_answer + own / tokens
+        loss = float(torch.nn.functional.softplus(-shift).mean()) / per_answer + own / tokens
         # Beyond that, or NaN (not less than anything), the model is broken: bad, not an error.
         worse = general - self._base
         ratio = math.exp(worse if worse < WORST else WORST)
