@@ -57,7 +57,17 @@ def test_a_name_taken_from_the_front_door_leads_home():
 
 
 def test_a_command_imports_no_other_command():
-    shared = {"app", "console", "judging", "loading", "masks", "options", "experiments", "talk", "postponed"}
+    shared = {
+        "app",
+        "console",
+        "judging",
+        "loading",
+        "masks",
+        "options",
+        "experiments",
+        "talk",
+        "postponed",
+    }
     commands = {path.stem for path in (SOURCE / "cli").glob("[a-z]*.py")} - shared
     wrong = [
         f"cli/{path.name} imports {module}"
