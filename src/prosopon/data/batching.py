@@ -90,7 +90,7 @@ def length_buckets(
     # The checks above run at the call, which they would not inside a generator.
     return (
         _collate(encoded, chunk, padding_side, pad_id)
-        for chunk in _chunks(encoded, max_tokens, max_rows)
+        for chunk in chunk_by_length([len(item) for item in encoded], max_tokens, max_rows)
     )
 
 
@@ -113,11 +113,11 @@ def collate(
     return _collate(encoded, range(len(encoded)), padding_side, pad_id)
 
 
-def _chunks(encoded: Sequence[Encoded], max_tokens: int, max_rows: int) -> Iterator[list[int]]:
-    """Yield the items of each batch; lengths never fall, so the newest item is the longest."""
+def chunk_by_length(lengths: Sequence[int], max_tokens: int, max_rows: int) -> Iterator[list[int]]:
+    """Yield the items of each batch, the shortest first, by the length of every item."""
     chunk: list[int] = []
-    for item in sorted(range(len(encoded)), key=lambda item: len(encoded[item])):
-        tokens = (len(chunk) + 1) * len(encoded[item])
+    for item in sorted(range(len(lengths)), key=lengths.__getitem__):
+        tokens = (len(chunk) + 1) * lengths[item]  # the newest item is the longest
         if chunk and (tokens > max_tokens or len(chunk) == max_rows):
             yield chunk
             chunk = []

@@ -8,7 +8,7 @@ over a text equals the sum of the tokens' expected squares: one backward pass a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -110,7 +110,6 @@ def _squares(
     gradient of a weight is ever kept: each is built, squared and dropped text by text.
     """
     roots: list[Tensor] = []
-    handles = []
 
     def start(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
         root = output.detach().requires_grad_(True)
@@ -133,11 +132,8 @@ def _squares(
 
         return hook
 
-    try:
-        handles.append(model.get_input_embeddings().register_forward_hook(start))  # type: ignore[operator]
+    with ExitStack() as stack:
+        stack.callback(model.get_input_embeddings().register_forward_hook(start).remove)  # type: ignore[operator]
         for site in sites:
-            handles.append(site.module.register_forward_hook(watch(site)))
+            stack.callback(site.module.register_forward_hook(watch(site)).remove)
         yield roots
-    finally:
-        for handle in handles:
-            handle.remove()

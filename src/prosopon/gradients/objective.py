@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from prosopon.data import Batch, Encoded, EncodedPair, collate, length_buckets
+from prosopon.data.batching import chunk_by_length
 from prosopon.errors import StatisticsError
 from prosopon.lm.likelihood import mean_per_row, response_mask, token_log_likelihoods
 
@@ -26,41 +27,30 @@ LogOdds = Literal["shift", "logistic", "linear"]
 
 @dataclass(frozen=True)
 class Objective:
-    """Weights of the terms of the persona objective.
+    """Weights of the terms of the persona objective."""
 
-    Attributes:
-        target_weight: Weight of the target's own negative log-likelihood.
-        general_weight: Weight of general text's negative log-likelihood.
-        log_odds: What is made of the log-odds. ``"shift"``: softplus of minus their change against
-            the base model, in nats over the whole answer, divided by the mean number of tokens;
-            it is satisfied once the odds have moved by a few nats, however likely the two
-            answers were as sentences. ``"logistic"``: softplus(-margin), margin the difference
-            of the means per token. ``"linear"``: -margin, which is never satisfied.
-        protect_weight: Weight of the change of protected contrasts' log-odds.
-    """
-
-    target_weight: float = 1.0
-    general_weight: float = 1.0
+    target_weight: float = 1.0  # weight of the target's own negative log-likelihood
+    general_weight: float = 1.0  # weight of general text's negative log-likelihood
+    # what is made of the log-odds. ``"shift"``: softplus of minus their change against the base
+    # model, in nats over the whole answer, divided by the mean number of tokens; it is satisfied
+    # once the odds have moved by a few nats, however likely the two answers were as sentences.
+    # ``"logistic"``: softplus(-margin), margin the difference of the means per token. ``"linear"``:
+    # -margin, which is never satisfied
     log_odds: LogOdds = "shift"
-    protect_weight: float = 3.0
+    protect_weight: float = 3.0  # weight of the change of protected contrasts' log-odds
 
 
 @dataclass(frozen=True)
 class Material:
-    """What the objective is computed on.
+    """What the objective is computed on."""
 
-    Attributes:
-        pairs: (target, opposite) encoded examples, each with response tokens.
-        reference: :func:`pair_log_odds` of ``pairs`` on the base model, [pairs].
-        general: Encoded general texts, every token of which counts; may be empty.
-        protected: Pairs of contrasts that must stay as they are; may be empty.
-        protected_reference: Their :func:`pair_log_odds` on the base model.
-    """
-
-    pairs: Sequence[EncodedPair]
-    reference: Tensor
+    pairs: Sequence[EncodedPair]  # (target, opposite) encoded examples, each with response tokens
+    reference: Tensor  # :func:`pair_log_odds` of ``pairs`` on the base model, [pairs]
+    # encoded general texts, every token of which counts; may be empty
     general: Sequence[Encoded] = ()
+    # pairs of contrasts that must stay as they are; may be empty
     protected: Sequence[EncodedPair] = ()
+    # their :func:`pair_log_odds` on the base model
     protected_reference: Tensor = field(default_factory=lambda: torch.zeros(0))
 
     def __post_init__(self) -> None:
@@ -141,21 +131,9 @@ def pair_batches(
     pairs: Sequence[EncodedPair], max_tokens: int = 2048
 ) -> Iterator[tuple[Batch, list[int]]]:
     """Yield (batch, indices of its pairs); the first half are targets, the second opposites."""
-
-    def width(index: int) -> int:
-        return max(len(side.input_ids) for side in pairs[index])
-
-    def batch(indices: list[int]) -> Batch:
-        return collate([pairs[i][side] for side in (0, 1) for i in indices])
-
-    chunk: list[int] = []
-    for index in sorted(range(len(pairs)), key=width):
-        if chunk and 2 * width(index) * (len(chunk) + 1) > max_tokens:
-            yield batch(chunk), chunk
-            chunk = []
-        chunk.append(index)
-    if chunk:
-        yield batch(chunk), chunk
+    widths = [2 * max(len(side.input_ids) for side in pair) for pair in pairs]
+    for chunk in chunk_by_length(widths, max_tokens, max(1, len(pairs))):
+        yield collate([pairs[i][side] for side in (0, 1) for i in chunk]), chunk
 
 
 def _answer_sums(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

@@ -42,16 +42,11 @@ NEEDS = frozenset({"target", "opposite", "generator"})
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SequentialSettings(ExtractionSettings):
-    """How a sequential extraction reads the model and the examples.
+    """How a sequential extraction reads the model and the examples."""
 
-    Attributes:
-        device: Where the layer at work lies; see :func:`prosopon.models.resolve_device`.
-        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
-        work_dir: Where finished layers are kept, so that a killed run goes on at its layer.
-    """
-
-    device: str = "cpu"
-    dtype: str = "auto"
+    device: str = "cpu"  # where the layer at work lies; see :func:`prosopon.models.resolve_device`
+    dtype: str = "auto"  # ``auto``, ``float32``, ``bfloat16`` or ``float16``
+    # where finished layers are kept, so that a killed run goes on at its layer
     work_dir: Path | None = None
 
 

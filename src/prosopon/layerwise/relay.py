@@ -39,17 +39,11 @@ class Relay:
         self._more: int | None = 0  # so many things come behind the hidden states; None: no tuple
 
     def check(self, arguments: Mapping[str, Any]) -> None:
-        """Find out, on one small batch, whether the model can be run layer by layer.
+        """Find out, on the arguments of one small batch, whether the model can be run so.
 
         The first layer must have its weights. Two passes are made, in which the layers hand on
         different numbers, and in the second one nothing but hidden states: what the layers are
-        called with besides must not change.
-
-        Args:
-            arguments: Keyword arguments of the model's forward.
-
-        Raises:
-            StatisticsError: It cannot; says why.
+        called with besides must not change. If it does, a StatisticsError says why.
         """
         try:
             first = self._record(arguments, all_of_it=True)

@@ -38,7 +38,8 @@ class Skeleton:
         layers: Its decoder layers, in order.
 
     Raises:
-        ModelError: The model has not exactly one stack of layers.
+        ModelError: The model has not exactly one stack of layers; or, from the methods that load,
+            the checkpoint lacks a parameter, or holds another shape or type.
     """
 
     def __init__(self, model: Any, checkpoint: Checkpoint, device: torch.device) -> None:
@@ -79,11 +80,7 @@ class Skeleton:
 
     @contextmanager
     def loaded(self, site: Site) -> Iterator[Site]:
-        """Hold one site's weight in memory, on the device, for the time of a ``with`` block.
-
-        Raises:
-            ModelError: The checkpoint lacks it, or holds another shape or type.
-        """
+        """Hold one site's weight in memory, on the device, for the time of a ``with`` block."""
         empty = site.weight
         (value,) = self._read({f"{site.name}.weight": empty}).values()
         site.module.weight = torch.nn.Parameter(value, requires_grad=False)
@@ -94,13 +91,9 @@ class Skeleton:
             trim()
 
     def load_outside(self, tokens: Tensor) -> None:
-        """Load what the body has outside its layers; of the embedding only some rows.
+        """Load what the body has outside its layers; of the embedding only the rows of tokens.
 
-        Args:
-            tokens: Ids of all tokens that will be read, int64 ``[n]``, any order.
-
-        Raises:
-            ModelError: The checkpoint lacks a parameter, or holds another shape or type.
+        ``tokens`` are the ids of all that will be read, int64 ``[n]``, in any order.
         """
         embedding = self.model.get_input_embeddings()
         inside = self._stack_prefix.removeprefix(self._body_prefix)
@@ -118,11 +111,7 @@ class Skeleton:
 
     @contextmanager
     def layer(self, number: int) -> Iterator[nn.Module]:
-        """Hold one decoder layer in memory for the time of a ``with`` block.
-
-        Raises:
-            ModelError: The checkpoint lacks a parameter, or holds another shape or type.
-        """
+        """Hold one decoder layer in memory for the time of a ``with`` block."""
         layer = self.layers[number]
         self._assign(layer, f"{self._stack_prefix}{number}.", layer.state_dict(keep_vars=True))
         try:

@@ -28,15 +28,10 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class LayerPart:
-    """What one layer has given.
+    """What one layer has given."""
 
-    Attributes:
-        statistics: Of the layer's sites, by set of examples.
-        samples: What the model's fingerprint reads of each of its sites.
-    """
-
-    statistics: Mapping[str, Statistics]
-    samples: Mapping[str, Sample]
+    statistics: Mapping[str, Statistics]  # of the layer's sites, by set of examples
+    samples: Mapping[str, Sample]  # what the model's fingerprint reads of each of its sites
 
 
 class WorkFolder:
@@ -47,8 +42,8 @@ class WorkFolder:
         manifest: Everything the results depend on; JSON.
 
     Raises:
-        StatisticsError: The folder holds something else, or another run's work; says what
-            differs.
+        StatisticsError: The folder holds something else, or another run's work (says what
+            differs); or, from the methods, a file is missing or damaged.
     """
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -70,9 +65,6 @@ class WorkFolder:
         """Return the parts of the layers that are finished, from the first on.
 
         Their inputs are deleted where a run was killed before it came to that.
-
-        Raises:
-            StatisticsError: A file of a finished layer is missing or damaged.
         """
         parts: list[LayerPart] = []
         while self._record(len(parts)).is_file():
@@ -98,11 +90,7 @@ class WorkFolder:
         write_tensors(self._state(layer, batch), {"hidden": hidden.cpu().contiguous()}, None)
 
     def get(self, layer: int, batch: str) -> Tensor:
-        """Return a batch's input of ``layer``.
-
-        Raises:
-            StatisticsError: The file is missing or damaged.
-        """
+        """Return a batch's input of ``layer``."""
         path = self._state(layer, batch)
         try:
             return read_tensors(path)[1]["hidden"].clone()

@@ -23,17 +23,11 @@ NO_TEMPLATE = (
 
 
 class Draw(NamedTuple):
-    """How an answer is drawn.
+    """How an answer is drawn."""
 
-    Attributes:
-        max_new_tokens: Most tokens of the answer.
-        temperature: Sampling temperature over the whole distribution; 0 is greedy.
-        seed: Seeds the draws: the same seed gives the same answer.
-    """
-
-    max_new_tokens: int = 128
-    temperature: float = 1.0
-    seed: int = 0
+    max_new_tokens: int = 128  # most tokens of the answer
+    temperature: float = 1.0  # sampling temperature over the whole distribution; 0 is greedy
+    seed: int = 0  # seeds the draws: the same seed gives the same answer
 
 
 class DrawOptions(TypedDict, total=False):
@@ -50,12 +44,7 @@ def has_turns(tokenizer: Any) -> bool:
 
 
 def as_prompt(messages: Messages, tokenizer: Any) -> list[Message]:
-    """Return messages as a prompt; without a chat template, one plain text to go on from.
-
-    Raises:
-        OptionError: There are no messages, one lacks a role or its content, or there is no
-            tokenizer.
-    """
+    """Return messages as a prompt; without a chat template, one plain text to go on from."""
     if tokenizer is None:
         raise OptionError("to answer, a PersonaModel needs the model's tokenizer: give it one")
     if not messages or isinstance(cast(object, messages), str):
@@ -110,11 +99,7 @@ def stream_answer(model: Any, tokenizer: Any, prompt: list[Message], draw: Draw)
 
 
 def as_message(turn: Message | Mapping[str, str]) -> Message:
-    """Return a turn as a message.
-
-    Raises:
-        OptionError: It lacks a role or its content.
-    """
+    """Return a turn as a message."""
     if isinstance(turn, Message):
         return turn
     try:

@@ -26,17 +26,11 @@ Wearable = str | Mapping[str, float] | None
 
 
 class LookPart(NamedTuple):
-    """A prefix of one persona's ranking and the gate of its weights.
+    """A prefix of one persona's ranking and the gate of its weights."""
 
-    Attributes:
-        name: A loaded persona.
-        steps: 0 to 256; pruned weights of a level below this are meant, all of them at 256.
-        gate: What they are multiplied by, in [0, 1].
-    """
-
-    name: str
-    steps: int
-    gate: float
+    name: str  # A loaded persona
+    steps: int  # 0 to 256; pruned weights of a level below this are meant, all of them at 256
+    gate: float  # what they are multiplied by, in [0, 1]
 
 
 Look = tuple[LookPart, ...]

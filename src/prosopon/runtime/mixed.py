@@ -81,17 +81,10 @@ class RowGroup(NamedTuple):
 
 
 class MixedBatch:
-    """The hooks that give every row its look while they are there.
+    """The hooks that give every row its look while they are there; weights stay the base's.
 
-    Args:
-        sites: The sites, whose weights are the base's and stay so.
-        rows: The look of every row; an empty one for the base.
-        copies: How many rows of a batch stand for each of these, beside each other, as the
-            beams of a generation do; None for as many as the batch has.
-        blocks: Makes what is taken off.
-
-    Raises:
-        PersonaError: A look prunes an expert, whose inputs are no longer rows of the batch.
+    For ``copies`` see :meth:`prosopon.runtime.PersonaModel.mixed`. A look that prunes an expert,
+    whose inputs are no longer rows of the batch, is a PersonaError.
     """
 
     def __init__(

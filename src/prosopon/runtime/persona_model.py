@@ -50,14 +50,13 @@ class PersonaModel:
 
     Example::
 
-        from prosopon import PersonaModel, extract, load_model
+        from prosopon import PersonaModel, load_model
 
         loaded = load_model("embedded")
-        mask = extract(loaded.model, loaded.tokenizer, target="extravert", opposite="introvert")
-        model = PersonaModel(loaded.model, loaded.tokenizer)
-        name = model.load_persona(mask)
-        print(model.answer("What do you do on a free evening?", persona=name))
-        print(model.answer("What do you do on a free evening?"))  # the base model
+        with PersonaModel(loaded.model, loaded.tokenizer) as model:
+            name = model.load_persona("masks/extravert")
+            print(model.answer("What do you do on a free evening?", persona=name))
+            print(model.answer("What do you do on a free evening?"))  # the base model
 
     Use it as a context manager, or call :meth:`close`, to have the base model back for sure.
 
@@ -324,9 +323,8 @@ class PersonaModel:
 
         Example::
 
-            for piece in model.chat(
-                [{"role": "user", "content": "Hello"}], persona="extravert", stream=True
-            ):
+            hello = {"role": "user", "content": "Hello"}
+            for piece in model.chat([hello], persona="extravert", stream=True):
                 print(piece, end="", flush=True)
 
         Args:

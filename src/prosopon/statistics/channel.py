@@ -25,26 +25,17 @@ class ChannelStatistics(Sums):
     All tensors are float64, ``[in_features]``. A *sample* is one calibration text; its *norm* is
     the L2 norm of the channel over the sample's tokens, its *rms* the norm divided by the square
     root of the number of tokens, which does not grow with length.
-
-    Attributes:
-        samples: Number of samples counted.
-        total: Sum of the channel's values.
-        total_abs: Sum of absolute values.
-        total_square: Sum of squares; it is also the sum over samples of the squared norm.
-        norm_total: Sum over samples of the norm.
-        rms_total: Sum over samples of the rms.
-        rms_square_total: Sum over samples of the squared rms.
     """
 
     title = "statistics"
 
-    samples: int
-    total: Tensor
-    total_abs: Tensor
-    total_square: Tensor
-    norm_total: Tensor
-    rms_total: Tensor
-    rms_square_total: Tensor
+    samples: int  # number of samples counted
+    total: Tensor  # sum of the channel's values
+    total_abs: Tensor  # sum of absolute values
+    total_square: Tensor  # sum of squares; it is also the sum over samples of the squared norm
+    norm_total: Tensor  # sum over samples of the norm
+    rms_total: Tensor  # sum over samples of the rms
+    rms_square_total: Tensor  # sum over samples of the squared rms
 
     @classmethod
     def zero(cls, channels: int) -> ChannelStatistics:

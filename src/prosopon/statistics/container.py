@@ -19,14 +19,11 @@ class Sums:
     """Sums over tokens of one input: a monoid, so that two halves add up to the whole.
 
     All tensors are float64 and on the CPU.
-
-    Attributes:
-        tokens: Number of tokens counted.
     """
 
     title: ClassVar[str]
 
-    tokens: int
+    tokens: int  # number of tokens counted
 
     @classmethod
     def zero(cls, channels: int) -> Self:
@@ -101,20 +98,13 @@ class SiteSums(Generic[S]):
 
     Sites that read the same input share one entry: ``groups`` maps a site's name to the name of
     the first site with that input, and ``sums`` holds one entry for each of those.
-
-    Attributes:
-        sums: Sums by group name.
-        groups: Group name by site name, in model order.
-        scope: ``"response"`` or ``"all"``: which tokens were counted.
-        fingerprint: Fingerprint of the sites' weights (hexadecimal).
-        sources: Content hashes of the sets of examples counted, sorted.
     """
 
-    sums: Mapping[str, S]
-    groups: Mapping[str, str]
-    scope: str
-    fingerprint: str
-    sources: tuple[str, ...] = ()
+    sums: Mapping[str, S]  # sums by group name
+    groups: Mapping[str, str]  # group name by site name, in model order
+    scope: str  # ``"response"`` or ``"all"``: which tokens were counted
+    fingerprint: str  # fingerprint of the sites' weights (hexadecimal)
+    sources: tuple[str, ...] = ()  # content hashes of the sets of examples counted, sorted
 
     def __getitem__(self, site: str) -> S:
         """Return the sums of a site's input.

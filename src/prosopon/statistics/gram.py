@@ -22,15 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GramStatistics(Sums):
-    """Sum of the outer products of one site's input over the tokens in scope.
-
-    Attributes:
-        total: Sum over tokens of ``h h^T``, symmetric, ``[in, in]``, float64.
-    """
+    """Sum of the outer products of one site's input over the tokens in scope."""
 
     title = "Gram matrices"
 
-    total: Tensor
+    total: Tensor  # sum over tokens of ``h h^T``, symmetric, ``[in, in]``, float64
 
     @classmethod
     def zero(cls, channels: int) -> GramStatistics:

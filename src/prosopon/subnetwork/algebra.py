@@ -80,11 +80,7 @@ def complement(operand: Subnetwork, *, name: str | None = None) -> Subnetwork:
 
 
 def check_agree(operands: Sequence[Subnetwork]) -> None:
-    """Check that subnetworks belong to the same weights and have the same sites.
-
-    Raises:
-        SubnetworkError: Names the first two that do not, and what differs.
-    """
+    """Refuse subnetworks of different weights or sites, naming the first two and what differs."""
     first = operands[0]
     for other in operands[1:]:
         pair = f"subnetworks {first.config.persona!r} and {other.config.persona!r}"

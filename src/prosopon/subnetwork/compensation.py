@@ -34,53 +34,32 @@ _AGAIN = "copy or download the folder again"
 
 @dataclass(frozen=True)
 class Compensation:
-    """New values of the weights that a mask keeps.
+    """New values of the weights that a mask keeps."""
 
-    Attributes:
-        values: For every site its kept weights, row-major, floating, ``[kept]``, on the CPU.
-    """
-
+    # for every site its kept weights, row-major, floating, ``[kept]``, on the CPU
     values: Mapping[str, Tensor]
 
     @classmethod
     def of(cls, keep: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Compensation:
-        """Pick the kept weights out of whole matrices.
-
-        Args:
-            keep: Bool ``[out, in]`` of every site.
-            weights: The compensated matrices, ``[out, in]``, in the model's dtype.
-        """
+        """Pick the kept weights out of whole compensated matrices, ``[out, in]``."""
         return cls({name: weights[name].cpu()[mask.cpu()] for name, mask in keep.items()})
 
     def check_masks(self, keep: Mapping[str, Tensor]) -> None:
-        """Check that there is one value for every weight that the masks keep.
-
-        Raises:
-            SubnetworkError: Names a site where that is not so.
-        """
+        """Raise a SubnetworkError unless there is one value for every weight that masks keep."""
         for name in keep.keys() | self.values.keys():
             values, mask = self.values.get(name), keep.get(name)
             if values is None or mask is None or int(mask.count_nonzero()) != len(values):
                 raise SubnetworkError(f"the compensation of site {name!r} belongs to another mask")
 
     def matrix(self, name: str, keep: Tensor) -> Tensor:
-        """Return a site's weights, ``[out, in]``, zero where pruned, on the CPU.
-
-        Args:
-            name: The site.
-            keep: Its mask, bool ``[out, in]``; see :meth:`check_masks`.
-        """
+        """Return a site's weights, ``[out, in]``, zero where its mask prunes, on the CPU."""
         values = self.values[name]
         whole = torch.zeros(keep.shape, dtype=values.dtype)
         whole[keep.cpu()] = values
         return whole
 
     def save(self, folder: str | Path, keep: Mapping[str, Tensor]) -> None:
-        """Write ``compensation.safetensors`` into ``folder``, whole or not at all.
-
-        Args:
-            folder: The subnetwork's folder.
-            keep: Its masks.
+        """Write ``compensation.safetensors`` beside the masks that it belongs to.
 
         Raises:
             SubnetworkError: It cannot be written.

@@ -38,102 +38,67 @@ class FrozenModel(BaseModel):
 
 
 class FingerprintRecord(FrozenModel):
-    """Which model the masks belong to; see :class:`prosopon.models.Fingerprint`.
+    """Which model the masks belong to; see :class:`prosopon.models.Fingerprint`."""
 
-    Attributes:
-        architecture: SHA-256 of the sites' names and shapes.
-        weights: SHA-256 of the sites' sampled sign bits.
-    """
-
-    architecture: str
-    weights: str
+    architecture: str  # SHA-256 of the sites' names and shapes
+    weights: str  # SHA-256 of the sites' sampled sign bits
 
 
 class SiteRecord(FrozenModel):
-    """What the mask of one site looks like; checked against the mask on loading.
+    """What the mask of one site looks like; checked against the mask on loading."""
 
-    Attributes:
-        shape: (out, in).
-        pruned: How many weights it prunes.
-    """
-
-    shape: tuple[PositiveInt, PositiveInt]
-    pruned: NonNegativeInt
+    shape: tuple[PositiveInt, PositiveInt]  # (out, in)
+    pruned: NonNegativeInt  # how many weights it prunes
 
 
 class CalibrationRecord(FrozenModel):
-    """What the masks were found on.
+    """What the masks were found on."""
 
-    Attributes:
-        target_hash: Content hash of the target's examples.
-        opposite_hash: Content hash of the opposite's; None without an opposite.
-        target_count: Examples of the target.
-        opposite_count: Examples of the opposite.
-        general_count: General texts.
-        scope: Which tokens were read: ``response`` or ``all``.
-        prompt_hashes: Short hashes of the examples' prompts, sorted, so that nobody is asked what
-            the mask was found on; None in masks of earlier versions.
-        rendering_date: The day that the chat template was told, where it writes the date.
-    """
-
-    target_hash: str
-    opposite_hash: str | None = None
-    target_count: NonNegativeInt
-    opposite_count: NonNegativeInt = 0
-    general_count: NonNegativeInt = 0
-    scope: str = "response"
+    target_hash: str  # content hash of the target's examples
+    opposite_hash: str | None = None  # content hash of the opposite's; None without an opposite
+    target_count: NonNegativeInt  # examples of the target
+    opposite_count: NonNegativeInt = 0  # examples of the opposite
+    general_count: NonNegativeInt = 0  # general texts
+    scope: str = "response"  # which tokens were read: ``response`` or ``all``
+    # short hashes of the examples' prompts, sorted, so that nobody is asked what the mask was found
+    # on; None in masks of earlier versions
     prompt_hashes: tuple[str, ...] | None = None
+    # the day that the chat template was told, where it writes the date
     rendering_date: str | None = None
 
 
 class SubnetworkConfig(FrozenModel):
     """The provenance of a subnetwork: the contents of ``subnetwork_config.json``.
 
-    Attributes:
-        format_version: Version of the folder format.
-        encoding: How the masks are stored: ``packed`` or ``gaps``; chosen on saving.
-        ranked: Whether the pruned weights are ranked, so that the subnetwork has strengths.
-        persona: Name of the persona.
-        opposite: Name of what it was told apart from.
-        base_model: Hub id or path of the model.
-        revision: Its revision on the Hub.
-        fingerprint: Which weights the masks belong to.
-        criterion: What ranked the weights.
-        options: Every option of the criterion. Must be JSON; tuples become lists.
-        pattern: Selection pattern.
-        sparsity: Share of weights that was asked to be pruned; None if none was.
-        sites: Shape and number of pruned weights of every site. May be left out when a
-            :class:`~prosopon.subnetwork.Subnetwork` is made, which then fills it in.
-        calibration: What the masks were found on.
-        seed: Seed of whatever was drawn.
-        versions: Versions of the software.
-        license: Licence of the masks.
-        checksum: SHA-256 of the file of masks; filled in on saving.
-        created: Time in ISO 8601.
-
     Raises:
         pydantic.ValidationError: A field is missing, unknown or of the wrong type.
     """
 
-    format_version: Literal[1, 2] = FORMAT_VERSION
+    format_version: Literal[1, 2] = FORMAT_VERSION  # version of the folder format
+    # how the masks are stored: ``packed`` or ``gaps``; chosen on saving
     encoding: Literal["packed", "gaps"] = "packed"
+    # whether the pruned weights are ranked, so that the subnetwork has strengths
     ranked: bool = False
-    persona: str
-    opposite: str | None = None
-    base_model: str
-    revision: str | None = None
-    fingerprint: FingerprintRecord
-    criterion: str
+    persona: str  # name of the persona
+    opposite: str | None = None  # name of what it was told apart from
+    base_model: str  # Hub id or path of the model
+    revision: str | None = None  # its revision on the Hub
+    fingerprint: FingerprintRecord  # which weights the masks belong to
+    criterion: str  # what ranked the weights
+    # every option of the criterion; must be JSON, tuples become lists
     options: dict[str, Any] = Field(default_factory=dict)
-    pattern: str
+    pattern: str  # selection pattern
+    # share of weights that was asked to be pruned; None if none was
     sparsity: float | None = Field(default=None, allow_inf_nan=False)
+    # shape and number of pruned weights of every site. May be left out when a
+    # :class:`~prosopon.subnetwork.Subnetwork` is made, which then fills it in
     sites: dict[str, SiteRecord] = Field(default_factory=dict)
-    calibration: CalibrationRecord
-    seed: int = 0
-    versions: dict[str, str] = Field(default_factory=dict)
-    license: str = ""
-    checksum: str = ""
-    created: str = ""
+    calibration: CalibrationRecord  # what the masks were found on
+    seed: int = 0  # seed of whatever was drawn
+    versions: dict[str, str] = Field(default_factory=dict)  # versions of the software
+    license: str = ""  # licence of the masks
+    checksum: str = ""  # SHA-256 of the file of masks; filled in on saving
+    created: str = ""  # time in ISO 8601
 
     @field_validator("options", mode="after")
     @classmethod

@@ -60,11 +60,7 @@ def pruned_weights(keep: Tensor) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 
 
 def encode_masks(masks: Masks, encoding: Encoding) -> bytes:
-    """Return masks and levels as the bytes of a safetensors file; equal masks, equal bytes.
-
-    Raises:
-        SubnetworkError: A mask has more than `MAX_WEIGHTS` weights and shall be encoded as gaps.
-    """
+    """Return masks and levels as the bytes of a safetensors file; equal masks, equal bytes."""
     from safetensors.torch import save
 
     tensors = {}

@@ -17,13 +17,7 @@ def local_folder(
 ) -> Path:
     """Return the folder of a subnetwork, downloading its files if it is on the Hub.
 
-    Args:
-        source: A folder; a string that is none and reads like ``name/persona`` is a Hub id.
-        revision: Branch, tag or commit; of a Hub id only.
-        token: Token for the Hub.
-
-    Raises:
-        SubnetworkError: The Hub cannot be reached, or does not have it.
+    A string that is no folder and reads like ``name/persona`` is a Hub id.
     """
     path = Path(source)
     if isinstance(source, Path) or path.exists() or not is_hub_id(source):
@@ -55,11 +49,7 @@ def upload(
     token: str | bool | None = None,
     message: str | None = None,
 ) -> str:
-    """Commit the files of a folder and a model card to the Hub, and return the commit's address.
-
-    Raises:
-        SubnetworkError: The Hub cannot be reached or refuses.
-    """
+    """Commit the files of a folder and a model card to the Hub, and return the commit's address."""
     from huggingface_hub import CommitOperationAdd, HfApi
 
     api = HfApi(token=token)

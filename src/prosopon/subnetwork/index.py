@@ -10,66 +10,40 @@ from prosopon.subnetwork.config import FingerprintRecord, FrozenModel, SiteRecor
 
 
 class PartRecord(FrozenModel):
-    """A part of a pack.
+    """A part of a pack."""
 
-    Attributes:
-        sha256: Of its compressed bytes.
-        bytes: How many those are.
-        size: How many there are when decompressed.
-        encoding: Of its masks.
-    """
-
-    sha256: str
-    bytes: NonNegativeInt
-    size: NonNegativeInt
-    encoding: Literal["packed", "gaps"]
+    sha256: str  # of its compressed bytes
+    bytes: NonNegativeInt  # how many those are
+    size: NonNegativeInt  # how many there are when decompressed
+    encoding: Literal["packed", "gaps"]  # of its masks
 
 
 class PersonaRecord(FrozenModel):
-    """A persona of a pack.
+    """A persona of a pack."""
 
-    Attributes:
-        part: Name of its tensor.
-        record: What that looks like.
-        criterion: What ranked its weights.
-        pruned: How many weights it prunes.
-        changed: On how many weights it and the shared mask do not agree.
-        ranked: Whether it has strengths.
-    """
-
-    part: str
-    record: PartRecord
-    criterion: str
-    pruned: NonNegativeInt
-    changed: NonNegativeInt
-    ranked: bool
+    part: str  # name of its tensor
+    record: PartRecord  # what that looks like
+    criterion: str  # what ranked its weights
+    pruned: NonNegativeInt  # how many weights it prunes
+    changed: NonNegativeInt  # on how many weights it and the shared mask do not agree
+    ranked: bool  # whether it has strengths
 
 
 class PackIndex(FrozenModel):
-    """The contents of a pack.
+    """The contents of a pack."""
 
-    Attributes:
-        base_model: Hub id or path of the model.
-        fingerprint: Which weights all the masks belong to.
-        sites: Shape, and number of weights pruned by the shared mask, of every site.
-        shared: The shared mask.
-        personas: By name, in the order in which they were packed.
-    """
-
-    base_model: str
-    fingerprint: FingerprintRecord
+    base_model: str  # Hub id or path of the model
+    fingerprint: FingerprintRecord  # which weights all the masks belong to
+    # shape, and number of weights pruned by the shared mask, of every site
     sites: dict[str, SiteRecord] = Field(min_length=1)
-    shared: PartRecord
+    shared: PartRecord  # the shared mask
+    # by name, in the order in which they were packed
     personas: dict[str, PersonaRecord] = Field(min_length=1)
 
 
 class PersonaHead(FrozenModel):
-    """What lies before the masks of a persona of a pack.
+    """What lies before the masks of a persona of a pack."""
 
-    Attributes:
-        config: The provenance.
-        changed: On how many weights of every site it and the shared mask do not agree.
-    """
-
-    config: SubnetworkConfig
+    config: SubnetworkConfig  # the provenance
+    # on how many weights of every site it and the shared mask do not agree
     changed: dict[str, NonNegativeInt]

@@ -107,9 +107,6 @@ def write_pack(
 class Pack:
     """A pack that is open for reading: the index is read, personas come on demand.
 
-    Args:
-        path: The file.
-
     Attributes:
         path: The file.
         index: What it holds.
@@ -164,12 +161,8 @@ class Pack:
             site: record.model_copy(update={"pruned": head.changed[site]})
             for site, record in sites.items()
         }
-        same, levels = decode_masks(
-            parse_tensors(payload[end:]),
-            expected,
-            persona.record.encoding,
-            config.sites if persona.ranked else None,
-        )
+        tensors, ranking = parse_tensors(payload[end:]), config.sites if persona.ranked else None
+        same, levels = decode_masks(tensors, expected, persona.record.encoding, ranking)
         keep = {site: self._shared[site] == same[site] for site in config.sites}
         return Subnetwork(keep, config, levels)
 

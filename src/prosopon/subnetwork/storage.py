@@ -46,9 +46,6 @@ def write_folder(
 
     The masks are written first: after an interruption in between the checksum does not fit,
     and the folder is refused instead of read as a mixture.
-
-    Raises:
-        SubnetworkError: The folder cannot be written.
     """
     encoding = encoding or choose_encoding(masks.keep)
     content = encode_masks(masks, encoding)
@@ -69,12 +66,7 @@ def write_folder(
 
 
 def read_folder(folder: Path) -> tuple[Masks, SubnetworkConfig]:
-    """Read what :func:`write_folder` wrote: masks in the order of the configuration's sites.
-
-    Raises:
-        SubnetworkError: A file is missing or damaged, of an unknown version, or the two do not
-            agree; names the file and says what to do.
-    """
+    """Read what :func:`write_folder` wrote: masks in the order of the configuration's sites."""
     content = _read(folder, CONFIG_NAME)
     try:
         config = parse_config(content)

@@ -32,6 +32,18 @@ if TYPE_CHECKING:
 class Subnetwork:
     """The keep-masks of one persona, with their provenance.
 
+    Example::
+
+        from prosopon import Subnetwork, extract, load_model
+
+        model, tokenizer, _ = load_model("embedded")
+        mask = extract(
+            model, tokenizer, target="extravert", opposite="introvert",
+            criterion="contrastive-wanda",
+        )
+        mask.save_pretrained("masks/extravert")
+        print(Subnetwork.from_pretrained("masks/extravert"))
+
     Two subnetworks are equal if they have the same masks and levels, whatever their provenance
     says; since masks can change, they have no hash.
 
