@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import os
 import re
-import subprocess
 import sys
 import threading
+import traceback
+import warnings
+from contextlib import redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,9 +20,8 @@ import pytest
 
 from prosopon.errors import SubnetworkError
 from prosopon.subnetwork import CONFIG_NAME, MASKS_NAME, Subnetwork, model_card
+from tests.processes import forked, listen
 from tests.subnetwork.samples import config, subnetwork
-
-ROOT = Path(__file__).parents[2]
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -115,23 +117,32 @@ def hub():
     server.server_close()
 
 
+def run_afresh(channel, environment, code):
+    """Run Python code with a huggingface_hub that reads its address now; say what it prints."""
+    os.environ.update(environment)
+    warnings.resetwarnings()
+    for name in list(sys.modules):
+        if name.partition(".")[0] in ("huggingface_hub", "prosopon", "tests"):
+            del sys.modules[name]
+    with redirect_stdout(io.StringIO()) as printed:
+        try:
+            exec(code, {})
+        except BaseException:
+            printed.write(traceback.format_exc())
+    channel.send(printed.getvalue())
+
+
 def run(hub_url, home, code):
-    """Run Python code in a process of its own, since huggingface_hub reads its address once."""
     environment = {
-        **os.environ,
         "HF_ENDPOINT": hub_url,
         "HF_HUB_OFFLINE": "0",
         "HF_HOME": str(home),
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
-        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
     }
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    with forked(run_afresh, environment, code) as (_, channel):
+        return listen(channel, 240)
 
 
 CODE = """
@@ -159,7 +170,9 @@ except SubnetworkError as error:
 
 
 def test_what_is_pushed_comes_back(hub, tmp_path):
-    url, error = run(hub.url, tmp_path, CODE).splitlines()
+    printed = run(hub.url, tmp_path, CODE).splitlines()
+    assert len(printed) == 2, printed
+    url, error = printed
     assert re.fullmatch(rf"{hub.url}/someone/quiet/commit/[0-9a-f]{{40}}", url)
     assert error.startswith("someone/loud: no such folder, and from the Hugging Face Hub it cannot")
     assert set(hub.files) == {CONFIG_NAME, MASKS_NAME, "README.md", "compensation.safetensors"}
