@@ -48,6 +48,12 @@ def test_the_reference_counts_every_token_unless_told_otherwise(sides):
         ({"criterion": "wanda", "pattern": "rows"}, UnknownNameError, "Did you mean 'row'"),
         ({"criterion": "wanda", "sparsity": "auto"}, OptionError, "only contrastive-taylor can"),
         ({"criterion": "sparsegpt", "pattern": "global"}, OptionError, "one site at a time"),
+        ({"criterion": "sparsegpt", "pattern": "4:4"}, OptionError, "some of every 4 weights"),
+        (
+            {"criterion": "sparsegpt", "pattern": "2:4", "sparsity": 0.3},
+            OptionError,
+            "prunes exactly 0.5 of the weights",
+        ),
         ({"criterion": "contrastive-taylor", "pattern": "row"}, OptionError, "'global' only"),
         ({"criterion": "contrastive-taylor", "scope": "all"}, OptionError, "answers only"),
     ],

@@ -1,14 +1,16 @@
 """Intervals against closed forms, and their coverage on simulated data."""
 
+import itertools
 import math
 import statistics
 
 import numpy as np
 import pytest
-from scipy.stats import beta
+from scipy.stats import beta, ttest_1samp
 
 from prosopon.errors import OptionError
-from prosopon.intervals import bootstrap_interval, mean_interval, share_interval
+from prosopon.intervals import bootstrap_interval, mean_interval, ratio_interval, share_interval
+from prosopon.intervals.estimates import bounded_interval
 
 
 @pytest.mark.parametrize(("successes", "count"), [(0, 10), (3, 10), (10, 10), (190, 200)])
@@ -105,3 +107,46 @@ def test_bootstrap_covers_and_goes_by_groups():
 def test_nothing_to_estimate(call):
     with pytest.raises(OptionError):
         call()
+
+
+@pytest.mark.parametrize(("successes", "count"), [(0, 1), (7, 20), (20, 20)])
+def test_successes_and_failures_exchanged_mirror_a_share(successes, count):
+    interval, other = share_interval(successes, count), share_interval(count - successes, count)
+    ends = 1 - other.high, 1 - other.low
+    assert (interval.low, interval.high) == pytest.approx(ends, abs=1e-12)
+    assert 0 <= interval.low <= interval.mean <= interval.high <= 1
+
+
+def test_means_are_student_s():
+    values = [1.5, -2.0, 4.0, 0.25]
+    interval = mean_interval(values)
+    expected = ttest_1samp(values, 0.0).confidence_interval(0.95)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+    assert interval.count == 4
+
+
+def test_a_bootstrap_comes_close_to_every_resample_there_is():
+    clusters = [(1.0, 2.0), (5.0, 1.0), (-3.0, 4.0), (2.0, 2.0)]
+    ratios = [
+        sum(above for above, _ in drawn) / sum(below for _, below in drawn)
+        for drawn in itertools.product(clusters, repeat=4)
+    ]
+    interval = ratio_interval(clusters, draws=20_000)
+    for end, place in ((interval.low, 0.025), (interval.high, 0.975)):
+        near = np.quantile(ratios, [place - 0.01, place + 0.01])
+        assert near[0] <= end <= near[1]
+    again = ratio_interval(clusters[::-1], draws=20_000, seed=1)
+    assert again.mean == interval.mean == 5 / 9
+    assert again.low == pytest.approx(interval.low, abs=0.1)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0)])
+def test_bounded_intervals_stay_within_and_mirror(bounds):
+    low, high = bounds
+    values = [low, low, 0.25, high, 0.5]
+    interval = bounded_interval(values, bounds)
+    mirrored = bounded_interval([low + high - value for value in values], bounds)
+    assert low < interval.low < interval.mean < interval.high < high
+    assert (low + high - mirrored.high) == pytest.approx(interval.low, abs=1e-9)
+    assert (low + high - mirrored.low) == pytest.approx(interval.high, abs=1e-9)
+    assert bounded_interval([high] * 4, bounds).high == high

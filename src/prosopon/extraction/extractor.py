@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Self
 
 from prosopon.criteria import Criterion, LightCriterion, ScoredCriterion, SolvedCriterion
-from prosopon.data import Encoded, Persona, PersonaPair, PersonaSource, Scope, rendering_date
+from prosopon.data import Persona, PersonaPair, PersonaSource, rendering_date
 from prosopon.errors import OptionError, UnknownNameError
 from prosopon.extraction.collector import Collector
 from prosopon.extraction.light import light_mask
@@ -18,11 +18,10 @@ from prosopon.extraction.request import Request, Sparsity, resolve_contrast, res
 from prosopon.extraction.scored import scored_mask
 from prosopon.extraction.settings import ExtractionSettings
 from prosopon.extraction.solved import solved_mask
-from prosopon.statistics import Statistics
 from prosopon.subnetwork import Compensation, Subnetwork
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 MAKERS: Mapping[type[Criterion], Callable[[Collector, Request], ExtractedMask]] = {
     ScoredCriterion: scored_mask,
@@ -45,7 +44,8 @@ class Extractor:
         changes: Single fields of the settings.
 
     Attributes:
-        collector: What reads the texts.
+        collector: What reads the texts. ``prepare``, ``statistics``, ``general``, ``fisher`` and
+            ``encode`` are its methods.
 
     Raises:
         SiteError: No sites, or unsupported ones.
@@ -71,6 +71,9 @@ class Extractor:
         self.name, self.revision, self.seed = settings.name, settings.revision, settings.seed
         self.max_length, self.max_tokens = collector.max_length, settings.max_tokens
         self.report = settings.report
+        self.prepare, self.statistics = collector.prepare, collector.statistics
+        self.general, self.fisher = collector.general, collector.fisher
+        self.encode = collector.encode
 
     def extract(
         self,
@@ -116,10 +119,6 @@ class Extractor:
         general_count = len(self.general()) if request.reads_general else 0
         return assemble(self.collector, request, mask, general_count)
 
-    def prepare(self, criteria: Iterable[str], *, search: bool = True) -> None:
-        """Compute now what extractions with these criteria share; see :class:`Collector`."""
-        self.collector.prepare(criteria, search=search)
-
     def without_statistics(self, seed: int | None = None) -> Self:
         """Return an extractor that shares all but the personas' statistics with this one.
 
@@ -129,22 +128,6 @@ class Extractor:
         other = object.__new__(type(self))
         other._use(self.collector.without_statistics(seed))
         return other
-
-    def statistics(self, persona: Persona, scope: Scope = "response") -> Statistics:
-        """Return a persona's statistics, collected once per content and scope."""
-        return self.collector.statistics(persona, scope)
-
-    def general(self) -> list[Encoded]:
-        """Return general text: the given one, or text sampled from the model (once)."""
-        return self.collector.general()
-
-    def fisher(self) -> dict[str, Tensor]:
-        """Return the Fisher diagonal on general text (once)."""
-        return self.collector.fisher()
-
-    def encode(self, persona: Persona, scope: Scope) -> list[Encoded]:
-        """Return a persona's examples as tokens, with the tokens in scope marked."""
-        return self.collector.encode(persona, scope)
 
 
 def assemble(
