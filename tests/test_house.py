@@ -16,16 +16,12 @@ TREES = dict(MODULES.values())
 THIN = {
     "arms": 0.56,
     "cli": 0.74,
-    "criteria": 0.71,
     "data": 0.79,
     "evaluation": 0.65,
     "experiments": 0.43,
     "export": 0.71,
-    "extraction": 0.64,
-    "intervals": 0.64,
     "judges": 0.72,
     "lm": 0.65,
-    "selection": 0.76,
 }
 # Words that stand for a thing without naming it.
 NO_NAMES = {"found", "told", "each", "asked", "made", "kept", "given", "known", "held"}

@@ -30,7 +30,8 @@ def loaded():
 
 @pytest.fixture(scope="module")
 def extractor():
-    return Extractor(*tiny_model("llama"), general_count=8)
+    general = [f"Line {i} is not about the people." for i in range(10)]
+    return Extractor(*tiny_model("llama"), general=general)
 
 
 def sides():

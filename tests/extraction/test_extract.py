@@ -27,6 +27,13 @@ CONTRASTIVE = [
     ("contrastive-taylor", {"rounds": 1, "log_odds": "linear", "beta": 0, "damage": 0}),
 ]
 
+GENERAL = Persona(  # given, since a model takes a second to write its own; eight are read
+    "general",
+    tuple(
+        Example((Message("assistant", f"Line {i} is not about the people."),)) for i in range(10)
+    ),
+)
+
 
 def personas(limit=12):
     return load_persona("extravert", limit=limit), load_persona("introvert", limit=limit)
@@ -41,7 +48,7 @@ def same(a, b):
 def test_every_criterion_on_every_family(family, criterion):
     model, tokenizer = tiny_model(family)
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    extractor = Extractor(model, tokenizer, general_count=8)
+    extractor = Extractor(model, tokenizer, general=GENERAL)
     options = {"rounds": 2} if criterion == "contrastive-taylor" else {}
     subnetwork = extractor.extract(*personas(4), criterion=criterion, options=options)
     asked = CRITERIA.get(criterion).sparsity
@@ -57,7 +64,7 @@ def test_exchange_exchanges_the_masks_exactly(criterion, options):
     masks = {}
     for first, second in itertools.permutations((ours, theirs)):
         model, tokenizer = tiny_model("llama")
-        shared = Extractor(model, tokenizer, general_count=8)
+        shared = Extractor(model, tokenizer, general=GENERAL)
         for a, b in ((first, second), (second, first)):
             got = shared.extract(a, b, criterion=criterion, options=options)
             masks.setdefault((a.name, b.name), []).append(got)
@@ -176,7 +183,7 @@ def test_owl_changes_the_shares_of_layers_and_keeps_the_total():
 @pytest.mark.parametrize("criterion", ["wanda", "sparsegpt", "contrastive-taylor"])
 def test_some_layers_or_one_part_only(where, expected, criterion):
     model, tokenizer = tiny_model("llama")
-    extractor = Extractor(model, tokenizer, general_count=8, **where)
+    extractor = Extractor(model, tokenizer, general=GENERAL, **where)
     got = extractor.extract(
         *personas(4), criterion=criterion, sparsity=0.1,
         options={"rounds": 1} if criterion == "contrastive-taylor" else {},
@@ -191,7 +198,7 @@ def test_some_layers_or_one_part_only(where, expected, criterion):
 @pytest.mark.parametrize("criterion", ["set-difference", "contrastive-effect"])
 def test_a_cap_prunes_at_most_what_qualifies(criterion):
     model, tokenizer = tiny_model("llama")
-    extractor = Extractor(model, tokenizer, general_count=8)
+    extractor = Extractor(model, tokenizer, general=GENERAL)
     few, many, most = (
         extractor.extract(*personas(6), criterion=criterion, sparsity=share)
         for share in (0.001, 0.8, 0.9)
@@ -325,7 +332,7 @@ def test_a_registered_light_criterion_is_the_one_that_runs(monkeypatch):
     )
     monkeypatch.setitem(CRITERIA._items, "backwards", backwards)
     model, tokenizer = tiny_model("llama")
-    extractor = Extractor(model, tokenizer, general_count=8)
+    extractor = Extractor(model, tokenizer, general=GENERAL)
     options = {"rounds": 2, "reach": 2}
     got = extractor.extract(*personas(4), criterion="backwards", options=options)
     plain = extractor.extract(*personas(4), options={"rounds": 2, "damage_weight": 0})
@@ -342,7 +349,7 @@ def test_a_contrast_of_one_text_is_refused():
     model, tokenizer = tiny_model("llama")
     ours, theirs = personas(4)
     one = Persona("lonely", ours.examples[:1])
-    extractor = Extractor(model, tokenizer, general_count=8)
+    extractor = Extractor(model, tokenizer, general=GENERAL)
     for criterion in ("contrastive-wanda", "contrastive-taylor"):
         for sides in ((one, theirs), (theirs, one)):
             with pytest.raises(DataError, match=r"'lonely' has 1: give at least 2 texts"):
@@ -383,7 +390,7 @@ def test_a_model_in_train_mode_gives_the_same_mask_and_stays_in_it(criterion):
         masks.append(
             extract(
                 model, tokenizer, target=personas(4)[0], opposite=personas(4)[1],
-                criterion=criterion, options=options, general_count=8,
+                criterion=criterion, options=options, general=GENERAL,
             )
         )  # fmt: skip
         assert [module.training for module in model.modules()] == before

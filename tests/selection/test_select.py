@@ -41,7 +41,7 @@ SPARSITY = st.one_of(st.sampled_from([0.1, 0.3, 0.5, 0.7, 0.9]), st.floats(0.01,
 
 
 @pytest.mark.parametrize("pattern", ALL)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(data=st.data(), scores=matrices(st.one_of(FEW, MANY)), sparsity=SPARSITY)
 def test_equals_the_oracle(pattern, data, scores, sparsity):
     ties = None
