@@ -19,7 +19,7 @@ from prosopon.statistics import (
     Statistics,
     collect_statistics,
 )
-from prosopon.statistics.collect import distinct, group_by_input, watch_inputs
+from prosopon.statistics.collect import first_readers, group_by_input, watch_inputs
 from tests.statistics.conftest import random_examples
 from tests.tiny import tiny_model
 
@@ -181,7 +181,7 @@ def test_who_reads_the_same_tensor_is_seen_and_not_who_reads_the_same_numbers():
     sites = [site for site in find_sites(module) if site.name != "idle"]
     groups = group_by_input(sites, lambda: module(x))
     assert groups == {"q": "q", "k": "q", "v": "v"}
-    assert [site.name for site in distinct(sites, groups)] == ["q", "v"]
+    assert [site.name for site in first_readers(sites, groups)] == ["q", "v"]
     assert group_by_input(sites[::-1], lambda: module(x)) == {"v": "v", "k": "k", "q": "k"}
 
 

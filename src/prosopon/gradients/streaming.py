@@ -45,12 +45,8 @@ def sum_gradients(
 ) -> tuple[dict[str, Tensor], float]:
     """Return the sum of the terms' gradients of every site, ``[out, in]``, float32, and their sum.
 
-    Args:
-        sites: The sites to differentiate; see :func:`stream_gradients`.
-        terms: Scalars; made while this runs.
-
-    Raises:
-        StatisticsError: A gradient is NaN or infinite.
+    For the arguments see :func:`stream_gradients`; a gradient that is NaN or infinite is a
+    StatisticsError.
     """
     totals = {site.name: torch.zeros(site.shape, device=site.weight.device) for site in sites}
 

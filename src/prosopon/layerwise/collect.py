@@ -25,7 +25,7 @@ from prosopon.statistics.channel import ChannelStatistics
 from prosopon.statistics.collect import (
     check_activations,
     collect_batch,
-    distinct,
+    first_readers,
     group_by_input,
 )
 from prosopon.statistics.statistics import Statistics
@@ -152,7 +152,7 @@ class _Sweep:
                 check_finite(sites)
             key, (_, first) = next(iter(self.batches.items()))
             groups = group_by_input(sites, self._step(number, key, first.row(0))) if sites else {}
-            watched = distinct(sites, groups)
+            watched = first_readers(sites, groups)
             sums = {
                 name: {site.name: ChannelStatistics.zero(site.in_features) for site in watched}
                 for name in self.blanks
@@ -189,7 +189,7 @@ def _merge(sites: Sequence[Site], parts: Sequence[LayerPart]) -> dict[str, Stati
         sums = {group: channels for part in every for group, channels in part.sums.items()}
         groups = {site: group for part in every for site, group in part.groups.items()}
         groups = {site.name: groups[site.name] for site in sites}
-        sums = {site.name: sums[site.name] for site in distinct(sites, groups)}
+        sums = {site.name: sums[site.name] for site in first_readers(sites, groups)}
         merged[name] = Statistics(sums, groups, first.scope, weights, first.sources)
     return merged
 

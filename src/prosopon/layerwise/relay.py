@@ -83,13 +83,13 @@ class Relay:
             elif number == len(self.layers) and index == number - 1 and hidden is not None:
                 state = hidden.to(state.device)
                 results.append(state)
-            return self._returned(state)
+            return self._result(state)
 
-        with torch.no_grad(), _replaced(self.layers, act):
+        with torch.no_grad(), _replace_forward(self.layers, act):
             self.body(**arguments)
         return results[0]
 
-    def _returned(self, hidden: Tensor) -> Any:
+    def _result(self, hidden: Tensor) -> Any:
         return hidden if self._more is None else (hidden, *[None] * self._more)
 
     def _record(self, arguments: Mapping[str, Any], *, all_of_it: bool) -> list[Any]:
@@ -111,12 +111,12 @@ class Relay:
                 raise _Misfit(f"layer {index} does not read just what layer {index - 1} returned")
             _check_plain(index, rest)
             calls.append(rest)
-            returned = forward(*args, **kwargs) if index == 0 else self._returned(state)
+            returned = forward(*args, **kwargs) if index == 0 else self._result(state)
             hidden = self._learn(returned) if index == 0 else state
             handed.append(hidden if all_of_it else 2 * hidden + 1)
-            return returned if all_of_it else self._returned(handed[-1])
+            return returned if all_of_it else self._result(handed[-1])
 
-        with torch.no_grad(), _replaced(self.layers, act):
+        with torch.no_grad(), _replace_forward(self.layers, act):
             self.body(**arguments)
         if len(calls) != len(self.layers):
             raise _Misfit(f"{len(calls)} of its {len(self.layers)} layers run")
@@ -132,7 +132,7 @@ class Relay:
 
 
 @contextmanager
-def _replaced(layers: Sequence[nn.Module], act: _Act) -> Iterator[None]:
+def _replace_forward(layers: Sequence[nn.Module], act: _Act) -> Iterator[None]:
     """Let ``act`` stand in for the forward of every layer.
 
     The modules stay where they are, so that a model can still read what kind a layer is.

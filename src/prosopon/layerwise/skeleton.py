@@ -127,7 +127,7 @@ class Skeleton:
         lookup = torch.zeros(embedding.weight.shape[0], dtype=torch.int64)
         lookup[rows] = torch.arange(len(rows))
         lookup = lookup.to(self.device)
-        values = self.checkpoint.rows(self._stored(name), rows)
+        values = self.checkpoint.rows(self._key(name), rows)
         values = values.to(self.device, embedding.weight.dtype)
         embedding.weight = torch.nn.Parameter(values, requires_grad=False)
         embedding.padding_idx = None  # counts in whole rows, and only matters for gradients
@@ -146,11 +146,11 @@ class Skeleton:
         for name, tensor in wanted.items():
             # A buffer that the checkpoint lacks keeps the value it was built with.
             if isinstance(tensor, torch.nn.Parameter) or self._weight_name(name) is not None:
-                stored[name] = self._stored(name)
+                stored[name] = self._key(name)
         values = self.checkpoint.read(dict.fromkeys(stored.values()))
-        return {name: self._fitted(name, values[key], wanted[name]) for name, key in stored.items()}
+        return {name: self._fit(name, values[key], wanted[name]) for name, key in stored.items()}
 
-    def _fitted(self, name: str, value: Tensor, like: Tensor) -> Tensor:
+    def _fit(self, name: str, value: Tensor, like: Tensor) -> Tensor:
         """Check shape and type of a stored tensor and turn it into the model's dtype."""
         if value.shape != like.shape:
             raise ModelError(
@@ -165,7 +165,7 @@ class Skeleton:
             )
         return value.to(self.device, like.dtype)
 
-    def _stored(self, name: str) -> str:
+    def _key(self, name: str) -> str:
         """Return the name under which the checkpoint holds a parameter."""
         if (key := self._weight_name(name)) is not None:
             return key

@@ -21,7 +21,6 @@ from prosopon.runtime.mixed import Blocks, MixedBatch
 from prosopon.subnetwork import Subnetwork
 
 BASE_OUTFIT = Outfit()
-"""Nothing worn."""
 
 Choice = Callable[[Wardrobe], Outfit]
 """Says what to wear, of what is loaded."""

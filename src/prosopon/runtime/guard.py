@@ -76,7 +76,7 @@ class Guard:
 
         def check() -> None:
             if self._switches != start:
-                raise _mixed("an answer was written")
+                raise _mixture("an answer was written")
 
         try:
             self._answers.add(answer)
@@ -95,7 +95,7 @@ class Guard:
 
     def _leave(self) -> None:
         if self._switches != getattr(self._local, "number", self._switches):
-            raise _mixed("a forward pass ran")
+            raise _mixture("a forward pass ran")
 
     def _generate(self, generate: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         with self.answering() as check:
@@ -160,7 +160,7 @@ def _nothing() -> None:
     """Do what the hooks of a copied model do."""
 
 
-def _mixed(what: str) -> PersonaError:
+def _mixture(what: str) -> PersonaError:
     return PersonaError(
         f"personas were switched while {what}: its text would be of two of them; keep switches "
         "and forward passes apart (a lock, or a model a thread)"

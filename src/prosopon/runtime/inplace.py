@@ -28,8 +28,6 @@ from prosopon.runtime.originals import Originals
 from prosopon.runtime.positions import Positions
 from prosopon.subnetwork import Compensation
 
-_CACHE = 1 << 30
-
 
 @BACKENDS.register("inplace")
 class InplaceBackend:
@@ -48,11 +46,9 @@ class InplaceBackend:
 
     Args:
         sites: The sites of one model, with finite weights.
-        cache_bytes: Most memory for kept patches; default as much as the sites' weights take,
-            and at most 1 GiB.
     """
 
-    def __init__(self, sites: Sequence[Site], *, cache_bytes: int | None = None) -> None:
+    def __init__(self, sites: Sequence[Site]) -> None:
         self._sites = list(sites)
         self._numbers = {site.name: number for number, site in enumerate(sites)}
         self._homes = [Home(site) for site in sites]
@@ -63,9 +59,7 @@ class InplaceBackend:
         self._heavy: set[str] = set()
         own = sum(home.weight.nbytes for home in self._homes)
         # The steps of every switch, each beside its way back, with which it shares memory.
-        self._cache: LookCache[frozenset[Look], dict[Look, list[Step]]] = LookCache(
-            min(own, _CACHE) if cache_bytes is None else cache_bytes
-        )
+        self._cache = LookCache[frozenset[Look], dict[Look, list[Step]]](min(own, 1 << 30))
         self._look: Look = BASE  # what the weights are, or were before an unfinished switch
         self._goal: Look = BASE  # where an unfinished switch was going
         self._reached: list[int] = []  # the sites into which it may have written
@@ -135,7 +129,7 @@ class InplaceBackend:
             self._replaced.restore()
             self._replaced = None
             self._arrive(BASE)
-        if self._settled and self._bound():
+        if self._settled and self._is_bound():
             if self._look:
                 self._travel(BASE, lambda: None, frozenset())
             return
@@ -162,10 +156,10 @@ class InplaceBackend:
 
     def _ready(self) -> None:
         """Finish what an earlier call could not, and notice a model that was moved or cast."""
-        if not self._settled or not self._bound():
+        if not self._settled or not self._is_bound():
             self.restore()
 
-    def _bound(self) -> bool:
+    def _is_bound(self) -> bool:
         """Tell whether all weights still lie where they lay."""
         return [
             parameters["weight"].data_ptr() for parameters in self._parameters
@@ -211,8 +205,8 @@ class InplaceBackend:
         ways = self._cache.get(frozenset((start, goal)))
         steps, size = list[Step](), 0
         self._reached, self._goal, self._settled = visited, goal, False
-        worked_out = (self._step(number, start, goal) for number in range(len(self._sites)))
-        for step in ways[goal] if ways else filter(None, worked_out):
+        differences = (self._step(number, start, goal) for number in range(len(self._sites)))
+        for step in ways[goal] if ways else filter(None, differences):
             checkpoint()
             if step.fresh and step.home not in trusted:
                 step = self._refresh(step, start, goal)

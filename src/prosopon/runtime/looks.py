@@ -51,7 +51,7 @@ class Outfit(NamedTuple):
     @property
     def names(self) -> frozenset[str]:
         """The personas that are involved."""
-        return frozenset(self.blend or (() if self.name is None else (self.name,)))
+        return frozenset(self.blend or ([] if self.name is None else [self.name]))
 
     @property
     def title(self) -> str | None:

@@ -50,7 +50,7 @@ class Blocks:
 
     def __init__(self, gatings: Gatings, limit: int = 1 << 29) -> None:
         self._gatings = gatings
-        self.cache: LookCache[tuple[Look, str], Block | None] = LookCache(limit)
+        self.cache = LookCache[tuple[Look, str], Block | None](limit)
 
     def get(self, look: Look, site: Site) -> Block | None:
         """Return the block of a look at a site whose weights are the base's; None for none."""
@@ -178,19 +178,13 @@ def _correction(folded: Tensor, group: RowGroup) -> Tensor:
     looks = len(group.rows) // group.copies
     picked = folded if group.whole else folded.index_select(0, group.rows)
     picked = picked.to(group.matrix.dtype)
-    if tokens * group.copies == 1:
-        return _times(group.matrix, picked.reshape(-1, 1)).view(looks, 1, -1)
     columns = picked.reshape(looks, -1, width).transpose(1, 2).reshape(looks * width, -1)
-    product = _times(group.matrix, columns)
+    if columns.shape[1] == 1 and (_MKL or group.matrix.is_cuda):
+        product = torch.mv(group.matrix, columns.squeeze(1))  # several times faster
+    else:
+        product = group.matrix @ columns
     turned = product.view(looks, -1, group.copies * tokens).transpose(1, 2)
     return turned.reshape(len(group.rows), tokens, -1)
-
-
-def _times(matrix: Tensor, columns: Tensor) -> Tensor:
-    """Multiply a sparse matrix by dense columns."""
-    if columns.shape[1] == 1 and (_MKL or matrix.is_cuda):
-        return torch.mv(matrix, columns.squeeze(1)).unsqueeze(1)  # several times faster
-    return matrix @ columns
 
 
 def _groups(site: Site, rows: Sequence[Look], blocks: Blocks) -> list[RowGroup]:

@@ -92,7 +92,7 @@ class PersonaModel:
         self.model, self.tokenizer = model, tokenizer
         self.sites: list[Site] = find_sites(model, targets=targets, ignore=ignore)
         self._dresser = Dresser(model, self.sites, factory)
-        self._told_of_turns = False
+        self._has_warned = False
         # Dropped without close(): give the weights back all the same.
         self._finalizer = weakref.finalize(
             self, let_go, self._dresser.backend, self._dresser.guard, self.sites
@@ -353,9 +353,9 @@ class PersonaModel:
         settings = Draw(**draw)
         messages = fit_turns(messages, self.model, self.tokenizer, settings.max_new_tokens)
         prompt = as_prompt(messages, self.tokenizer)
-        if not has_turns(self.tokenizer) and not self._told_of_turns:
+        if not has_turns(self.tokenizer) and not self._has_warned:
             warnings.warn(NO_TEMPLATE, stacklevel=2)
-            self._told_of_turns = True
+            self._has_warned = True
         share = 1.0 if strength is None else strength
         if stream:
             return self._stream(prompt, persona, share, settings)
@@ -422,8 +422,7 @@ class PersonaModel:
 
     def __repr__(self) -> str:
         worn = "base" if self.active is None else f"{self.active!r}, gamma={self.gamma:g}"
-        if self.strength < 1.0:
-            worn += f", strength={self.strength:g}"
+        worn += f", strength={self.strength:g}" if self.strength < 1.0 else ""
         return f"PersonaModel({type(self.model).__name__}, {worn}, {len(self.personas)} loaded)"
 
 

@@ -107,7 +107,7 @@ def _collect(
     beginning = row.columns(slice(start, start + _PROBE))
     runs = [partial(body, **inputs(body, part)) for part in (beginning, row)]
     groups = group_by_input(sites, *runs)
-    watched = distinct(sites, groups)
+    watched = first_readers(sites, groups)
     sums = {site.name: kind.zero(site.in_features) for site in watched}
     for batch in batches:
         collect_batch(watched, sums, batch, partial(body, **inputs(body, batch)))
@@ -118,7 +118,7 @@ def _collect(
     return sums, groups, scope, fingerprint(sites).weights, (source,) if source else ()
 
 
-def distinct(sites: Sequence[Site], groups: Mapping[str, str]) -> list[Site]:
+def first_readers(sites: Sequence[Site], groups: Mapping[str, str]) -> list[Site]:
     """Return one site of every group, in model order."""
     return [site for site in sites if groups[site.name] == site.name]
 

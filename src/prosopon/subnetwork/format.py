@@ -23,26 +23,12 @@ def packed_width(in_features: int) -> int:
 
 
 def pack_rows(keep: Tensor) -> Tensor:
-    """Pack a mask.
-
-    Args:
-        keep: Bool [out, in], True where the weight is kept; any device.
-
-    Returns:
-        Uint8 [out, ceil(in / 8)] on the CPU.
-    """
+    """Pack a mask, bool [out, in] on any device, into uint8 [out, ceil(in / 8)] on the CPU."""
     return torch.from_numpy(np.packbits(keep.detach().cpu().numpy(), axis=1))
 
 
 def unpack_rows(packed: Tensor, in_features: int) -> Tensor:
-    """Undo :func:`pack_rows`.
-
-    Args:
-        packed: Uint8 [out, ceil(in / 8)].
-        in_features: Columns of the mask.
-
-    Returns:
-        Bool [out, in] on the CPU.
+    """Undo :func:`pack_rows`, for a mask of ``in_features`` columns.
 
     Raises:
         SubnetworkError: The dtype or width is another, or a bit beyond the last column is set.

@@ -62,16 +62,9 @@ def encode_gaps(pruned: Integers, shape: tuple[int, int]) -> Bytes:
 
 
 def decode_gaps(data: Bytes, shape: tuple[int, int]) -> Integers:
-    """Undo :func:`encode_gaps`.
+    """Undo :func:`encode_gaps`: numbers of the pruned weights, ascending and below out * in.
 
     Allocates in proportion to the bytes that are there.
-
-    Args:
-        data: Uint8 [bytes].
-        shape: (out, in) of the mask.
-
-    Returns:
-        The numbers of the pruned weights, int64 [count], ascending and below out * in.
 
     Raises:
         SubnetworkError: The bytes are no code of a mask of this shape.
@@ -81,15 +74,15 @@ def decode_gaps(data: Bytes, shape: tuple[int, int]) -> Integers:
     if not count:
         return np.empty(0, np.int64)
     if not len(high) or not high[-1] or 8 * (len(high) - 1) >= count + (total >> k):
-        raise _damaged("its high parts are too short or too long")
+        raise _damage("its high parts are too short or too long")
     ones = np.flatnonzero(np.unpackbits(high))
     if len(ones) != count:
-        raise _damaged(f"it holds {len(ones)} gaps, not {count}")
+        raise _damage(f"it holds {len(ones)} gaps, not {count}")
     gaps = (np.diff(ones, prepend=-1) - 1) << k
     gaps |= _read_low(low, count, k)
     pruned: Integers = np.cumsum(gaps + 1) - 1
     if pruned[-1] >= total:
-        raise _damaged(f"a gap leads beyond its {total} weights")
+        raise _damage(f"a gap leads beyond its {total} weights")
     return pruned
 
 
@@ -97,21 +90,21 @@ def _split(data: Bytes, shape: tuple[int, int]) -> tuple[int, int, Bytes, Bytes]
     """Return k, the number of gaps and the bytes of their halves, of checked lengths."""
     total = shape[0] * shape[1]
     if len(data) < _HEADER or total > MAX_WEIGHTS:
-        raise _damaged(f"{len(data)} bytes for {total} weights")
+        raise _damage(f"{len(data)} bytes for {total} weights")
     rows, columns, count = (int(number) for number in data[: _HEADER - 1].view("<u4"))
     k = int(data[_HEADER - 1])
     if (rows, columns) != shape:
-        raise _damaged(f"it is one of [{rows}, {columns}], not of the stated {list(shape)}")
+        raise _damage(f"it is one of [{rows}, {columns}], not of the stated {list(shape)}")
     # What the encoder may choose; it also keeps every sum below 2^63.
     if count > total or k > _largest(count, total):
-        raise _damaged(f"{count} gaps of {k} low bits for {total} weights")
+        raise _damage(f"{count} gaps of {k} low bits for {total} weights")
     end = _HEADER + -(-count * k // 8)
     if len(data) < end or (not count and len(data) > end):
-        raise _damaged(f"{len(data)} bytes for {count} gaps")
+        raise _damage(f"{len(data)} bytes for {count} gaps")
     low = data[_HEADER:end]
     padding = 8 * len(low) - count * k
     if padding and int(low[-1]) & ((1 << padding) - 1):
-        raise _damaged("it has bits set beyond its low parts")
+        raise _damage("it has bits set beyond its low parts")
     return k, count, low, data[end:]
 
 
@@ -150,5 +143,5 @@ def _size(gaps: Integers, k: int) -> int:
     return _HEADER + -(-len(gaps) * k // 8) + -(-high // 8)
 
 
-def _damaged(what: str) -> SubnetworkError:
+def _damage(what: str) -> SubnetworkError:
     return SubnetworkError(f"a mask of gaps is damaged: {what}")
