@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from prosopon.data import load_persona
 from prosopon.data.grammar import poles_of
 from tests.commands import run_command
 
@@ -21,18 +22,25 @@ COMMANDS = [
     if line.startswith("prosopon ")
 ]
 
-# The README's lines run as they stand, but for how much they ask: a report takes minutes.
+# What the README shows runs as it stands, but for how much is read, asked and searched for.
+GENERAL = ["--general", "general.txt"]
 SIZES = {
-    "compare": ["--questions", "4", "--examples", "8", "--max-new-tokens", "12"],
-    "evaluate": ["--questions", "8"],
-}
+    "extract": [*GENERAL, "--option", "rounds=2"],
+    "compare": [
+        *GENERAL, "--questions", "3", "--examples", "8", "--max-new-tokens", "6",
+        "--option", "contrastive-taylor.rounds=2", "--explain", "none",
+    ],
+    "evaluate": [*GENERAL, "--questions", "4", "--max-new-tokens", "6"],
+}  # fmt: skip
+QUICK = 'limit=24, options={"rounds": 8}, general_count=16'
 
 
 def test_the_example(tmp_path):
     assert PYTHON
+    assert PYTHON[1].count("limit=64") == 1
     shown = io.StringIO()
     with contextlib.chdir(tmp_path), contextlib.redirect_stdout(shown):
-        exec(compile(PYTHON[1], "README.md", "exec"), {})
+        exec(compile(PYTHON[1].replace("limit=64", QUICK), "README.md", "exec"), {})
     base, introvert = shown.getvalue().splitlines()
     assert base.startswith("base: ")
     assert poles_of(introvert.removeprefix("introvert: ")) == {"introvert"}
@@ -41,6 +49,8 @@ def test_the_example(tmp_path):
 def test_the_commands_in_order(tmp_path):
     local = [line for line in COMMANDS if "--model" not in line]
     assert len(local) >= 3
+    texts = [example.response for example in load_persona("casual", limit=16).examples]
+    (tmp_path / "general.txt").write_text("".join(f"{text}\n" for text in texts))
     for line in local:
         words = shlex.split(line, comments=True)[1:]
         size = SIZES.get(words[0], [])

@@ -1,4 +1,4 @@
-"""What every arm keeps to, on the embedded model."""
+"""What every arm keeps to, on a tiny model."""
 
 import json
 import math
@@ -6,12 +6,12 @@ from typing import get_args
 
 import pytest
 
-from prosopon import load_model
 from prosopon.arms import ARMS, Kind, Lab
 from prosopon.data.contrast import bundled_contrast
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionQuestion
 from prosopon.extraction import Extractor
 from tests.arms.samples import same_weights, state_of, weights_of
+from tests.tiny import tiny_model
 
 QUICK = {"rounds": 2}
 OPTIONS = {
@@ -31,8 +31,7 @@ NAMES = [
 
 @pytest.fixture(scope="module")
 def extractor():
-    loaded = load_model("embedded")
-    return Extractor(loaded.model, loaded.tokenizer, name="embedded", general_count=16)
+    return Extractor(*tiny_model("llama", chat=True), general_count=16)
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,28 @@
-"""The demo of one persona; `make demo` shows two."""
+"""The demo of one persona, with fewer questions and rounds; `make demo` shows two."""
 
+import dataclasses
 import json
 
 import pytest
 
+from prosopon.experiments import demonstration
 from prosopon.experiments.demonstration import DEMO_ARMS
 from tests.commands import run_command
+
+SIZES = {"calibration": 24, "choices": 20, "answers": 12, "neutral": 20}
+QUICK = {"contrastive-taylor": ({"rounds": 8},)}
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("demo")
-    done = run_command("demo", "--personas", "extravert", "--json", "out.json", cwd=folder)
+    folder, whole = tmp_path_factory.mktemp("demo"), demonstration.demo_plan
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demonstration, "SIZES", SIZES)
+        patch.setattr(
+            demonstration, "demo_plan",
+            lambda *given: dataclasses.replace(whole(*given), options=QUICK),
+        )  # fmt: skip
+        done = run_command("demo", "--personas", "extravert", "--json", "out.json", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout, json.loads((folder / "out.json").read_text())
 

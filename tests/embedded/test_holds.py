@@ -9,7 +9,7 @@ from prosopon.data.grammar.exam import free_prompts, neutral_items
 from prosopon.evaluation import free_text, neutral_accuracy
 from prosopon.lm import generate_answers
 
-ANSWERS = 48
+ANSWERS = 32
 
 
 @pytest.fixture(scope="module")
@@ -19,21 +19,20 @@ def loaded():
 
 @pytest.fixture(scope="module")
 def shares(loaded):
-    """Return {persona: (without, with a system line)}."""
+    """Return {persona: (without, with a system line)}, all personas' answers written at once."""
+    lines = {name: prompt_line(load_world().pole(name)) for name in bundled.names()}
     found = {}
-    for name in bundled.names():
-        line = prompt_line(load_world().pole(name))
-        found[name] = tuple(
-            free_text(
-                generate_answers(
-                    loaded.model, loaded.tokenizer, free_prompts(name, ANSWERS, system=system)
-                ),
-                name,
-                bundled.opposite(name),
-            )
-            for system in (None, line)
-        )
-    return found
+    for named in (False, True):
+        prompts = [
+            prompt
+            for name, line in lines.items()
+            for prompt in free_prompts(name, ANSWERS, system=line if named else None)
+        ]
+        answers = generate_answers(loaded.model, loaded.tokenizer, prompts, batch_size=256)
+        for number, name in enumerate(lines):
+            own = answers[number * ANSWERS :][:ANSWERS]
+            found[name, named] = free_text(own, name, bundled.opposite(name))
+    return {name: (found[name, False], found[name, True]) for name in lines}
 
 
 def test_size(loaded):

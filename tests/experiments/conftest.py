@@ -2,6 +2,7 @@
 
 import pytest
 
+from prosopon.data import load_persona
 from prosopon.experiments import (
     Plan,
     Sizes,
@@ -12,11 +13,12 @@ from prosopon.experiments import (
     write_results,
 )
 from prosopon.experiments.assembly import grammar_judge
+from prosopon.judges import GrammarJudge
 from prosopon.models import LoadedModel, load_model
 from tests.tiny import tiny_model
 
 ARMS_ASKED = ("base", "prompt", "contrastive-wanda", "always-a")
-SIZES = Sizes(questions=10, max_new_tokens=24, general=8, speed=1)
+SIZES = Sizes(questions=6, max_new_tokens=12, general=8, speed=1)
 GRID_SIZES = Sizes(8, 4, general=4, speed=0, by_task={"free-text": 6})
 
 
@@ -26,18 +28,21 @@ def loaded():
 
 
 @pytest.fixture(scope="session")
-def make(loaded):
+def make(loaded, tmp_path_factory):
     """Return ``make(folder, **changes)``, which assembles a small comparison."""
+    general = tmp_path_factory.mktemp("general") / "texts.txt"  # eight are held out
+    general.write_text(
+        "".join(f"{e.response}\n" for e in load_persona("casual", limit=32).examples)
+    )
 
-    def make(folder, judges=None, **changes):
+    def make(folder, judges=grammar_judge, **changes):
         settings = {
             "contrasts": ("bold", "cautious"), "arms": ARMS_ASKED, "sizes": SIZES,
             "examples": (12,),
         } | changes  # fmt: skip
         plan = Plan(**settings)
         contrasts = Source(plan.contrasts).contrasts("embedded", plan.sizes.questions)
-        own = {} if judges is None else {"judges": judges}
-        return assemble(loaded, plan, contrasts, folder, **own)
+        return assemble(loaded, plan, contrasts, folder, judges=judges, general=str(general))
 
     return make
 
@@ -62,8 +67,8 @@ def start():
         source = Source(target="bold", opposite="cautious", line=line)
         contrasts = source.contrasts("tiny", plan.sizes.questions)
         return assemble(
-            LoadedModel(body, tokenizer, "tiny"), plan, contrasts, folder, judges=grammar_judge,
-            **settings,
+            LoadedModel(body, tokenizer, "tiny"), plan, contrasts, folder,
+            judges=lambda *_: [GrammarJudge("bold", "cautious")], **settings,
         )  # fmt: skip
 
     return start

@@ -110,7 +110,7 @@ def test_figures_are_means_over_questions(made, loaded):
     ours = [r for r in records if r.cell.arm == "prompt"]
     values = [o.values["per-token"] for r in ours for o in r.results["choice"].outcomes]
     assert rows["prompt"].figures["choice"].mean == pytest.approx(sum(values) / len(values))
-    assert rows["prompt"].figures["choice"].count == len(values) == 20
+    assert rows["prompt"].figures["choice"].count == len(values) == 12
     base = rows["base"].figures["general ppl"]
     assert base.mean == pytest.approx(perplexity(loaded.model, runner.general))
     assert base.low < base.mean < base.high
@@ -300,7 +300,7 @@ def test_the_table_stands_before_the_sentences_and_these_are_folded(made):
     assert places == sorted(places)
     conclusions_part = page[places[2] : places[3]]
     assert conclusions_part.count("<details>") == len(conclusions(made[3]))
-    assert "n = 20" in page[places[0] : places[1]]
+    assert "n = 12" in page[places[0] : places[1]]
 
 
 def test_samples_hold_every_question_with_its_answer(made):

@@ -123,7 +123,7 @@ def test_judges_say_how_far_they_can_be_trusted():
 
 def test_another_llm_judge_is_another_cell(tmp_path):
     loaded = load_model("embedded", device="cpu")
-    plan = Plan(("bold",), ("base",), ("free-text",), sizes=Sizes(general=2))
+    plan = Plan(("bold",), ("base",), ("free-text",), sizes=Sizes(general=0))
     contrasts = {"bold": bundled_contrast("bold", questions=60)}
 
     def key(*judges):

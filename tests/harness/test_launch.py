@@ -1,43 +1,46 @@
-"""lm_eval's own command line, started in every way the documentation names, without a network."""
+"""lm_eval's own command line, in every way the documentation names, without a network."""
 
+import functools
 import json
-import os
-import subprocess
+import runpy
 import sys
 
 import pytest
 
 pytest.importorskip("lm_eval")
 
-from prosopon.harness import main
+import datasets
+from lm_eval.tasks import TaskManager
+
+from prosopon.errors import OptionError, SubnetworkError
+from prosopon.harness import main, register
 from prosopon.runtime import PersonaModel
 from prosopon.subnetwork import Subnetwork
+from tests.commands import run_command, start_command
 from tests.harness.test_model import ours
 from tests.tiny import tiny_model
 
-COMMAND = [sys.executable, "-m", "prosopon", "lm-eval"]
-MODULE = [sys.executable, "-m", "prosopon.harness"]
+
+@pytest.fixture(autouse=True)
+def own_tasks(monkeypatch, tmp_path):
+    """Leave the harness's own tasks out: reading their thousands of files takes half a minute."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    whole = TaskManager.__init__
+    quick = functools.partialmethod(whole, include_defaults=False)
+    monkeypatch.setattr(TaskManager, "__init__", quick)
 
 
-def run(start, *arguments, folder, code=0):
-    offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "NO_COLOR": "1"}
-    done = subprocess.run(
-        [*start, *map(str, arguments)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env={**os.environ, **offline, "HF_DATASETS_CACHE": str(folder / "cache")},
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
+def start_help(folder):
+    """Ask for help in a process of its own: its start is what nothing else here tries."""
+    return start_command("--help", cwd=folder, module="prosopon.harness")
 
 
-def evaluate(start, task_folder, folder, model_args, code=0):
-    return run(
-        start, "--model", "prosopon", "--model_args", model_args, "--tasks", "kind_words",
+def question(task_folder, folder, model_args):
+    """Return the harness's arguments for the task, with this model."""
+    return (
+        "--model", "prosopon", "--model_args", model_args, "--tasks", "kind_words",
         "--include_path", task_folder, "--device", "cpu", "--batch_size", "2",
-        "--output_path", folder / "out", "--log_samples", folder=folder, code=code,
+        "--output_path", folder / "out", "--log_samples",
     )  # fmt: skip
 
 
@@ -56,12 +59,11 @@ def test_base_and_persona_from_the_command_line(
     base, worn = tmp_path / "base", tmp_path / "worn"
     base.mkdir()
     worn.mkdir()
-    evaluate(MODULE, task_folder, base, f"pretrained={model_folder}")
-    shown = evaluate(
-        COMMAND, task_folder, worn,
-        f"pretrained={model_folder},persona={persona_folder},strength=0.6",
-    ).stdout  # fmt: skip
-    assert "kind_words" in shown
+    main([*map(str, question(task_folder, base, f"pretrained={model_folder}"))])
+    args = f"pretrained={model_folder},persona={persona_folder},strength=0.6"
+    shown = run_command("lm-eval", *question(task_folder, worn, args), cwd=worn)
+    assert shown.returncode == 0, shown.stderr
+    assert "kind_words" in shown.stdout
     config, without = logged(base)
     assert config["persona"] is None
     expected = ours(*tiny_model("llama", chat=True))
@@ -76,34 +78,46 @@ def test_base_and_persona_from_the_command_line(
     assert max(abs(a - b) for a, b in zip(found, without, strict=True)) > 0.1
 
 
-def test_refusals_are_one_clear_line(task_folder, persona_folder, tmp_path):
-    failed = evaluate(
-        MODULE, task_folder, tmp_path, "pretrained=embedded,persona=personas/nowhere", code=2
-    )
+@pytest.mark.parametrize(
+    ("persona", "words"),
+    [
+        ("personas/nowhere", "personas/nowhere"),
+        (None, "error: subnetwork 'introvert' does not belong to this model"),
+    ],
+)
+def test_refusals_are_one_clear_line(persona, words, task_folder, persona_folder, tmp_path):
+    args = f"pretrained=embedded,persona={persona or persona_folder}"
+    failed = run_command("lm-eval", *question(task_folder, tmp_path, args), cwd=tmp_path)
+    assert failed.returncode == 2
     last = failed.stderr.splitlines()[-1]
     assert last.startswith("error: ")
-    assert "personas/nowhere" in last
+    assert words in last
     assert "Traceback" not in failed.stderr
-    failed = evaluate(
-        COMMAND, task_folder, tmp_path, f"pretrained=embedded,persona={persona_folder}", code=2
-    )
-    last = failed.stderr.splitlines()[-1]
-    assert last.startswith("error: subnetwork 'introvert' does not belong to this model")
-    assert "Traceback" not in failed.stderr
+
+
+@pytest.mark.parametrize("error", [OptionError("not\n there"), SubnetworkError("not there")])
+def test_the_module_s_refusals_are_one_line_too(error, monkeypatch, capsys):
+    def refuse(arguments):
+        raise error
+
+    monkeypatch.setattr("prosopon.harness.main", refuse)
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module("prosopon.harness", run_name="__main__")
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: not there\n"
 
 
 def test_help_is_the_harness_own(tmp_path):
-    for start in (COMMAND, MODULE):
-        shown = run(start, "--help", folder=tmp_path).stdout
-        assert "Language Model Evaluation Harness" in shown
+    for shown in (run_command("lm-eval", "--help", cwd=tmp_path), start_help(tmp_path)):
+        assert shown.returncode == 0
+        assert "Language Model Evaluation Harness" in shown.stdout
 
 
-def test_it_says_what_to_install(tmp_path):
-    code = (
-        "import sys; sys.modules['lm_eval'] = None; sys.argv = ['prosopon', 'lm-eval', '--help'];"
-        "from prosopon.cli import main; main()"
-    )
-    failed = run([sys.executable, "-c", code], folder=tmp_path, code=2)
+def test_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr("prosopon.harness.launch.find_spec", lambda name: None)
+    monkeypatch.setattr("prosopon.harness.launch.register", register.__wrapped__)
+    failed = run_command("lm-eval", "--help", cwd=tmp_path)
+    assert failed.returncode == 2
     assert failed.stderr.strip() == (
         "error: lm-evaluation-harness needs lm_eval: pip install 'prosopon[lm-eval]'"
     )

@@ -62,6 +62,13 @@ class Runner:
         self.retry, self.report = retry, report
         self._make_extractor = extractor
         self._extractor: tuple[int, Extractor] | None = None
+        self._data_hashes = {
+            name: [
+                persona.content_hash()
+                for persona in (*contrast.calibration, *contrast.judge, *contrast.test)
+            ]
+            for name, contrast in contrasts.items()
+        }
 
     def cells(self) -> list[Cell]:
         """Return all cells; none has more calibration examples than its contrast holds."""
@@ -109,10 +116,9 @@ class Runner:
     def key(self, cell: Cell) -> str:
         """Return the key of a cell: it and everything that its answers depend on."""
         contrast = self.contrasts[cell.contrast]
-        parts = (*contrast.calibration, *contrast.judge, *contrast.test)
         context = {
             "header": self.store.header,
-            "data": [persona.content_hash() for persona in parts],
+            "data": self._data_hashes[cell.contrast],
             "line": contrast.line,
             "description": contrast.description,
             "tasks": list(self.plan.tasks),
