@@ -289,6 +289,25 @@ def test_given_general_text_is_used(tmp_path):
     assert len(extractor.general()) == 2
     got = extractor.extract(*personas(3), options={"rounds": 1})
     assert got.config.calibration.general_count == 2
+    assert got.config.calibration.general == {
+        "kind": "given",
+        "lines": ["The sky is blue and wide.", "Two and two are four."],
+    }
+
+
+@pytest.mark.parametrize("kind", ["answers", "start"])
+def test_the_kind_of_general_text_is_recorded(kind):
+    model, tokenizer = tiny_model("llama", chat=True)
+    extractor = Extractor(model, tokenizer, general=kind, general_count=4)
+    got = extractor.extract(*personas(3), options={"rounds": 1}).config.calibration
+    assert (got.general["kind"], got.general["temperature"], got.general_count) == (kind, 1.0, 4)
+    assert len(got.general["lines"]) == 3
+    assert (False in extractor.general()[0].scope) == (kind == "answers")
+    others = extractor.collector.held_out()
+    assert len(others) == 8
+    assert not {tuple(t.input_ids) for t in others} & {
+        tuple(t.input_ids) for t in extractor.general()
+    }
 
 
 @pytest.mark.parametrize("name", ["tiny1m", "stories260K"])

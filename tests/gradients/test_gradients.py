@@ -38,7 +38,7 @@ def slow_loss(model, pairs, general, objective, reference=None):
         own.append(a)
     loss = torch.stack(odds).mean() - objective.target_weight * torch.cat(own).mean()
     if general and objective.general_weight:
-        every = [answer_log_likelihoods(model, t, [True] * len(t.input_ids)) for t in general]
+        every = [answer_log_likelihoods(model, t, t.scope) for t in general]
         loss = loss - objective.general_weight * torch.cat(every).mean()
     return loss
 

@@ -188,11 +188,13 @@ def fisher_of_one_text_at_a_time(model, sites, texts, seed, draws):
     for draw in range(draws):
         for index, text in enumerate(texts):
             generator = torch.Generator().manual_seed((seed * 1_000_003 + draw) * 1_000_003 + index)
-            drawn = torch.rand(len(text.input_ids) - 1, generator=generator)
+            drawn = iter(torch.rand(len(text.input_ids) - 1, generator=generator).tolist())
             scores = model(input_ids=torch.tensor([text.input_ids])).logits[0, :-1].log_softmax(-1)
             chosen = []
-            for row, limit in zip(scores, drawn.tolist(), strict=True):
-                label, reached = -1, 0.0
+            for row, counts in zip(scores, text.scope[1:], strict=True):
+                if not counts:
+                    continue
+                label, reached, limit = -1, 0.0, next(drawn)
                 while reached < limit:
                     label += 1
                     reached += float(row[label].detach().exp())

@@ -28,7 +28,7 @@ TALKS = [
 @pytest.fixture(scope="module", params=["llama", "gpt2"])
 def loaded(request):
     model, tokenizer = tiny_model(request.param, chat=True)
-    return model, [encode(talk, tokenizer) for talk in TALKS]
+    return model, [encode(talk, tokenizer, scope="all") for talk in TALKS]
 
 
 def by_token(model, encoded):
@@ -86,7 +86,7 @@ def test_a_mean_is_of_the_masked_columns_only():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_perplexity_is_the_library_s_loss(family):
     model, tokenizer = tiny_model(family, chat=True)
-    texts = [encode(talk, tokenizer) for talk in TALKS]
+    texts = [encode(talk, tokenizer, scope="all") for talk in TALKS]
     total = count = 0.0
     for text in texts:
         ids = torch.tensor([text.input_ids])
@@ -99,6 +99,12 @@ def test_perplexity_of_nothing_and_of_a_broken_model():
     model, tokenizer = tiny_model("llama")
     with pytest.raises(DataError, match="at least two tokens"):
         perplexity(model, [Encoded([5], [True], [True])])
-    texts = [encode(TALKS[0], tokenizer)]
+    texts = [encode(TALKS[0], tokenizer, scope="all")]
     model.lm_head.weight.fill_(float("nan"))
     assert perplexity(model, texts) == math.exp(300)
+
+
+def test_tokens_out_of_scope_do_not_count():
+    model, tokenizer = tiny_model("llama", chat=True)
+    answers = [encode(talk, tokenizer, scope="response") for talk in TALKS]
+    assert text_losses(model, answers, every=True) == text_losses(model, answers, every=False)

@@ -82,7 +82,9 @@ def extract(
     general: Annotated[
         str | None,
         typer.Option(
-            "--general", help="Text that must not suffer; default sampled from the model."
+            "--general",
+            help="Text that must not suffer, or answers or start, which the model then writes; "
+            "default what suits the model.",
         ),
     ] = None,
     protect: Annotated[

@@ -89,7 +89,9 @@ ArmOption = Annotated[
 ]
 General = Annotated[
     str | None,
-    typer.Option("--general", help="General text, a quarter held out; default sampled."),
+    typer.Option(
+        "--general", help="General text, a quarter held out, or answers or start; default sampled."
+    ),
 ]
 Retry = Annotated[bool, typer.Option("--retry", help="Run cells again that failed before.")]
 _OUTPUT = typer.Option(

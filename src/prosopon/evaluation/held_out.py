@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from prosopon.data import Encoded, Persona, encode_all, load_persona
 from prosopon.errors import DataError
-from prosopon.lm import context_length, sample_general
+from prosopon.lm import GENERAL_KINDS, context_length, sample_general
 
 if TYPE_CHECKING:
     from prosopon.models import LoadedModel
@@ -17,18 +17,27 @@ HELD_OUT_SEED = 1_000_003
 
 def general_text(
     loaded: LoadedModel, general: str | None, count: int
-) -> tuple[Persona | None, list[Encoded], str]:
-    """Return general text for arms (None: sampled), held-out text, and the given text's hash.
+) -> tuple[Persona | str | None, list[Encoded], str]:
+    """Return general text for arms, held-out text, and the given text's hash.
+
+    Args:
+        loaded: The model.
+        general: A source of texts, whose last quarter is held out; a kind that the model writes
+            itself; None for the kind that suits it.
+        count: Most held-out texts.
 
     Raises:
         DataError: The given text cannot be split.
     """
     model, tokenizer = loaded.model, loaded.tokenizer
-    if general is None:
+    kind = next((kind for kind in GENERAL_KINDS if kind == general), None)
+    if general is None or kind:
         texts = []
         if count:
-            texts = sample_general(model, tokenizer, count=count, seed=HELD_OUT_SEED)
-        return None, texts, "sampled"
+            texts = sample_general(
+                model, tokenizer, count=count, seed=HELD_OUT_SEED, kind=kind, part="tests"
+            )
+        return kind, texts, f"sampled: {kind}" if kind else "sampled"
     source = load_persona(general)
     cut = len(source) - max(1, len(source) // 4)
     if not cut:

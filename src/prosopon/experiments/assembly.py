@@ -16,6 +16,7 @@ from prosopon.experiments.runner import Runner, calibration_room
 from prosopon.experiments.store import Memory, Results, Store
 from prosopon.extraction import Extractor
 from prosopon.judges import GrammarJudge, Judge, judges_of
+from prosopon.lm import counted_tokens
 from prosopon.models import EMBEDDED
 from prosopon.progress import Report
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 MakeJudges = Callable[[Contrast, Sequence[str]], Sequence[Judge]]
 """Makes judges of a contrast and of texts that the base model wrote."""
 
-UNJUDGED = {"choice", "a-b", "yes-no", "neutral", "perplexity", "cross-talk", "unseen"}
+UNJUDGED = {"choice", "a-b", "yes-no", "neutral", "perplexity", "cross-talk", "unseen", "facts"}
 """Tasks that no judge serves: for these alone none is trained."""
 
 
@@ -155,7 +156,7 @@ def assemble(
     store: Store = Memory(header) if folder is None else Results(folder, header)
     judged = not set(plan.tasks) <= UNJUDGED
     own_texts = loaded.tokenizer.batch_decode(
-        [text.input_ids for text in held_out], skip_special_tokens=True
+        [counted_tokens(text) for text in held_out], skip_special_tokens=True
     )
     panels = {
         name: judges(contrast, own_texts) if judged else () for name, contrast in contrasts.items()

@@ -13,7 +13,15 @@ from prosopon.data import Encoded, Persona, Scope, encode_all, load_persona
 from prosopon.extraction.settings import ExtractionSettings
 from prosopon.gradients import fisher_diagonal
 from prosopon.lm.context import context_length
-from prosopon.lm.general_text import sample_general
+from prosopon.lm.general_text import (
+    GENERAL_KINDS,
+    TEMPERATURE,
+    GeneralKind,
+    Part,
+    general_kind,
+    sample_general,
+    show_general,
+)
 from prosopon.models import Site, check_finite, find_sites, fingerprint, restrict_sites, unwrap
 from prosopon.models.attachment import base_evaluation
 from prosopon.statistics import Grams, Statistics, collect_grams, collect_statistics
@@ -133,15 +141,15 @@ class Collector:
             )  # fmt: skip
 
     def general(self) -> list[Encoded]:
-        """Return general text: the given one, or text sampled from the model (once)."""
+        """Return general text: the given one, or text that the model writes (once)."""
         if self._general is None:
-            source = self.settings.general
-            if source is None:
-                self.settings.say("sampling general text", 0, 1)
-                self._general = self._sample(self.settings.general_count, self.settings.seed)
-                self.settings.say("sampling general text", 1, 1)
+            if self._samples():
+                self._general = self._sample(
+                    self.settings.general_count, self.settings.seed, "masks"
+                )
             else:
-                texts = self.encode(load_persona(source), "all")
+                assert self.settings.general is not None
+                texts = self.encode(load_persona(self.settings.general), "all")
                 split = len(texts) - len(texts) // 4
                 self._general, self._held_out = texts[:split], texts[split:]
         return self._general
@@ -152,9 +160,9 @@ class Collector:
         Sampled, or the last quarter of what was given.
         """
         if self._held_out is None:
-            if self.settings.general is None:
+            if self._samples():
                 count = max(self.settings.general_count // 2, 8)
-                self._held_out = self._sample(count, self.settings.seed + 1)
+                self._held_out = self._sample(count, self.settings.seed + 1, "choices")
             else:
                 self.general()
         assert self._held_out is not None
@@ -191,9 +199,32 @@ class Collector:
         """Return a persona's examples as tokens, with the tokens in scope marked."""
         return encode_all(persona.examples, self.tokenizer, scope=scope, max_length=self.max_length)
 
-    def _sample(self, count: int, seed: int) -> list[Encoded]:
+    def describe_general(self) -> dict[str, Any]:
+        """Return what general text was: its kind, how it was written, three of its texts."""
+        if not self._samples():
+            lines = show_general(self.general(), self.tokenizer)
+            return {"kind": "given", "lines": lines}
+        kind = self._kind() or general_kind(self.model, self.tokenizer)
+        lines = show_general(self.general(), self.tokenizer)
+        return {"kind": kind, "temperature": TEMPERATURE, "lines": lines}
+
+    def _samples(self) -> bool:
+        return self.settings.general is None or self._kind() is not None
+
+    def _kind(self) -> GeneralKind | None:
+        """Return the kind of general text that the model was told to write."""
+        return next((kind for kind in GENERAL_KINDS if kind == self.settings.general), None)
+
+    def _sample(self, count: int, seed: int, part: Part) -> list[Encoded]:
+        stage = "sampling general text"
+        self.settings.say(stage, 0, count)
         with self.reading():
-            return sample_general(self.model, self.tokenizer, count=count, seed=seed)
+            texts = sample_general(
+                self.model, self.tokenizer, count=count, seed=seed, kind=self._kind(), part=part,
+                progress=self._counter(stage, count),
+            )  # fmt: skip
+        self.settings.say(stage, count, count)
+        return texts
 
     def _measure_fisher(self, positions: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
         texts = self.general()

@@ -141,7 +141,9 @@ def assemble(
         notes["protected"] = [ours.name for ours, _ in request.protect]
     config = provenance(
         mask.keep, request, collector.settings, collector.fingerprint,
-        general_count=general_count, rendering_date=rendering_date(collector.tokenizer),
+        general_count=general_count,
+        general=collector.describe_general() if general_count else None,
+        rendering_date=rendering_date(collector.tokenizer),
         notes=notes,
     )  # fmt: skip
     subnetwork = Subnetwork(mask.keep, config, mask.levels)

@@ -26,6 +26,7 @@ def provenance(
     fingerprint: Fingerprint,
     *,
     general_count: int = 0,
+    general: Mapping[str, Any] | None = None,
     rendering_date: str | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> SubnetworkConfig:
@@ -37,6 +38,7 @@ def provenance(
         settings: How the model was read; with its name.
         fingerprint: Of the model's sites.
         general_count: How many general texts were read.
+        general: What they were.
         rendering_date: The day that the chat template was told, if it writes one.
         notes: What is recorded beside the criterion's options.
     """
@@ -62,6 +64,7 @@ def provenance(
                 "target_count": len(target),
                 "opposite_count": len(opposite) if opposite else 0,
                 "general_count": general_count,
+                "general": dict(general) if general else None,
                 "scope": request.scope,
                 "prompt_hashes": prompt_hashes(*filter(None, (target, opposite))),
                 "rendering_date": rendering_date,

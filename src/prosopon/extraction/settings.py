@@ -24,7 +24,8 @@ class ExtractionSettings:
             of the sites that are used.
         scope: ``"response"`` or ``"all"``; default ``"response"``, or ``"all"`` for
             ``variant="reference"``, which counts every token.
-        general: Texts that a mask must not damage; default: sampled from the model itself.
+        general: Texts that a mask must not damage. Default: the model writes them itself, as
+            suits it; ``answers`` and ``start`` say how (:mod:`prosopon.lm.general_text`).
         general_count: How many texts to sample.
         seed: Seeds whatever is drawn.
         max_length: Longest example in tokens; longer ones lose their beginning. Default the

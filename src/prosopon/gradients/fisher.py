@@ -41,7 +41,7 @@ def fisher_diagonal(
     Args:
         model: A causal LM; it is not changed.
         sites: The sites.
-        texts: Encoded general texts; every token but the first is predicted.
+        texts: Encoded general texts; every token in scope but the first is predicted.
         seed: Seeds the labels. Those of a text depend on its place in ``texts`` only, not on
             batches.
         draws: Label draws per text.
@@ -53,7 +53,7 @@ def fisher_diagonal(
     Raises:
         StatisticsError: There are no texts, or a value is NaN or infinite.
     """
-    tokens = draws * sum(len(text.input_ids) - 1 for text in texts)
+    tokens = draws * sum(sum(text.scope[1:]) for text in texts)
     if not tokens:
         raise StatisticsError("no general text to measure damage on")
     shapes = {s.name: s.shape if at is None else at[s.name].shape for s in sites}

@@ -114,7 +114,7 @@ def objective_terms(
             )
         yield odds.sum() / count - objective.target_weight * sums[:rows].sum() / tokens
     if objective.general_weight and material.general:
-        length = sum(len(text.input_ids) - 1 for text in material.general)
+        length = sum(sum(text.scope[1:]) for text in material.general)
         for batch in length_buckets(material.general, max_tokens=max_tokens, max_rows=64):
             values = token_log_likelihoods(model, batch)
             mask = response_mask(batch, every=True).to(values.device)

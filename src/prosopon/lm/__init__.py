@@ -1,7 +1,13 @@
 """Running a causal LM: forward passes, likelihoods, generation, general text; no persona."""
 
 from prosopon.lm.context import context_length
-from prosopon.lm.general_text import sample_general
+from prosopon.lm.general_text import (
+    GENERAL_KINDS,
+    GeneralKind,
+    counted_tokens,
+    general_kind,
+    sample_general,
+)
 from prosopon.lm.generation import (
     continue_texts,
     decode,
@@ -21,11 +27,15 @@ from prosopon.lm.likelihood import (
 )
 
 __all__ = [
+    "GENERAL_KINDS",
+    "GeneralKind",
     "answer_log_likelihoods",
     "context_length",
     "continue_texts",
+    "counted_tokens",
     "decode",
     "fit_tokens",
+    "general_kind",
     "generate_answers",
     "generate_tokens",
     "mean_per_row",

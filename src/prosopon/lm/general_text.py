@@ -1,27 +1,67 @@
-"""General text: what a mask must not damage. Sampled from the model itself where none is given."""
+"""General text: what a mask must not damage. The model writes it itself where none is given.
+
+A chat model answers neutral questions of a bundled bank. Any other model, and one to which the
+bank is a foreign language, writes on from its own start of text.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+import random
+from collections.abc import Callable, Sequence
+from statistics import fmean, median
+from typing import Any, Literal, get_args
+from weakref import WeakKeyDictionary
 
 import torch
 
-from prosopon.data import Encoded
+from prosopon.data import Encoded, Message, load_bank
 from prosopon.errors import ModelError
+from prosopon.lm.answers import nats_per_token
 from prosopon.lm.context import context_length
-from prosopon.lm.generation import generate_exactly
+from prosopon.lm.generation import generate_exactly, generate_tokens, opening_tokens
+from prosopon.lm.likelihood import row_log_likelihoods
+
+GeneralKind = Literal["answers", "start"]
+"""Answers to neutral questions, or text from the model's own start."""
+
+GENERAL_KINDS: tuple[GeneralKind, ...] = get_args(GeneralKind)
+TEMPERATURE = 1.0
+"""Of either kind. Colder text lets a mask gain likelihood by being surer and nothing else."""
+
+Part = Literal["masks", "choices", "tests"]
+"""What texts serve: masks are made on them, settings chosen, results measured."""
+
+_REMAINDERS = {"masks": (0, 1), "choices": (2,), "tests": (3,)}  # of a question's place by 4
+WORST_NATS = 6.0
+"""Text whose median is more nats a token than this (a perplexity of 403) is no language."""
+MOST_REPETITION = 0.5
+"""Nor is text whose median share of repeated runs of three tokens is higher than this."""
 
 SHORTEST = 8  # tokens
 BATCH = 64  # texts sampled at once
+ANSWERS = 16  # answers written at once
+
+_kinds: WeakKeyDictionary[Any, GeneralKind] = WeakKeyDictionary()
 
 
 def sample_general(
-    model: Any, tokenizer: Any, *, count: int = 128, length: int = 96, seed: int = 0
+    model: Any,
+    tokenizer: Any,
+    *,
+    count: int = 128,
+    length: int = 96,
+    seed: int = 0,
+    kind: GeneralKind | None = None,
+    part: Part = "masks",
+    progress: Callable[[int], None] | None = None,
 ) -> list[Encoded]:
-    """Sample ``count`` texts at temperature 1 from the model's own start of text.
+    """Let the model write ``count`` general texts at temperature 1.
 
-    A model with a chat template goes on after the end of a turn, so that its texts are
-    dialogues; any other model's text ends at its end-of-text token.
+    Of answers only the answer counts, not the question nor what the chat template puts before
+    it; they are asked without a system line. From its start a model with a chat template goes on
+    after the end of a turn, so that its texts are dialogues; any other model's text ends at its
+    end-of-text token.
 
     Args:
         model: A causal LM with ``generate``.
@@ -29,10 +69,109 @@ def sample_general(
         count: Number of texts.
         length: Most tokens of a text, fewer where the model's context is shorter.
         seed: Seeds the draws; the global generators are left as they were.
+        kind: What is written; default what :func:`general_kind` says.
+        part: The part of the questions that is asked; texts from the start differ by seed alone.
+        progress: Called with the number of texts written since the last call.
 
     Raises:
-        ModelError: The model writes next to nothing on its own.
+        ModelError: The model writes next to nothing, or no language; says what to do.
     """
+    if (kind or general_kind(model, tokenizer)) == "answers":
+        texts = _answers(model, tokenizer, count, length, seed, part, progress)
+    else:
+        texts = _from_start(model, tokenizer, count, length, seed)
+        if progress is not None:
+            progress(count)
+    if reason := fault_of_language(model, texts):
+        raise ModelError(f"{reason}; give other general text with --general FILE")
+    return texts
+
+
+def general_kind(model: Any, tokenizer: Any) -> GeneralKind:
+    """Return what general text the model writes: answers, if it has a template and reads English.
+
+    A model does not read the bank where its questions cost it more nats a token than guessing
+    among all tokens would.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        return "start"
+    if model not in _kinds:
+        nats = fmean(nats_per_token(model, tokenizer, load_bank("neutral").questions[::14]))
+        guess = math.log(model.get_input_embeddings().weight.shape[0])
+        _kinds[model] = "answers" if nats < guess else "start"
+    return _kinds[model]
+
+
+def fault_of_language(model: Any, texts: Sequence[Encoded]) -> str | None:
+    """Say why texts are no language, by the model's own perplexity and by repetition, or None."""
+    rows = row_log_likelihoods(model, texts, every=True)
+    nats = median(-total / max(1, tokens) for total, tokens in rows)
+    if nats > WORST_NATS:
+        return (
+            f"the model's general text is no language: {nats:.2f} nats a token under the model "
+            f"itself, more than {WORST_NATS:g}"
+        )
+    repetition = median(_repetition(counted_tokens(text)) for text in texts)
+    if repetition > MOST_REPETITION:
+        return (
+            f"the model's general text repeats itself: {repetition:.0%} of the runs of three "
+            f"tokens stood in the text before, more than {MOST_REPETITION:.0%}"
+        )
+    return None
+
+
+def counted_tokens(text: Encoded) -> list[int]:
+    """Return the tokens of a text that count."""
+    return [token for token, counts in zip(text.input_ids, text.scope, strict=True) if counts]
+
+
+def show_general(texts: Sequence[Encoded], tokenizer: Any, count: int = 3) -> list[str]:
+    """Return the beginnings of the first texts, a line each, to be looked at."""
+    written = tokenizer.batch_decode(
+        [counted_tokens(text) for text in texts[:count]], skip_special_tokens=True
+    )
+    return [" ".join(text.split())[:160] for text in written]
+
+
+def _repetition(tokens: Sequence[int]) -> float:
+    runs = [tuple(tokens[i : i + 3]) for i in range(len(tokens) - 2)]
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0
+
+
+def _answers(
+    model: Any,
+    tokenizer: Any,
+    count: int,
+    length: int,
+    seed: int,
+    part: Part,
+    progress: Callable[[int], None] | None,
+) -> list[Encoded]:
+    """Return questions with the model's answers; questions come again where there are too few."""
+    questions = load_bank("neutral").questions
+    own = [text for place, text in enumerate(questions) if place % 4 in _REMAINDERS[part]]
+    drawn = [text for _ in range(-(-count // len(own))) for text in own][:count]
+    if count < len(own):
+        drawn = random.Random(seed).sample(own, count)
+    prompts = [opening_tokens([Message("user", text)], tokenizer) for text in drawn]
+    written = generate_tokens(
+        model, tokenizer, prompts, temperature=TEMPERATURE, max_new_tokens=length, seed=seed,
+        batch_size=ANSWERS, progress=progress,
+    )  # fmt: skip
+    texts = []
+    for prompt, answer in zip(prompts, written, strict=True):
+        counts = [False] * len(prompt) + [True] * len(answer)
+        if len(answer) > 1:
+            texts.append(Encoded(prompt + answer, counts, counts))
+    if len(texts) < count / 2:
+        raise ModelError(
+            "the model leaves most neutral questions without an answer, so they are no general "
+            "text; give some with --general FILE"
+        )
+    return texts
+
+
+def _from_start(model: Any, tokenizer: Any, count: int, length: int, seed: int) -> list[Encoded]:
     start = _start_token(model, tokenizer)
     stop = None if getattr(tokenizer, "chat_template", None) else tokenizer.eos_token_id
     longest = min(length, context_length(model) or length)
@@ -58,7 +197,7 @@ def _sample(model: Any, start: int, stop: int | None, tokens: int) -> list[list[
 
     config = GenerationConfig(
         do_sample=True,
-        temperature=1.0,
+        temperature=TEMPERATURE,
         top_k=0,
         top_p=1.0,
         max_new_tokens=tokens,

@@ -34,10 +34,10 @@ def response_mask(batch: Batch, *, every: bool = False) -> Tensor:
 
     Args:
         batch: The batch.
-        every: Count every token that is not padding instead of the response's tokens. A token
+        every: Count every token in the texts' scope instead of the response's tokens. A token
             whose predecessor is padding is never counted.
     """
-    mask = batch.attention_mask.bool() if every else batch.response
+    mask = batch.scope if every else batch.response
     return mask[:, 1:] & batch.attention_mask[:, :-1].bool()
 
 
@@ -66,7 +66,7 @@ def row_log_likelihoods(
     Args:
         model: A causal LM; it is not changed.
         texts: Encoded texts.
-        every: Count every token but each text's first, instead of the answers' tokens.
+        every: Count every token in scope but each text's first, instead of the answers' tokens.
         max_tokens: Most tokens, padding included, in one forward pass.
         padding_side: Where shorter rows are filled up; it changes nothing but rounding.
     """
@@ -94,7 +94,7 @@ def text_losses(
 
 
 def perplexity(model: nn.Module, texts: Sequence[Encoded]) -> float:
-    """Return exp of minus the mean log-likelihood of every token but each text's first.
+    """Return exp of minus the mean log-likelihood of every token in scope but a text's first.
 
     All tokens of all texts weigh alike. Stops at exp(300): a model that is beyond that, or says
     NaN, is broken, and an infinite figure would drop out of every table.

@@ -175,6 +175,7 @@ def _calibration(records: list[CalibrationRecord]) -> CalibrationRecord:
         target_count=sum(record.target_count for record in records),
         opposite_count=sum(record.opposite_count for record in records),
         general_count=sum(record.general_count for record in records),
+        general=_common([record.general for record in records], None),
         scope=_common([record.scope for record in records], "mixed"),
         prompt_hashes=None if None in prompts else tuple(sorted(pooled)),
         rendering_date=_common([record.rendering_date for record in records], None),

@@ -59,6 +59,9 @@ class CalibrationRecord(FrozenModel):
     target_count: NonNegativeInt  # examples of the target
     opposite_count: NonNegativeInt = 0  # examples of the opposite
     general_count: NonNegativeInt = 0  # general texts
+    # what they were: kind, temperature, the beginnings of three; None where none were read, and in
+    # masks of earlier versions
+    general: dict[str, Any] | None = None
     scope: str = "response"  # which tokens were read: ``response`` or ``all``
     # short hashes of the examples' prompts, sorted, so that nobody is asked what the mask was found
     # on; None in masks of earlier versions

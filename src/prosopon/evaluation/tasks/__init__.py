@@ -5,6 +5,7 @@ from prosopon.evaluation.tasks import (  # noqa: F401  (they register themselves
     choice,
     cross_talk,
     drift,
+    facts,
     free_text,
     neutral,
     perplexity,

@@ -21,6 +21,7 @@ from prosopon.extraction.mask import ExtractedMask
 from prosopon.extraction.request import Request
 from prosopon.gradients import Material, pair_log_odds
 from prosopon.judges import MINIMUM, ClassifierJudge, Recital
+from prosopon.lm import counted_tokens
 
 HELD_OUT = 5  # every fifth pair is held out
 FEWEST = 20  # pairs, so that a handful can be held out
@@ -167,7 +168,8 @@ class _LightMaker:
 
     def _recital(self, pairs: Sequence[ExamplePair]) -> Recital:
         """Return who knows the examples by heart, but what general text says anyway."""
-        texts = [self._collector.tokenizer.decode(t.input_ids) for t in self._collector.general()]
+        collector = self._collector
+        texts = [collector.tokenizer.decode(counted_tokens(t)) for t in collector.general()]
         return Recital(_answers(pairs, 0), texts)
 
     def _learned(self, pairs: Sequence[ExamplePair]) -> list[ExamplePair]:
