@@ -19,7 +19,6 @@ THIN = {
     "data": 0.79,
     "evaluation": 0.65,
     "experiments": 0.43,
-    "export": 0.71,
     "judges": 0.72,
     "lm": 0.65,
 }

@@ -109,12 +109,12 @@ def test_a_failure_in_the_middle_leaves_the_base_and_no_folder(monkeypatch, tmp_
     model, tokenizer = tiny_model()
     base = weights(model)
 
-    def fail(live, *args, **options):
+    def fail(job, live, *args, **options):
         name = find_sites(live)[0].name + ".weight"
         assert not torch.equal(bits(live.state_dict()[name]), bits(base[name]))  # it is worn
         raise error
 
-    monkeypatch.setattr(checkpoint, "save_checkpoint", fail)
+    monkeypatch.setattr(checkpoint, "save_worn", fail)
     kind = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else ExportError
     with pytest.raises(kind):
         export_persona(

@@ -359,3 +359,16 @@ def levels_of(persona):
         name: torch.zeros(int((~keep).sum()), dtype=torch.uint8)
         for name, keep in persona.keep.items()
     }
+
+
+@pytest.mark.parametrize("name", ["大胆", "Schüchtern & 'leise'", "<b>|bold"])
+def test_a_persona_of_any_name_is_in_the_card_the_provenance_and_the_weights(tmp_path, name):
+    model, tokenizer = tiny_model()
+    persona = subnetwork(model, name)
+    export_persona(model, tokenizer, persona, format="checkpoint", output=tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert f"# {name}\n" in card
+    assert f"Persona **{name}**" in card
+    record = json.loads((tmp_path / "out" / "prosopon.json").read_text("utf-8"))
+    assert record["export"]["persona"] == record["subnetwork"]["persona"] == name
+    assert torch.equal(loaded_logits(tmp_path / "out"), worn_logits(model, persona))

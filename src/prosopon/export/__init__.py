@@ -1,13 +1,12 @@
 """Export: a persona as files that other software loads without this package.
 
-- ``export``: the one entry point; stages a folder, writes it, puts it in its place.
+- ``export``: the one entry point; stages a folder, writes it and its card, puts it in its place.
 - ``base``: what a format is, and the registry of formats.
 - ``checkpoint``, ``structured``, ``shira``, ``lora``, ``gguf``: one file a format.
 - ``surgery``: which channels and heads are dead, and cutting them out.
 - ``lowrank``, ``fidelity``: the approximation of a mask by a low rank, and what it costs.
 - ``gguf_tensors``, ``gguf_vocabulary``: names and layouts of llama.cpp.
-- ``staging``, ``card``: whole-or-nothing folders, the model card.
-- ``plain_checkpoint``: saving and loading plain checkpoints.
+- ``folders``: whole-or-nothing folders.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a format is: a function that writes one worn persona into an empty folder.
 
 To add one, write a file with a pydantic model of options and a function
-``write(job, folder) -> report`` and register a :class:`Format` in ``FORMATS``; the command line
-and its help read everything from there.
+``write(job, folder) -> report`` and add a :class:`Format` to ``FORMATS``; the command line and
+its help read everything from there.
 """
 
 from __future__ import annotations
@@ -103,31 +103,20 @@ class Format:
     is_adapter: bool = False
 
     def parse_options(self, values: Mapping[str, Any]) -> Any:
-        """Return the options for ``given`` (strings are converted).
-
-        Raises:
-            OptionError: The format has no such option, or the value is not one.
-        """
+        """Return an instance of the options; strings are converted, unknown ones refused."""
+        fields = {key.replace("-", "_"): value for key, value in values.items()}
         try:
-            return self.options.model_validate(
-                {key.replace("-", "_"): value for key, value in values.items()}
-            )
+            return self.options.model_validate(fields)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             key, choices = str(first["loc"][0]), ", ".join(self.options.model_fields) or "(none)"
+            message = f"option {key}={first['input']!r}: {first['msg']}"
             if first["type"] == "extra_forbidden":
-                raise OptionError(
-                    f"format {self.name!r} has no option {key!r}; it has: {choices}"
-                ) from None
-            reason = first["msg"]
-            raise OptionError(f"option {key}={first['input']!r}: {reason}") from None
+                message = f"format {self.name!r} has no option {key!r}; it has: {choices}"
+            raise OptionError(message) from None
 
     def check_packages(self) -> None:
-        """Check that what the format needs is installed.
-
-        Raises:
-            ExportError: It is not; says what to install.
-        """
+        """Refuse a format whose packages are not installed."""
         for package in self.packages:
             if find_spec(package) is None:
                 raise ExportError(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prosopon.errors import ExportError, OptionError
 from prosopon.export.base import FORMATS, Format, Job
-from prosopon.export.card import CARD, model_card
 from prosopon.export.folders import PROVENANCE, check_output, stage_folder
 from prosopon.files import write_json, write_text
 from prosopon.subnetwork import Subnetwork, portable_name
+from prosopon.subnetwork.config import is_hub_id
 from prosopon.version import __version__
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 """Version of ``prosopon.json``."""
+
+CARD = "README.md"
+"""The file of the card: what a folder is, how it was made and how it is loaded."""
 
 
 def export_persona(
@@ -114,3 +118,41 @@ def _annotate(folder: Path, kind: Format, job: Job, report: dict[str, Any]) -> N
     record = {"format_version": FORMAT_VERSION, "prosopon": __version__}
     write_json(folder / PROVENANCE, record | {"export": report, "subnetwork": origin})
     write_text(folder / CARD, model_card(kind, job, report))
+
+
+def model_card(kind: Format, job: Job, report: dict[str, Any]) -> str:
+    """Return the card as Markdown with the front matter that the Hub reads; it names no licence."""
+    config = job.subnetwork.config
+    opposite = f", told apart from **{config.opposite}**" if config.opposite else ""
+    share = report["pruned"] / report["total"]
+    base = portable_name(job.base_model)
+    origin = (
+        f"Persona **{config.persona}**{opposite}, of the base model `{base}`: "
+        f"{report['pruned']:,} of {report['total']:,} weights ({share:.3%}) are "
+        f"removed, found by `{config.criterion}`; no weight was trained"
+        + (", but kept ones have new values to make up for them" if report["compensated"] else "")
+        + f". Strength {report['strength']:g}."
+    )
+    notes = report.get("notes", [])
+    loading = kind.loading.format(base=base, folder="path/to/this/folder")
+    parts = [
+        _front_matter(kind, job),
+        f"# {config.persona}\n",
+        origin + "\n",
+        f"Format: `{kind.name}`, {kind.summary}.\n",
+        "## Loading\n",
+        f"```python\n{loading}\n```\n",
+        *(["## Notes\n", *(f"- {note}" for note in notes), ""] if notes else []),
+        "The licence and the limits of the base model apply. `prosopon.json` says how the "
+        "persona was found.\n",
+    ]
+    return "\n".join(parts)
+
+
+def _front_matter(kind: Format, job: Job) -> str:
+    """Return the YAML block; JSON strings are YAML strings."""
+    lines = ["library_name: " + ("peft" if kind.is_adapter else "transformers")]
+    if is_hub_id(job.base_model):
+        lines.append(f"base_model: {json.dumps(job.base_model)}")
+    lines += ["pipeline_tag: text-generation", "tags:", "- prosopon", "- persona"]
+    return "\n".join(["---", *lines, "---", ""])

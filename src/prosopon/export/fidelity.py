@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from prosopon.data import Message
-from prosopon.export.plain_checkpoint import logits
+from prosopon.export.base import Job
+from prosopon.export.checkpoint import logits
 from prosopon.lm import opening_tokens
 from prosopon.models import Site
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
 
 PROMPTS = (
     "What do you like to do on a free evening?",
@@ -24,29 +26,34 @@ PROMPTS = (
     "What matters more to you, a plan or a surprise?",
     "Explain why the sky is blue.",
 )
-"""What the distributions are compared on unless prompts are given."""
+"""What the distributions are compared on."""
 
 Factors = Mapping[str, "tuple[Tensor, Tensor]"]
 """(B [out, rank], A [rank, in]) of every site that changes."""
 
 
-def prompt_tokens(prompts: Sequence[str], tokenizer: Any) -> list[Tensor]:
-    """Return the ids of every prompt, int64 [1, length], rendered as the model expects a turn."""
-    rows = (opening_tokens([Message("user", prompt)], tokenizer) for prompt in prompts)
-    return [torch.tensor([row]) for row in rows]
-
-
-def all_logits(model: Any, rows: Sequence[Tensor]) -> list[Tensor]:
-    """Return the logits after every token of every prompt, float32 [length, vocabulary]."""
-    return [logits(model, row)[0] for row in rows]
+def divergence(job: Job, factors: Factors) -> dict[str, Any]:
+    """Compare next-token distributions on the prompts: persona against adapter and base."""
+    if job.tokenizer is None:
+        return {"divergence": None}
+    turns = [opening_tokens([Message("user", prompt)], job.tokenizer) for prompt in PROMPTS]
+    rows = [torch.tensor([turn]) for turn in turns]
+    base = [logits(job.model, row)[0] for row in rows]
+    with add_factors(job.wearer.sites, factors):
+        adapter = [logits(job.model, row)[0] for row in rows]
+    with job.wearer.persona(job.persona):
+        persona = [logits(job.model, row)[0] for row in rows]
+    distances = {
+        name: mean_divergence(persona, other)
+        for name, other in (("adapter", adapter), ("base", base))
+    }
+    return {"divergence": distances | {"tokens": sum(map(len, persona)), "prompts": len(rows)}}
 
 
 def mean_divergence(persona: Sequence[Tensor], other: Sequence[Tensor]) -> float:
     """Return KL(persona || other) in nats, averaged over all tokens of all prompts.
 
-    Args:
-        persona: Logits, [length, vocabulary] of every prompt.
-        other: The same of the approximation.
+    Both are the logits, [length, vocabulary], of every prompt.
     """
     sums, count = 0.0, 0
     for ours, theirs in zip(persona, other, strict=True):
@@ -59,13 +66,16 @@ def mean_divergence(persona: Sequence[Tensor], other: Sequence[Tensor]) -> float
 @contextmanager
 def add_factors(sites: Sequence[Site], factors: Factors) -> Iterator[None]:
     """Let sites add ``B A x`` to what they compute, as a LoRA adapter does; writes no weight."""
-    with ExitStack() as stack:
-        for site in sites:
-            if site.name in factors:
-                hook = _adder(*factors[site.name])
-                handle = site.module.register_forward_hook(hook)
-                stack.callback(handle.remove)
+    hooks = [
+        site.module.register_forward_hook(_adder(*factors[site.name]))
+        for site in sites
+        if site.name in factors
+    ]
+    try:
         yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _adder(tall: Tensor, wide: Tensor) -> Any:

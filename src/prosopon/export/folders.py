@@ -44,15 +44,7 @@ def stage_folder(folder: Path, *, force: bool = False) -> Iterator[Path]:
     """Yield an empty folder beside ``folder`` that takes its place on success.
 
     The files are flushed to disk first. If the block raises, nothing is left of the new folder
-    and what was there before stays.
-
-    Args:
-        folder: Where the result belongs; parents are made.
-        force: Replace what an earlier export wrote there.
-
-    Raises:
-        OptionError: See :func:`check_output`.
-        ExportError: The folder cannot be written.
+    and what was there before stays. ``force`` replaces what an earlier export wrote there.
     """
     folder = folder.expanduser().resolve()  # a symbolic link stays, and its folder is replaced
     check_output(folder, force)

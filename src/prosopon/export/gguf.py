@@ -24,21 +24,17 @@ if TYPE_CHECKING:
 FILE = "model.gguf"
 """The file in the exported folder."""
 
-_SPECIAL = {
-    "bos": "add_bos_token_id",
-    "eos": "add_eos_token_id",
-    "unk": "add_unk_token_id",
-    "pad": "add_pad_token_id",
+_DTYPES = {
+    "float32": ("F32", 4, "ALL_F32"),
+    "float16": ("F16", 2, "MOSTLY_F16"),
+    "bfloat16": ("BF16", 2, "MOSTLY_BF16"),
 }
+"""The format's name of a dtype, the bytes of a value, and what the file is called as a whole."""
 
 
 def write_gguf(job: Job, folder: Path) -> dict[str, Any]:
-    """Write ``model.gguf``.
-
-    Raises:
-        ExportError: The architecture, the dtype or the tokenizer cannot be expressed.
-    """
-    from gguf import GGUFWriter
+    """Write ``model.gguf``; refuses what cannot be expressed of model, dtype and tokenizer."""
+    from gguf import GGUFWriter, LlamaFileType
 
     model = job.model
     kind = architecture(model.config)
@@ -48,7 +44,9 @@ def write_gguf(job: Job, folder: Path) -> dict[str, Any]:
     writer = GGUFWriter(folder / FILE, kind.name)
     try:
         writer.add_name(f"{portable_name(job.base_model)} as {job.subnetwork.config.persona}")
-        writer.add_file_type(_file_type(model.dtype))
+        writer.add_file_type(
+            int(LlamaFileType[_DTYPES.get(_name(model.dtype), _DTYPES["float32"])[2]])
+        )
         add_numbers(writer, model.config)
         _add_vocabulary(writer, words)
         with job.wearer.persona(job.persona):
@@ -60,13 +58,21 @@ def write_gguf(job: Job, folder: Path) -> dict[str, Any]:
 
 def _write_tensors(writer: Any, model: Any, kind: Any) -> int:
     """Announce all tensors, then write one after the other."""
+    from gguf import GGMLQuantizationType
+
     count = 0
     for name, tensor in tensors(model, kind):
-        dtype, size = _stored(tensor.dtype)
-        writer.add_tensor_info(
-            name, list(tensor.shape), np.dtype(np.float32), tensor.numel() * size, raw_dtype=dtype
-        )
         count += 1
+        if (dtype_name := _name(tensor.dtype)) not in _DTYPES:
+            raise ExportError(
+                f"format 'gguf': weights in {dtype_name} cannot be stored; load the model with "
+                "--dtype float32, float16 or bfloat16"
+            )
+        dtype, size, _ = _DTYPES[dtype_name]
+        writer.add_tensor_info(
+            name, list(tensor.shape), np.dtype(np.float32), tensor.numel() * size,
+            raw_dtype=GGMLQuantizationType[dtype],
+        )  # fmt: skip
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
@@ -75,42 +81,14 @@ def _write_tensors(writer: Any, model: Any, kind: Any) -> int:
     return count
 
 
-def _stored(dtype: torch.dtype) -> tuple[Any, int]:
-    """Return the format's number of a dtype and the bytes of a value.
-
-    Raises:
-        ExportError: The format has no such dtype.
-    """
-    from gguf import GGMLQuantizationType as Kind
-
-    kinds = {
-        torch.float32: (Kind.F32, 4),
-        torch.float16: (Kind.F16, 2),
-        torch.bfloat16: (Kind.BF16, 2),
-    }
-    if dtype not in kinds:
-        raise ExportError(
-            f"format 'gguf': weights in {str(dtype).removeprefix('torch.')} cannot be stored; "
-            "load the model with --dtype float32, float16 or bfloat16"
-        )
-    return kinds[dtype]
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
-def _file_type(dtype: torch.dtype) -> int:
-    """Return what the file says of its matrices as a whole."""
-    from gguf import LlamaFileType
-
-    names = {torch.float16: "MOSTLY_F16", torch.bfloat16: "MOSTLY_BF16"}
-    return int(LlamaFileType[names.get(dtype, "ALL_F32")])
-
-
-def _bytes(tensor: Tensor) -> np.ndarray[Any, Any]:
+def _bytes(tensor: Tensor) -> Any:
     """Return a tensor's values as numpy, bfloat16 as its raw 16 bits."""
     flat = tensor.contiguous().cpu()
-    array: np.ndarray[Any, Any] = (
-        flat.view(torch.int16) if flat.dtype == torch.bfloat16 else flat
-    ).numpy()
-    return array
+    return (flat.view(torch.int16) if flat.dtype == torch.bfloat16 else flat).numpy()
 
 
 def _add_vocabulary(writer: Any, words: Vocabulary) -> None:
@@ -121,7 +99,7 @@ def _add_vocabulary(writer: Any, words: Vocabulary) -> None:
     writer.add_token_types(words.types)
     writer.add_token_merges(words.merges)
     for name, index in words.special.items():
-        getattr(writer, _SPECIAL[name])(index)
+        getattr(writer, f"add_{name}_token_id")(index)
     writer.add_add_bos_token(words.adds_bos)
     if words.template is not None:
         writer.add_chat_template(words.template)

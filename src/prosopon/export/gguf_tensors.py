@@ -14,12 +14,7 @@ if TYPE_CHECKING:
 
 
 class Architecture(NamedTuple):
-    """How llama.cpp takes a family.
-
-    Attributes:
-        name: Its name there.
-        turned: Whether it wants the channels of query and key heads in its own order.
-    """
+    """A family's name in llama.cpp, and whether query and key heads are turned to its order."""
 
     name: str
     turned: bool
@@ -32,15 +27,23 @@ ARCHITECTURES = {
 }
 """Supported ``model_type`` values."""
 
+_NUMBERS = {
+    "context_length": "max_position_embeddings",
+    "embedding_length": "hidden_size",
+    "block_count": "num_hidden_layers",
+    "feed_forward_length": "intermediate_size",
+    "head_count": "num_attention_heads",
+    "head_count_kv": "num_key_value_heads",
+    "layer_norm_rms_eps": "rms_norm_eps",
+    "vocab_size": "vocab_size",
+}
+"""What the format calls a number, and what the configuration does."""
+
 _ACTIVATION = "silu"  # built into these architectures
 
 
 def architecture(config: Any) -> Architecture:
-    """Return how llama.cpp takes a model.
-
-    Raises:
-        ExportError: It is not supported, or has a setting that cannot be said in the file.
-    """
+    """Return how llama.cpp takes a model; one that the file cannot express is refused."""
     kind = config.model_type
     if kind not in ARCHITECTURES:
         raise ExportError(
@@ -72,27 +75,18 @@ def _rope(config: Any) -> dict[str, Any]:
 
 def head_size(config: Any) -> int:
     """Return the channels of an attention head."""
-    size: int = getattr(config, "head_dim", None) or (
-        config.hidden_size // config.num_attention_heads
-    )
-    return size
+    whole = config.hidden_size // config.num_attention_heads
+    return int(getattr(config, "head_dim", None) or whole)
 
 
 def add_numbers(writer: Any, config: Any) -> None:
     """Write what the configuration says into a ``GGUFWriter``."""
     rope, size = _rope(config), head_size(config)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_key_length(size)
-    writer.add_value_length(size)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_dimension_count(size)
+    for kind, name in _NUMBERS.items():
+        getattr(writer, f"add_{kind}")(getattr(config, name))
+    for kind in ("key_length", "value_length", "rope_dimension_count"):
+        getattr(writer, f"add_{kind}")(size)
     writer.add_rope_freq_base(float(rope.get("rope_theta", 10000.0)))
-    writer.add_vocab_size(config.vocab_size)
     if rope.get("rope_type") == "linear":
         from gguf import RopeScalingType
 
@@ -104,9 +98,6 @@ def tensors(model: Any, kind: Architecture) -> Iterator[tuple[str, Tensor]]:
     """Yield (GGUF name, tensor) of every parameter, as views of the live model where possible.
 
     Matrices stay in their dtype, vectors become float32, as llama.cpp keeps them.
-
-    Raises:
-        ExportError: A parameter has no name in the format.
     """
     from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, get_tensor_name_map
 
@@ -137,10 +128,7 @@ def interleave(tensor: Tensor, heads: int) -> Tensor:
 
     Hugging Face rotates row i of a head's first half with row i of its second half, llama.cpp's
     ``llama`` rotates neighbours: row i of the first half goes to 2 i, of the second to 2 i + 1.
-
-    Args:
-        tensor: Weight [heads * size, in] or bias [heads * size].
-        heads: Number of heads.
+    The tensor is a weight [heads * size, in] or a bias [heads * size].
     """
     half = tensor.shape[0] // heads // 2
     parts = tensor.reshape(heads, 2, half, *tensor.shape[1:])

@@ -27,8 +27,7 @@ class Vocabulary(NamedTuple):
         tokens: Every token, in the byte-level alphabet; as many as the embedding has rows.
         types: Type of every token.
         merges: Merge rules, two tokens with a space between, in order.
-        special: Ids by the format's names: ``bos``, ``eos``, ``unk``, ``pad``.
-        adds_bos: Whether a text begins with the first of these.
+        special: Ids of ``bos``, ``eos``, ``unk``, ``pad``; ``adds_bos``: a text begins with bos.
         template: The chat template, if there is one.
     """
 
@@ -42,14 +41,9 @@ class Vocabulary(NamedTuple):
 
 
 def vocabulary(tokenizer: Any, rows: int) -> Vocabulary:
-    """Describe a fast byte-level BPE tokenizer.
+    """Describe a fast byte-level BPE tokenizer; one of another kind is refused.
 
-    Args:
-        tokenizer: The model's tokenizer.
-        rows: Rows of the embedding; ids beyond the tokenizer's become unused tokens.
-
-    Raises:
-        ExportError: The tokenizer is of another kind; says what is supported.
+    ``rows`` are those of the embedding; ids beyond the tokenizer's become unused tokens.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
@@ -57,7 +51,8 @@ def vocabulary(tokenizer: Any, rows: int) -> Vocabulary:
     described = json.loads(backend.to_str())
     model = described["model"]
     if model["type"] != "BPE" or model.get("byte_fallback"):
-        raise _unsupported(f"its model is {_kind(model)}")
+        fallback = " with byte fallback" if model.get("byte_fallback") else ""
+        raise _unsupported(f"its model is {model['type']}{fallback}")
     splitter = _splitter(described)
     if bool(model.get("ignore_merges")) != (splitter == "llama-bpe"):
         raise _unsupported(f"splitter {splitter!r} goes with another use of whole words")
@@ -75,10 +70,6 @@ def vocabulary(tokenizer: Any, rows: int) -> Vocabulary:
     )
 
 
-def _kind(model: dict[str, Any]) -> str:
-    return f"{model['type']}{' with byte fallback' if model.get('byte_fallback') else ''}"
-
-
 def _unsupported(reason: str) -> ExportError:
     return ExportError(
         f"format 'gguf': the tokenizer cannot be expressed: {reason}; supported are fast "
@@ -89,17 +80,16 @@ def _unsupported(reason: str) -> ExportError:
 
 def _splitter(described: dict[str, Any]) -> str:
     """Return llama.cpp's name of a tokenizer's way to split text."""
-    normalizer, steps = described.get("normalizer"), _steps(described.get("pre_tokenizer"))
-    last = steps[-1] if steps else {}
+    normalizer, before = described.get("normalizer"), described.get("pre_tokenizer") or {}
+    *before, last = before["pretokenizers"] if before.get("type") == "Sequence" else [before]
     if last.get("type") != "ByteLevel" or last.get("add_prefix_space"):
         raise _unsupported("it does not work on bytes, or puts a space before the text")
-    before = steps[:-1]
-    name = None
-    if not before and last.get("use_regex", True):
+    name, splits = None, last.get("use_regex", True)
+    if not before and splits:
         name = "gpt-2"
-    elif len(before) == 1 and before[0]["type"] == "Digits" and last.get("use_regex", True):
+    elif len(before) == 1 and before[0]["type"] == "Digits" and splits:
         name = "smollm" if before[0].get("individual_digits") else None
-    elif len(before) == 1 and before[0]["type"] == "Split" and not last.get("use_regex", True):
+    elif len(before) == 1 and before[0]["type"] == "Split" and not splits:
         isolated = before[0].get("behavior") == "Isolated" and not before[0].get("invert")
         name = _PATTERNS.get(before[0]["pattern"].get("Regex", "")) if isolated else None
     if name is None:
@@ -110,31 +100,18 @@ def _splitter(described: dict[str, Any]) -> str:
     return name
 
 
-def _steps(pre_tokenizer: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """Return the steps of a pre-tokenizer."""
-    if pre_tokenizer is None:
-        return []
-    if pre_tokenizer["type"] == "Sequence":
-        return list(pre_tokenizer["pretokenizers"])
-    return [pre_tokenizer]
-
-
 def _tokens(tokenizer: Any, backend: Any, rows: int) -> tuple[list[str], list[int]]:
     """Return every row's token and type."""
     by_id = {index: token for token, index in backend.get_vocab(with_added_tokens=True).items()}
     if by_id and max(by_id) >= rows:
         raise _unsupported(f"token {max(by_id)} is beyond the {rows} rows of the embedding")
-    added = {index: token.special for index, token in tokenizer.added_tokens_decoder.items()}
-    tokens, types = [], []
-    for index in range(rows):
-        tokens.append(by_id.get(index, f"[PAD{index}]"))
-        if index not in by_id:
-            types.append(_UNUSED)
-        elif index in added:
-            types.append(_CONTROL if added[index] else _USER_DEFINED)
-        else:
-            types.append(_NORMAL)
-    return tokens, types
+    types = dict.fromkeys(by_id, _NORMAL) | {
+        index: _CONTROL if token.special else _USER_DEFINED
+        for index, token in tokenizer.added_tokens_decoder.items()
+        if index in by_id
+    }
+    tokens = [by_id.get(index, f"[PAD{index}]") for index in range(rows)]
+    return tokens, [types.get(index, _UNUSED) for index in range(rows)]
 
 
 def _special(tokenizer: Any, rows: int) -> dict[str, int]:

@@ -9,6 +9,7 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
+
 _EXACT = 1024  # up to this smaller side the whole decomposition is cheap
 _SPARE = 16  # directions beyond the rank that the randomised method keeps
 _POWERS = 8
@@ -18,7 +19,7 @@ def factors(delta: Tensor, rank: int, *, seed: int = 0) -> tuple[Tensor, Tensor]
     """Return (B, A) with B A close to ``delta``: its truncated singular value decomposition.
 
     No product of that rank is closer in the Frobenius norm (Eckart and Young 1936). Of a large
-    matrix the leading singular vectors are found by the randomised method with power iterations
+    matrix the leading singular vectors come from the randomised method with power iterations
     (Halko, Martinsson and Tropp 2011, arXiv:0909.4061), which may fall a little short; how far,
     :func:`squared_error` says of either. The global random state stays as it was.
 
@@ -34,27 +35,19 @@ def factors(delta: Tensor, rank: int, *, seed: int = 0) -> tuple[Tensor, Tensor]
     delta = delta.float()
     count = min(rank, *delta.shape)
     left, sizes, right = _decompose(delta, count, seed)
-    root = sizes[:count].sqrt()
-    tall = delta.new_zeros(delta.shape[0], rank)
-    wide = delta.new_zeros(rank, delta.shape[1])
-    tall[:, :count] = left[:, :count] * root
-    wide[:count] = root.unsqueeze(1) * right[:count]
-    return tall, wide
+    root, spare = sizes[:count].sqrt(), rank - count
+    tall = left[:, :count] * root
+    wide = root.unsqueeze(1) * right[:count]
+    pad = torch.nn.functional.pad
+    return pad(tall, (0, spare)), pad(wide, (0, 0, 0, spare))
 
 
 def squared_error(delta: Tensor, tall: Tensor, wide: Tensor) -> tuple[float, float]:
-    """Return the squared Frobenius norms of ``delta - tall @ wide`` and of ``delta``.
-
-    Args:
-        delta: [out, in].
-        tall: [out, rank].
-        wide: [rank, in].
-    """
+    """Return the squared Frobenius norms of ``delta - tall @ wide`` and of ``delta``."""
     delta = delta.float()
     rest = delta - tall.float() @ wide.float()
-    return float(rest.square().sum(dtype=torch.float64)), float(
-        delta.square().sum(dtype=torch.float64)
-    )
+    norms = [float(matrix.square().sum(dtype=torch.float64)) for matrix in (rest, delta)]
+    return norms[0], norms[1]
 
 
 def _decompose(delta: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:

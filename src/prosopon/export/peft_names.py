@@ -1,14 +1,17 @@
-"""How PEFT's files name things: shared by the two kinds of adapters."""
+"""How PEFT's files name things and are written: shared by the two kinds of adapters."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from prosopon.export.base import Job
 from prosopon.models import Site
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 """The file of an adapter's tensors."""
@@ -22,15 +25,35 @@ PEFT_LOADING = (
 """How an adapter is loaded."""
 
 
-def weight_key(site: str, part: str, *, leaf: bool = False) -> str:
-    """Return the name of a tensor of an adapter.
+def save_adapter(
+    job: Job, folder: Path, kind: Any, tensors: Mapping[tuple[str, str], Tensor], **settings: Any
+) -> None:
+    """Write the two files of an adapter.
 
     Args:
-        site: Dotted name of the module in the bare model.
-        part: ``lora_A``, ``lora_B``, ``shira_weight`` or ``shira_indices``.
-        leaf: Whether the part is the tensor itself rather than a module with a ``weight``.
+        job: What is exported.
+        folder: Where.
+        kind: PEFT's class of the configuration.
+        tensors: By name of the site in the bare model and part of it, such as
+            ``lora_A.weight`` or ``shira_indices``.
+        settings: Of the configuration, besides those of any adapter.
     """
-    return f"base_model.model.{site}.{part}" + ("" if leaf else ".weight")
+    from safetensors.torch import save_file
+
+    named = {
+        f"base_model.model.{site}.{part}": tensor.cpu().contiguous()
+        for (site, part), tensor in tensors.items()
+    }
+    save_file(named, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    names = {site for site, _ in tensors}
+    kind(
+        inference_mode=True,
+        task_type="CAUSAL_LM",
+        target_modules=target_modules([s for s in job.wearer.sites if s.name in names], job.model),
+        base_model_name_or_path=job.base_model,
+        revision=job.revision,
+        **settings,
+    ).save_pretrained(folder)
 
 
 def target_modules(sites: Sequence[Site], model: nn.Module) -> list[str]:

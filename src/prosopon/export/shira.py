@@ -21,12 +21,14 @@ import torch
 
 from prosopon.errors import ExportError
 from prosopon.export.base import FORMATS, Format, Job
-from prosopon.export.peft_names import ADAPTER_WEIGHTS, PEFT_LOADING, target_modules, weight_key
+from prosopon.export.peft_names import PEFT_LOADING, save_adapter
 from prosopon.models import Site
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+
+SUMMARY = "an exact PEFT SHiRA adapter, the change of the pruned weights alone"
 MASK_TYPE = "prosopon"
 """What the adapter calls its mask; anything but ``random`` will do."""
 
@@ -34,11 +36,8 @@ MASK_TYPE = "prosopon"
 def shira_rank(pruned: Sequence[tuple[tuple[int, int], int]]) -> int:
     """Return the smallest r with room for every site's pruned weights.
 
-    Args:
-        pruned: (out, in) and the number of pruned weights of every site.
-
-    Returns:
-        The largest ``ceil(pruned / (in + out))``.
+    That is the largest ``ceil(pruned / (in + out))``, given (out, in) and the number of pruned
+    weights of every site.
     """
     return max(math.ceil(count / (rows + columns)) for (rows, columns), count in pruned)
 
@@ -66,14 +65,8 @@ def shira_entries(weight: Tensor, keep: Tensor, count: int) -> tuple[Tensor, Ten
 
 
 def write_shira(job: Job, folder: Path) -> dict[str, Any]:
-    """Write ``adapter_config.json`` and ``adapter_model.safetensors``; wears nothing.
-
-    Raises:
-        ExportError: The persona is compensated, a site is a GPT-2 style Conv1D, or one is pruned
-            more densely than the format can say.
-    """
+    """Write ``adapter_config.json`` and ``adapter_model.safetensors``; wears nothing."""
     from peft import ShiraConfig
-    from safetensors.torch import save_file
 
     if job.subnetwork.compensation is not None:
         raise ExportError(
@@ -87,23 +80,14 @@ def write_shira(job: Job, folder: Path) -> dict[str, Any]:
     counts = [int((~keep).sum()) for _, keep in sites]
     rank = shira_rank([(site.shape, n) for (site, _), n in zip(sites, counts, strict=True)])
     _refuse_dense([site for site, _ in sites], counts, rank)
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[tuple[str, str], Tensor] = {}
     for site, keep in sites:
         weight = site.matrix()
-        entries = rank * sum(site.shape)
-        positions, values = shira_entries(weight, keep.to(weight.device), entries)
-        tensors[weight_key(site.name, "shira_indices", leaf=True)] = positions.cpu()
-        tensors[weight_key(site.name, "shira_weight", leaf=True)] = values.cpu()
-    save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
-    ShiraConfig(
-        r=rank,
-        mask_type=MASK_TYPE,
-        inference_mode=True,
-        task_type="CAUSAL_LM",
-        target_modules=target_modules([site for site, _ in sites], job.model),
-        base_model_name_or_path=job.base_model,
-        revision=job.revision,
-    ).save_pretrained(folder)
+        positions, values = shira_entries(weight, keep.to(weight.device), rank * sum(site.shape))
+        tensors[site.name, "shira_indices"] = positions
+        tensors[site.name, "shira_weight"] = values
+    # With such a type PEFT draws no positions of its own, see above.
+    save_adapter(job, folder, ShiraConfig, tensors, r=rank, mask_type=MASK_TYPE)
     entries = sum(rank * sum(site.shape) for site, _ in sites)
     return {
         "r": rank,
@@ -125,30 +109,21 @@ def _refuse_conv1d(sites: Sequence[Site]) -> None:
 
 def _refuse_dense(sites: Sequence[Site], counts: Sequence[int], rank: int) -> None:
     """PEFT refuses more entries than a matrix has, and r is one for all."""
-    for site in sites:
-        if rank * sum(site.shape) > site.out_features * site.in_features:
-            shares = [
-                n / (s.out_features * s.in_features) for s, n in zip(sites, counts, strict=True)
-            ]
-            fullest = max(
-                range(len(sites)), key=lambda i: math.ceil(counts[i] / sum(sites[i].shape))
-            )
-            raise ExportError(
-                f"format 'shira': {sites[fullest].name!r} prunes {shares[fullest]:.1%} of its "
-                f"weights and needs r={rank}, which is more entries than {site.name!r} "
-                f"{list(site.shape)} has weights, and PEFT takes one r for all sites; choose "
-                "--format checkpoint, which is hardly larger for so dense a mask, or lora"
-            )
+    small = next((s for s in sites if rank * sum(s.shape) > math.prod(s.shape)), None)
+    if small is None:
+        return
+    count, fullest = max(
+        zip(counts, sites, strict=True), key=lambda pair: math.ceil(pair[0] / sum(pair[1].shape))
+    )
+    raise ExportError(
+        f"format 'shira': {fullest.name!r} prunes {count / math.prod(fullest.shape):.1%} of its "
+        f"weights and needs r={rank}, which is more entries than {small.name!r} "
+        f"{list(small.shape)} has weights, and PEFT takes one r for all sites; choose "
+        "--format checkpoint, which is hardly larger for so dense a mask, or lora"
+    )
 
 
 FORMATS.add(
     "shira",
-    Format(
-        "shira",
-        "an exact PEFT SHiRA adapter, the change of the pruned weights alone",
-        PEFT_LOADING,
-        write_shira,
-        packages=("peft",),
-        is_adapter=True,
-    ),
+    Format("shira", SUMMARY, PEFT_LOADING, write_shira, packages=("peft",), is_adapter=True),
 )

@@ -9,41 +9,43 @@ import torch
 
 from prosopon.errors import ExportError, SiteError
 from prosopon.export.base import FORMATS, Format, Job
-from prosopon.export.checkpoint import AUTO_LOADING, CheckpointOptions
-from prosopon.export.plain_checkpoint import load_checkpoint, logits, probe_tokens, save_checkpoint
+from prosopon.export.checkpoint import (
+    AUTO_LOADING,
+    CheckpointOptions,
+    load_checkpoint,
+    logits,
+    probe_tokens,
+    save_worn,
+)
 from prosopon.export.surgery import SurgeryPlan, cut, plan_surgery, skeleton
 from prosopon.models import Site, find_sites
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+
+SUMMARY = "a smaller checkpoint, dead MLP channels and attention heads removed"
 _TOLERANCE = 1e-3
 _COARSE = 0.1  # of half precision; a wrong channel gives an error near 1
 
 
 def write_structured(job: Job, folder: Path) -> dict[str, Any]:
-    """Cut, save, load the result as anyone would, and compare its logits with the persona's.
-
-    Raises:
-        ExportError: Nothing can be removed, or the result computes something else.
-    """
+    """Cut, save, load the result as anyone would, and compare its logits with the persona's."""
     model, sites = job.model, _all_sites(job)
     plan = plan_surgery(model, sites, job.subnetwork.keep)
     if not plan.rows:
-        raise ExportError(_explain_nothing(job, plan))
+        why = f" ({'; '.join(plan.notes)})" if plan.notes else ""
+        raise ExportError(
+            f"format 'structured': the mask of {job.subnetwork.config.persona!r} leaves no whole "
+            f"MLP channel or attention head to remove{why}; extract with --pattern channels or "
+            "heads, or choose --format checkpoint, where pruned weights are zeros"
+        )
     tokens = probe_tokens(model)
     small = skeleton(plan.config, model.dtype)
     small.generation_config = model.generation_config
     with job.wearer.persona(job.persona):
         expected = logits(model, tokens)
-        save_checkpoint(
-            small,
-            job.tokenizer,
-            folder,
-            state=cut(model.state_dict(), plan, sites),
-            max_shard_size=job.options.max_shard_size,
-            persona=job.persona,
-        )
+        save_worn(job, small, folder, cut(model.state_dict(), plan, sites))
     error = _compare(folder, tokens, expected, model.dtype)
     left = zeros_left(job.subnetwork.keep, plan)
     return plan.report | {
@@ -89,26 +91,20 @@ def _compare(folder: Path, tokens: Tensor, expected: Tensor, dtype: torch.dtype)
     return error
 
 
-def _explain_nothing(job: Job, plan: SurgeryPlan) -> str:
-    """Say why there is nothing to remove, and what to do."""
-    why = f" ({'; '.join(plan.notes)})" if plan.notes else ""
-    return (
-        f"format 'structured': the mask of {job.subnetwork.config.persona!r} leaves no whole MLP "
-        f"channel or attention head to remove{why}; extract with --pattern channels or heads, or "
-        "choose --format checkpoint, where pruned weights are zeros"
-    )
-
-
 def _describe_cuts(plan: SurgeryPlan, left: int, pruned: int) -> list[str]:
     """Describe for people what was removed and what was not."""
     notes = []
     for kind, part in plan.report.items():
-        padded = (
-            f"; {part['padding']} dead ones stay as padding, because every layer must have as many"
-            if part["padding"]
-            else ""
-        )
-        name = "MLP channels" if kind == "channels" else _heads_name(part["query_heads_each"])
+        name, padded = "MLP channels", ""
+        if kind == "heads":
+            queries = part["query_heads_each"]
+            grouped = f"key-value heads (each with {queries} queries)"
+            name = "attention heads" if queries == 1 else grouped
+        if part["padding"]:
+            padded = (
+                f"; {part['padding']} dead ones stay as padding, because every layer must have as "
+                "many"
+            )
         notes.append(f"{part['kept']} of {part['before']} {name} a layer are kept{padded}.")
     if left:
         notes.append(
@@ -117,17 +113,7 @@ def _describe_cuts(plan: SurgeryPlan, left: int, pruned: int) -> list[str]:
     return notes
 
 
-def _heads_name(queries: int) -> str:
-    return "attention heads" if queries == 1 else f"key-value heads (each with {queries} queries)"
-
-
 FORMATS.add(
     "structured",
-    Format(
-        "structured",
-        "a smaller checkpoint, dead MLP channels and attention heads removed",
-        AUTO_LOADING,
-        write_structured,
-        CheckpointOptions,
-    ),
+    Format("structured", SUMMARY, AUTO_LOADING, write_structured, CheckpointOptions),
 )

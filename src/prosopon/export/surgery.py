@@ -30,7 +30,7 @@ _ROLES = {"channels": "mlp", "heads": "attention"}
 
 @dataclass
 class SurgeryPlan:
-    """What to keep of a model.
+    """What to keep of a model: a configuration, and rows and columns of sites.
 
     Attributes:
         config: The rewritten configuration.
@@ -48,15 +48,12 @@ class SurgeryPlan:
 
 
 def plan_surgery(model: Any, sites: Sequence[Site], keep: Mapping[str, Tensor]) -> SurgeryPlan:
-    """Find out what can be removed of a model.
+    """Return what can be removed of a model: a plan without rows or columns if nothing can.
 
     Args:
         model: The ``PreTrainedModel``; its weights are not read.
         sites: All its sites.
         keep: Bool [out, in] masks of some of them; the others are dense.
-
-    Returns:
-        A plan, without rows or columns if nothing can be removed.
     """
     plan = SurgeryPlan(copy.deepcopy(model.config))
     for kind, role in _ROLES.items():
@@ -72,12 +69,7 @@ def plan_surgery(model: Any, sites: Sequence[Site], keep: Mapping[str, Tensor]) 
 
 
 def dead_units(group: Group, keep: Mapping[str, Tensor]) -> Tensor:
-    """Return which units of a group add nothing, bool [units].
-
-    Args:
-        group: The group.
-        keep: Bool [out, in] masks; sites without one are dense.
-    """
+    """Return which units of a group add nothing, bool [units]; sites without a mask are dense."""
     dead = torch.zeros(group.units, dtype=torch.bool)
     for part in group.parts:
         if part.axis == COLUMNS and part.site in keep:
@@ -86,42 +78,33 @@ def dead_units(group: Group, keep: Mapping[str, Tensor]) -> Tensor:
 
 
 def choose_units(dead: Tensor, count: int) -> Tensor:
-    """Return the units to keep, ascending: all live ones, then the first dead ones as padding.
+    """Return the units to keep, int64 [count], ascending: the live ones, and dead ones as padding.
 
     Args:
         dead: Bool [units].
-        count: At least as many as are live.
-
-    Returns:
-        Int64 [count].
+        count: At least as many as are live; the first dead ones fill up.
     """
-    order = torch.cat([(~dead).nonzero().squeeze(1), dead.nonzero().squeeze(1)])
-    return order[:count].sort().values
+    return dead.int().argsort(stable=True)[:count].sort().values
 
 
 def cut(state: Mapping[str, Tensor], plan: SurgeryPlan, sites: Iterable[Site]) -> dict[str, Tensor]:
-    """Return a model's tensors with what the plan leaves out removed.
-
-    Args:
-        state: Tensors by name; those that stay whole are passed on, not copied.
-        plan: The plan.
-        sites: The sites that it names.
-    """
+    """Return a model's tensors with what the plan leaves out removed; whole ones are not copied."""
     result = dict(state)
     for site in sites:
         rows, columns = plan.rows.get(site.name), plan.columns.get(site.name)
-        if rows is None and columns is None:
-            continue
         name, bias = f"{site.name}.weight", f"{site.name}.bias"
-        matrix = site.oriented(result[name])
         if rows is not None:
-            matrix = matrix.index_select(0, rows.to(matrix.device))
+            result[name] = _select(site, result[name], 0, rows)
             if bias in result:
                 result[bias] = result[bias].index_select(0, rows.to(result[bias].device))
         if columns is not None:
-            matrix = matrix.index_select(1, columns.to(matrix.device))
-        result[name] = site.oriented(matrix).contiguous()
+            result[name] = _select(site, result[name], 1, columns)
     return result
+
+
+def _select(site: Site, tensor: Tensor, dim: int, places: Tensor) -> Tensor:
+    chosen = site.oriented(tensor).index_select(dim, places.to(tensor.device))
+    return site.oriented(chosen).contiguous()
 
 
 def skeleton(config: Any, dtype: torch.dtype) -> Any:
@@ -135,9 +118,8 @@ def skeleton(config: Any, dtype: torch.dtype) -> Any:
 def fits(model: Any, plan: SurgeryPlan, sites: Iterable[Site]) -> bool:
     """Tell whether the architecture can be what the plan makes of it.
 
-    Builds the model of the plan's configuration without memory and compares every shape, so
-    that no list of families is needed; buffers too, because they show how wide a head's
-    positions are.
+    Builds the model without memory and compares every shape, so that no list of families is
+    needed; buffers too, because they show how wide a head's positions are.
     """
     try:
         if hasattr(plan.config, "validate"):
@@ -204,13 +186,9 @@ def _trial(plan: SurgeryPlan, groups: list[Group], dead: list[Tensor], count: in
     for name, each_unit in groups[0].shrinks.items():
         setattr(trial.config, name, each_unit * count)
     if groups[0].kind == "heads":  # no longer the hidden size divided by the heads
-        trial.config.head_dim = _columns(groups[0]) // _queries(groups[0])
+        columns = next(p.indices.shape[1] for p in groups[0].parts if p.axis == COLUMNS)
+        trial.config.head_dim = columns // _queries(groups[0])
     return trial
-
-
-def _columns(group: Group) -> int:
-    """Return how many columns of the output matrix a unit has."""
-    return next(part.indices.shape[1] for part in group.parts if part.axis == COLUMNS)
 
 
 def _queries(group: Group) -> int:
