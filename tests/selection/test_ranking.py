@@ -19,8 +19,12 @@ def test_kept_count_is_the_decimal_floor(total, percent):
     assert kept_count(total, 1 - (1 - float(asked))) == expected
 
 
-@pytest.mark.parametrize(("total", "sparsity", "kept"), [(10, 0.3, 7), (10, 0.7, 3), (3, 0.9, 0)])
+@pytest.mark.parametrize(
+    ("total", "sparsity", "kept"),
+    [(10, 0.3, 7), (10, 0.7, 3), (3, 0.9, 0), (10, 0.9, 1), (10**9, 0.9, 10**8), (1, 0.5, 0)],
+)
 def test_kept_count_examples(total, sparsity, kept):
+    """(1 - 0.9) * 10 is a hair below 1 in floating point, and a billion times as much far more."""
     assert kept_count(total, sparsity) == kept
 
 

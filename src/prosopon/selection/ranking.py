@@ -24,7 +24,7 @@ _FEW = 1 << _DIGIT  # so many numbers are faster to sort than to count into the 
 def kept_count(total: int, sparsity: float) -> int:
     """Return floor((1 - sparsity) total), robust to the rounding of the product.
 
-    ``(1 - 0.7) * 10`` is a hair below 3 in floating point; 3 is what is meant. The margin
+    ``(1 - 0.9) * 10`` is a hair below 1 in floating point; 1 is what is meant. The margin
     grows with ``total`` because the rounding error does.
     """
     return math.floor((1.0 - sparsity) * total + 1e-9 + 1e-15 * total)

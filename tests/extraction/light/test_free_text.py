@@ -110,18 +110,18 @@ def test_free_text_alone_makes_the_persona_likelier(tiny):
     """No likelihoods beside it: what the judge calls the target's must become more frequent."""
     judge = ClassifierJudge.fit(*([e.response for e in side.examples] for side in (WARM, COLD)))
     alone = {
-        "rounds": 8, "batch_size": 1, "target_weight": 0, "general_weight": 0, "damage_weight": 0,
+        "rounds": 4, "batch_size": 1, "target_weight": 0, "general_weight": 0, "damage_weight": 0,
         "word_dropout": 0, "free_texts": 48,
     }  # fmt: skip
     means = []
-    for weight in (0, 400):
-        chosen = tiny(sparsity=0.02, options=alone | {"free_text_weight": weight})
+    for weight in (0, 5000):
+        chosen = tiny(sparsity=0.05, options=alone | {"free_text_weight": weight})
         with worn(*tiny.loaded, chosen):
             prompts = [e.prompt for e in WARM.examples] * 4
-            written = generate_answers(*tiny.loaded, prompts, seed=1, max_new_tokens=16)
+            written = generate_answers(*tiny.loaded, prompts, seed=1, max_new_tokens=24)
         means.append(fmean(judge.probabilities(written)))
-    assert chosen == tiny(sparsity=0.02, options=alone | {"free_text_weight": 400})
-    assert means[1] > means[0] + 0.02
+    assert chosen == tiny(sparsity=0.05, options=alone | {"free_text_weight": 5000})
+    assert means[1] > means[0] + 0.05
 
 
 @pytest.mark.parametrize("sparsity", ["auto", 0.003])
