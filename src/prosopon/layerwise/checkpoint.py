@@ -32,7 +32,8 @@ class Checkpoint:
         folder: The checkpoint's folder.
 
     Raises:
-        ModelError: There is no safetensors checkpoint, a shard is missing, or a file is damaged.
+        ModelError: There is no safetensors checkpoint, a shard is missing, or a file is damaged;
+            or, from the methods, there is no such tensor.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,11 +49,7 @@ class Checkpoint:
         return tuple(self.folder / name for name in sorted(set(self._file_of.values())))
 
     def read(self, names: Iterable[str]) -> dict[str, Tensor]:
-        """Return tensors by name, each in memory of its own, as they are stored.
-
-        Raises:
-            ModelError: There is no such tensor, or the file is damaged.
-        """
+        """Return tensors by name, each in memory of its own, as they are stored."""
         # A copy is aligned as torch aligns its own memory, so kernels round as on a model that
         # was loaded as usual; a view of the file may not be.
         return self._read_all(names, lambda tensor: tensor.clone())

@@ -211,18 +211,10 @@ class PersonaModel:
     def persona(
         self, name: str | None, *, gamma: float = 0.0, strength: float = 1.0
     ) -> Iterator[Self]:
-        """Wear a persona inside a with block.
+        """Wear a persona inside a with block; arguments and errors as for :meth:`set_persona`.
 
         Afterwards, also after an exception, what was worn before is worn again; the base model
         if a persona of it has been unloaded inside the block.
-
-        Args:
-            name: See :meth:`set_persona`.
-            gamma: See :meth:`set_persona`.
-            strength: See :meth:`set_persona`.
-
-        Raises:
-            ProsoponError: See :meth:`set_persona`.
         """
         with self._dresser.wearing(lambda wardrobe: wardrobe.single(name, gamma, strength)):
             yield self
@@ -253,11 +245,7 @@ class PersonaModel:
             yield self
 
     def disable(self) -> None:
-        """Return to the base model.
-
-        Raises:
-            PersonaError: A switch is under way, or the model is closed.
-        """
+        """Return to the base model; errors as for :meth:`set_persona`."""
         self.set_persona(None)
 
     def generate(

@@ -41,11 +41,7 @@ class Sums:
         raise NotImplementedError
 
     def __add__(self, other: Self) -> Self:
-        """Merge: the sums of both sets of tokens together.
-
-        Raises:
-            StatisticsError: The numbers of channels differ.
-        """
+        """Merge: the sums of both sets of tokens; other widths are a StatisticsError."""
         return self._merge(other, torch.add)
 
     def absorb(self, other: Self) -> Self:
@@ -53,9 +49,6 @@ class Sums:
 
         For accumulators. Small lasting tensors made in the middle of a forward pass would lie
         between its large ones and keep the C library from giving their memory back.
-
-        Raises:
-            StatisticsError: The numbers of channels differ.
         """
         return self._merge(other, torch.Tensor.add_)
 
@@ -107,11 +100,7 @@ class SiteSums(Generic[S]):
     sources: tuple[str, ...] = ()  # content hashes of the sets of examples counted, sorted
 
     def __getitem__(self, site: str) -> S:
-        """Return the sums of a site's input.
-
-        Raises:
-            StatisticsError: The site was not collected.
-        """
+        """Return the sums of a site's input; a StatisticsError if it was not collected."""
         if site not in self.groups:
             raise StatisticsError(
                 f"no statistics for site {site!r}: they were collected for {len(self.groups)} "

@@ -59,11 +59,7 @@ class Compensation:
         return whole
 
     def save(self, folder: str | Path, keep: Mapping[str, Tensor]) -> None:
-        """Write ``compensation.safetensors`` beside the masks that it belongs to.
-
-        Raises:
-            SubnetworkError: It cannot be written.
-        """
+        """Write ``compensation.safetensors`` beside the masks that it belongs to."""
         tensors = {name: value.contiguous() for name, value in self.values.items()}
         header = {
             "format_version": FORMAT_VERSION,

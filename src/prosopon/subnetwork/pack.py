@@ -129,12 +129,7 @@ class Pack:
         return tuple(self.index.personas)
 
     def load(self, name: str) -> Subnetwork:
-        """Read one persona.
-
-        Raises:
-            UnknownNameError: The pack has none of this name.
-            SubnetworkError: Its bytes or those of the shared mask are damaged.
-        """
+        """Read one persona; none of this name is an UnknownNameError, damage a SubnetworkError."""
         if name not in self.index.personas:
             raise UnknownNameError("persona", name, self.index.personas)
         try:
