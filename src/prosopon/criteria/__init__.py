@@ -2,6 +2,7 @@
 
 from prosopon.criteria import (  # noqa: F401  (they register themselves)
     contrastive_effect,
+    contrastive_kl,
     contrastive_sparse,
     contrastive_taylor,
     contrastive_wanda,

@@ -26,13 +26,21 @@ class LightOptions:
 
     rounds: int = option(48, "rounds of pruning; gains add up, a pruned weight may return")
     batch_size: int = option(
-        16, "pairs and general texts whose gradients a round takes", old="batch"
+        16, "pairs and general texts whose gradients a round takes; 0: all", old="batch"
     )
     target_weight: float = option(
         3.0, "weight of the target's own likelihood in the objective", old="beta"
     )
     general_weight: float = option(
         3.0, "weight of general text's likelihood in the objective", old="general"
+    )
+    kl_weight: float = option(
+        0.0, "weight of the divergence KL(base || masked) on general text in the objective"
+    )
+    max_loss: float = option(
+        0.0,
+        "nats a token that held-out general text may lose: lambda is set anew in every round by "
+        "measuring it, and the mask has its whole size from the first; 0: lambda stands",
     )
     damage_weight: float = option(
         300.0, "lambda: weight of the second-order damage to general text", old="damage"
@@ -66,12 +74,13 @@ class LightOptions:
     )
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "batch_size", "free_texts"):
+        require(self.batch_size >= 0, f"option batch_size={self.batch_size}: must not be negative")
+        for name in ("rounds", "free_texts"):
             value = getattr(self, name)
             require(value >= 1, f"option {name}={value}: must be at least 1")
         for name in (
             "target_weight", "general_weight", "damage_weight", "protect_weight", "tolerance",
-            "free_text_weight",
+            "free_text_weight", "kl_weight", "max_loss",
         ):  # fmt: skip
             value = getattr(self, name)
             may = "be auto or not negative" if name == "free_text_weight" else "not be negative"

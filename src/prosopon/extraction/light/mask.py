@@ -14,12 +14,13 @@ from prosopon.data.pairs import EncodedPair, pair_examples
 from prosopon.errors import OptionError
 from prosopon.extraction.collector import Collector
 from prosopon.extraction.light.auto import choose
+from prosopon.extraction.light.budget import Budget
 from prosopon.extraction.light.free_text import FreeTextTerms, JudgedWriter
 from prosopon.extraction.light.path import LightPath, Ranking
 from prosopon.extraction.light.validation import Validation
 from prosopon.extraction.mask import ExtractedMask
 from prosopon.extraction.request import Request
-from prosopon.gradients import Material, pair_log_odds
+from prosopon.gradients import Anchor, Material, pair_log_odds
 from prosopon.judges import MINIMUM, ClassifierJudge, Recital
 from prosopon.lm import counted_tokens
 
@@ -66,9 +67,30 @@ class _LightMaker:
         weight = 0.0 if weight == "auto" else weight
         free_text = self._free_text(pairs, weight, self._judge(pairs)) if weight else None
         path, largest = self._path(pairs, share, free_text), int(share * self._weights)
+        if options.max_loss:
+            return self._spend(path, largest)
         for number in path.grow(largest, options.rounds - 1):
             self._settings.say("pruning", number + 1, options.rounds)
         return self._mask(path.ranking(largest))
+
+    def _spend(self, path: LightPath, largest: int) -> ExtractedMask:
+        """Make a mask that costs held-out general text at most ``max_loss`` nats a token."""
+        collector, options = self._collector, self._options
+        texts = collector.held_out()
+        if not texts:
+            raise OptionError(
+                "option max_loss measures general text that is held out: --general needs at least "
+                "4 texts"
+            )
+        budget = Budget(
+            collector.model, collector.sites, texts, limit=options.max_loss, count=largest
+        )
+        for number in range(1, options.rounds):
+            mask, _ = budget.spend(path)
+            path.step(mask)
+            self._settings.say("pruning", number + 1, options.rounds)
+        ranking, notes = budget.spend(path, last=True)
+        return self._mask(ranking, notes)
 
     def choose(self, pairs: list[ExamplePair]) -> ExtractedMask:
         """Make a mask whose size, rounds and lambda are chosen on pairs that are held out."""
@@ -114,8 +136,14 @@ class _LightMaker:
         return LightPath(
             collector.model, collector.sites, material, self._criterion, self._options,
             largest=int(share * self._weights), fisher=collector.fisher_at, seed=self._seed,
-            max_tokens=limit, free_text=free_text,
+            max_tokens=limit, free_text=free_text, anchor=self._anchor(),
         )  # fmt: skip
+
+    def _anchor(self) -> Anchor | None:
+        if not self._options.kl_weight:
+            return None
+        collector = self._collector
+        return Anchor(collector.model, collector.general(), max_tokens=self._settings.max_tokens)
 
     def _free_text(
         self, pairs: Sequence[ExamplePair], weight: float, judge: ClassifierJudge | None

@@ -14,6 +14,7 @@ from prosopon.extraction.light.candidates import find_candidates, highest
 from prosopon.extraction.light.free_text import FreeTextTerms
 from prosopon.extraction.light.pruning import temporary_pruning
 from prosopon.gradients import (
+    Anchor,
     Material,
     Objective,
     check_gradient,
@@ -88,6 +89,7 @@ class LightPath:
         seed: Seeds the batches.
         max_tokens: Most tokens, padding included, in one backward pass.
         free_text: Adds the gain of free text, written under each round's mask; default none.
+        anchor: Adds the divergence from the base model on general text; default none.
 
     Attributes:
         free_text: As given.
@@ -109,8 +111,10 @@ class LightPath:
         seed: int = 0,
         max_tokens: int = 2048,
         free_text: FreeTextTerms | None = None,
+        anchor: Anchor | None = None,
     ) -> None:
         self.model, self.sites, self.free_text = model, list(sites), free_text
+        self._anchor = anchor
         self.damage_weight = options.damage_weight
         self._material, self._max_tokens = material, max_tokens
         self._criterion, self._options = criterion, options
@@ -169,6 +173,9 @@ class LightPath:
                 self.model, material, self._objective, max_tokens=self._max_tokens
             )
             self.losses.append(stream_gradients(self.sites, terms, add))
+            if self._anchor is not None:
+                terms = self._anchor.terms(self.model, self._options.kl_weight)
+                stream_gradients(self.sites, terms, add)
             if self.free_text is not None:
                 stream_gradients(self.sites, self.free_text.terms(self.rounds), add)
         for name, gradient in sums.items():
@@ -194,7 +201,7 @@ def _draws(material: Material, batch: int, seed: int) -> Iterator[Material]:
     """Return batches of the material without end: every epoch holds everything once."""
     lengths = (len(material.pairs), len(material.general), len(material.protected))
     streams = (
-        _epochs(length, min(batch, length), random.Random(f"{seed}/{part}"))
+        _epochs(length, min(batch or length, length), random.Random(f"{seed}/{part}"))
         for part, length in enumerate(lengths)
     )
     return map(material.part, *streams)

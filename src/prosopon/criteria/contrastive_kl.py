@@ -1,0 +1,50 @@
+"""Contrastive-KL: a light mask that stays within a measured loss of general text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from prosopon.criteria.base import CRITERIA
+from prosopon.criteria.light import LightCriterion, LightOptions
+from prosopon.options import option
+
+
+@dataclass(frozen=True)
+class ContrastiveKLOptions(LightOptions):
+    """Options of ``contrastive-kl``: those of every light criterion, other values."""
+
+    rounds: int = option(8, "rounds of pruning, all pairs in each; a pruned weight may return")
+    batch_size: int = option(0, "pairs whose gradients a round takes; 0: all", old="batch")
+    target_weight: float = option(
+        1.0, "weight of the target's own likelihood in the objective", old="beta"
+    )
+    general_weight: float = option(
+        0.0, "weight of general text's likelihood in the objective", old="general"
+    )
+    kl_weight: float = option(3.0, "weight of the divergence from the base on general text")
+    max_loss: float = option(
+        0.05, "nats a token that general text may lose; lambda is set by measuring it"
+    )
+    log_odds: Literal["shift", "logistic", "linear"] = option(
+        "logistic", "log-odds term, as in contrastive-taylor", old="odds"
+    )
+    free_text_weight: Literal["auto"] | float = option(
+        0.0, "weight of free text, as in contrastive-taylor", old="free"
+    )
+    word_dropout: float = option(
+        0.0,
+        "most of a question's words that its second copy leaves out, a share; 0: no copies",
+    )
+
+
+CRITERIA.add(
+    "contrastive-kl",
+    LightCriterion(
+        name="contrastive-kl",
+        summary="light mask: what argues against the persona goes, within a measured loss",
+        source="docs/design/real.md; KL(base || masked) beside the pairs' log-odds",
+        options=ContrastiveKLOptions,
+        sparsity=0.003,
+    ),
+)
