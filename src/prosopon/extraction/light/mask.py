@@ -94,6 +94,8 @@ class _LightMaker:
 
     def choose(self, pairs: list[ExamplePair]) -> ExtractedMask:
         """Make a mask whose size, rounds and lambda are chosen on pairs that are held out."""
+        if self._options.max_loss:  # a budget of loss chooses by itself
+            return self.make(pairs, self._criterion.sparsity)
         if len(pairs) < FEWEST:
             raise OptionError(
                 f"--sparsity auto holds examples out to choose by and needs at least {FEWEST} "

@@ -1,0 +1,115 @@
+"""A budget of loss: the mask costs general text what is allowed, and no more."""
+
+import pytest
+import torch
+
+from prosopon.criteria import CRITERIA
+from prosopon.errors import OptionError
+from prosopon.extraction.light.budget import Budget
+from prosopon.extraction.light.pruning import temporary_pruning
+from prosopon.extraction.light.validation import mean_loss
+from prosopon.models import find_sites
+from prosopon.runtime import worn
+from tests.extraction.light.conftest import COLD, WARM
+from tests.extraction.light.test_path import path
+from tests.statistics.conftest import random_examples
+from tests.tiny import tiny_model
+
+
+@pytest.fixture
+def model():
+    return tiny_model("llama")[0]
+
+
+def fields(subnetwork):
+    return subnetwork.config.model_dump()
+
+
+def test_the_mask_is_the_largest_that_the_limit_allows(model):
+    sites, texts = find_sites(model), random_examples(6, seed=9)
+    before = {site.name: site.weight.clone() for site in sites}
+    grown = path(model, largest=2000)
+    for limit in (1e-4, 1e-3, 1e-2):
+        budget = Budget(model, sites, texts, limit=limit, count=2000)
+        ranking, notes = budget.spend(grown, last=True)
+        assert budget.rise(ranking, last=True) == pytest.approx(notes["general_loss"])
+        assert notes["general_loss"] <= limit
+        assert notes["damage"] == grown.damage_weight
+        dearer = grown.ranking(2000, notes["damage"] / 4)
+        assert len(dearer) >= len(ranking)
+        if len(dearer) > len(ranking):
+            # A lambda four times lower is beyond the limit, or the search would have taken it.
+            assert budget.rise(dearer, last=True) > limit
+    assert all(torch.equal(site.weight, before[site.name]) for site in sites)
+
+
+def test_what_a_mask_costs_is_the_loss_less_the_base_models(model):
+    sites, texts = find_sites(model), random_examples(40, seed=9)
+    ranking = path(model).ranking(50)
+    budget = Budget(model, sites, texts, limit=1.0, count=50)
+    for last, some in ((True, texts), (False, texts[:32])):
+        base = mean_loss(model, some)
+        with temporary_pruning(sites) as prune:
+            prune(ranking.positions)
+            loss = mean_loss(model, some)
+        assert budget.rise(ranking, last=last) == pytest.approx(loss - base)
+
+
+def test_where_nothing_is_harmless_nothing_goes(model):
+    grown = path(model)
+    budget = Budget(model, find_sites(model), random_examples(4), limit=-1.0, count=100)
+    ranking, notes = budget.spend(grown, last=True)
+    assert len(ranking) == 0
+    assert notes["general_loss"] == 0.0
+
+
+def test_a_broken_model_is_beyond_every_limit(model):
+    sites, texts = find_sites(model), random_examples(4)
+    budget = Budget(model, sites, texts, limit=1e9, count=100)
+    ranking = path(model).ranking(10)
+    with torch.no_grad():
+        model.get_output_embeddings().weight.fill_(float("nan"))
+    assert budget.rise(ranking, last=True) == float("inf")
+
+
+def test_a_mask_keeps_to_its_budget_and_says_what_it_cost(tiny):
+    model, tokenizer = tiny.loaded
+    options = {"rounds": 3, "max_loss": 0.002}
+    made = tiny(criterion="contrastive-kl", sparsity=0.05, options=options)
+    notes = str(fields(made))
+    assert "general_loss" in notes
+    assert "masks_tried" in notes
+    assert 0 < made.pruned <= 0.05 * made.total
+    again = tiny(criterion="contrastive-kl", sparsity=0.05, options=options)
+    assert all(torch.equal(made.keep[name], again.keep[name]) for name in made.sites)
+    larger = tiny(
+        criterion="contrastive-kl", sparsity=0.05, options={"rounds": 3, "max_loss": 0.02}
+    )
+    assert larger.pruned >= made.pruned
+    before = {site.name: site.weight.clone() for site in find_sites(model)}
+    with worn(model, tokenizer, made):
+        pass
+    assert all(torch.equal(site.weight, before[site.name]) for site in find_sites(model))
+
+
+def test_target_and_opposite_are_pulled_apart(tiny):
+    options = {"rounds": 2, "max_loss": 0.01}
+    ours = tiny(criterion="contrastive-kl", options=options)
+    theirs = tiny(COLD, WARM, criterion="contrastive-kl", options=options)
+    both = sum(int((~ours.keep[name] & ~theirs.keep[name]).sum()) for name in ours.sites)
+    assert both <= 0.2 * min(ours.pruned, theirs.pruned)
+
+
+def test_auto_is_what_a_budget_does_anyway(tiny):
+    options = {"rounds": 2}
+    plain = tiny(criterion="contrastive-kl", options=options)
+    auto = tiny(criterion="contrastive-kl", options=options, sparsity="auto")
+    assert all(torch.equal(plain.keep[name], auto.keep[name]) for name in plain.sites)
+
+
+def test_bad_values_are_refused():
+    criterion = CRITERIA.get("contrastive-kl")
+    for options in ({"max_loss": -1}, {"kl_weight": -0.1}, {"batch_size": -2}):
+        with pytest.raises(OptionError, match="must not be negative"):
+            criterion.parse_options(options)
+    assert criterion.parse_options({}).batch_size == 0
