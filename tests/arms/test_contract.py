@@ -19,13 +19,17 @@ OPTIONS = {
     "contrastive-taylor-auto": QUICK,
     "opposite": QUICK,
     "lora": {"steps": 2},
+    "weight-steering": {"steps": 2, "r": 1},
+    "contrastive-lora": {"steps": 2, "r": 1},
+    "contrastive-kl": QUICK,
     "steering": {"layer": 1},
 }
 NAMES = [
     "base", "prompt", "prompt-paper", "few-shot", "retrieval", "lora", "steering", "random",
     "magnitude", "wanda-general", "opposite", "shortest", "always-yes", "always-a", "wanda",
     "sparsegpt", "contrastive-wanda", "contrastive-sparse", "set-difference",
-    "contrastive-effect", "contrastive-taylor", "contrastive-taylor-auto",
+    "contrastive-effect", "contrastive-kl", "contrastive-taylor", "contrastive-taylor-auto",
+    "weight-steering", "contrastive-lora",
 ]  # fmt: skip
 
 

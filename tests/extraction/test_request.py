@@ -46,7 +46,11 @@ def test_the_reference_counts_every_token_unless_told_otherwise(sides):
     [
         ({"criterion": "wonda"}, UnknownNameError, "Did you mean 'wanda'"),
         ({"criterion": "wanda", "pattern": "rows"}, UnknownNameError, "Did you mean 'row'"),
-        ({"criterion": "wanda", "sparsity": "auto"}, OptionError, "only contrastive-kl, contrastive-taylor can"),
+        (
+            {"criterion": "wanda", "sparsity": "auto"},
+            OptionError,
+            "only contrastive-kl, contrastive-taylor can",
+        ),
         ({"criterion": "sparsegpt", "pattern": "global"}, OptionError, "one site at a time"),
         ({"criterion": "sparsegpt", "pattern": "4:4"}, OptionError, "some of every 4 weights"),
         (

@@ -1,6 +1,7 @@
 """Arms: ways to make a model speak as a persona, one small file each, in a registry."""
 
 from prosopon.arms import (
+    contrastive_lora,
     few_shot,
     lora,
     masks,
@@ -12,6 +13,7 @@ from prosopon.arms import (
     steering,
     unchanged,
     wanda_general,
+    weight_steering,
 )
 from prosopon.arms.base import ARMS, Arm, Cost, Kind, Lab, Prepared
 from prosopon.arms.masks import MaskReady
@@ -28,6 +30,7 @@ __all__ = [
     "OptionHelp",
     "Prepared",
     "Speed",
+    "contrastive_lora",
     "few_shot",
     "lora",
     "masks",
@@ -42,4 +45,5 @@ __all__ = [
     "steering",
     "unchanged",
     "wanda_general",
+    "weight_steering",
 ]

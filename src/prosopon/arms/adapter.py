@@ -92,14 +92,53 @@ def train(
     Raises:
         ModelError: The loss is not finite.
     """
+
+    def backward(indices: list[int]) -> float:
+        return _backward(model, [texts[i] for i in indices], max_tokens)
+
+    return fit(
+        parameters, backward, count=len(texts), steps=steps, batch=batch, rate=rate, seed=seed,
+        report=report,
+    )  # fmt: skip
+
+
+def fit(
+    parameters: Parameters,
+    backward: Callable[[list[int]], float],
+    *,
+    count: int,
+    steps: int,
+    batch: int,
+    rate: float,
+    seed: int,
+    report: Callable[[int], Any] | None = None,
+) -> list[float]:
+    """Train an adapter on whatever loss; AdamW, linear warm-up and decay.
+
+    Args:
+        parameters: What :func:`adapted` gave.
+        backward: Adds the gradient of some examples' loss, by their indices, and returns it.
+        count: Examples.
+        steps: Steps; the examples are gone through in a new order as often as that needs.
+        batch: Examples of a step.
+        rate: Highest learning rate.
+        seed: Seeds the order.
+        report: Called with the number of steps done.
+
+    Returns:
+        Loss of every step.
+
+    Raises:
+        ModelError: The loss is not finite.
+    """
     optimiser = torch.optim.AdamW(list(parameters.values()), lr=rate, weight_decay=0.0)
-    order = _order(len(texts), batch, seed)
+    order = _order(count, batch, seed)
     losses: list[float] = []
     with torch.enable_grad():
         for step in range(steps):
             for group in optimiser.param_groups:
                 group["lr"] = rate * _share(step, steps)
-            loss = _backward(model, [texts[i] for i in next(order)], max_tokens)
+            loss = backward(next(order))
             if not loss < float("inf"):
                 raise ModelError(f"LoRA diverges at step {step + 1} (loss {loss}): lower lr={rate}")
             torch.nn.utils.clip_grad_norm_(parameters.values(), CLIP)
