@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from prosopon.arms.adapter import adapted, train
 from prosopon.arms.base import ARMS, Cost, Lab
@@ -25,7 +24,10 @@ from prosopon.errors import OptionError
 from prosopon.evaluation.speaking import Speaker
 from prosopon.options import option, require
 
-State = Mapping[str, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+State = Mapping[str, "Tensor"]
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ class Extractor:
         self.report = settings.report
         self.prepare, self.statistics = collector.prepare, collector.statistics
         self.general, self.fisher = collector.general, collector.fisher
-        self.encode = collector.encode
+        self.held_out, self.encode = collector.held_out, collector.encode
 
     def extract(
         self,

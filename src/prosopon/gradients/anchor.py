@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
 
 from prosopon.data import Encoded, length_buckets
 from prosopon.lm.forward import inputs
 from prosopon.lm.likelihood import response_mask
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 EXACT = 2**30  # bytes of predictions up to which they stay float32; beyond it float16
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from prosopon.data import Encoded
 from prosopon.extraction.light.path import LightPath, Ranking
 from prosopon.extraction.light.pruning import temporary_pruning
 from prosopon.extraction.light.validation import mean_loss
 from prosopon.models import Site
+
+if TYPE_CHECKING:
+    from torch import nn
 
 FACTOR = 4.0  # between prices until a harmless and a harmful one enclose the limit
 FEW = 32  # texts that are read between rounds; all are read for the last mask
