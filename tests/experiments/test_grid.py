@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from statistics import fmean, stdev
 
 import pytest
@@ -10,6 +11,7 @@ from prosopon.criteria import CRITERIA
 from prosopon.errors import OptionError, UnknownNameError
 from prosopon.experiments import grid_plan, parse_sparsity, summarise
 from prosopon.experiments.curves import curve
+from prosopon.experiments.figures import LINE, _free_height
 from prosopon.experiments.grid import CONTROL_MASKS, CONTROLS
 from prosopon.experiments.markdown import markdown
 
@@ -121,7 +123,12 @@ def nats_per_token(record):
 def test_curves_are_drawn_where_there_are_two_points(finished):
     _, records = finished
     for over in ("sparsity", "examples"):
-        assert curve(summarise(records), over).rstrip().endswith("</svg>")
+        svg = curve(summarise(records), over)
+        assert svg.rstrip().endswith("</svg>")
+        assert "mathdefault" not in svg  # a number, not how it is set
+        sizes = {r.cell.examples for r in records if r.cell.examples}
+        words = {"10%"} if over == "sparsity" else {str(size) for size in sizes}
+        assert words <= set(re.findall(r"<!-- (.*?) -->", svg))
     single = [
         r for r in records if r.cell.options.get("sparsity") in (None, 0.1) and r.cell.examples < 8
     ]
@@ -153,3 +160,12 @@ def test_a_search_stands_beside_a_refusal(start, tmp_path, grid):
     assert 0 < search.cost["details"]["sparsity"] < 0.1
     assert refused.status == "failed"
     assert "no sparsity 'auto'" in refused.message
+
+
+def test_names_of_one_place_stand_below_each_other_and_above_where_there_is_no_room():
+    taken = []
+    for height in (0.5, 0.5, 0.5, 0.0, 0.0):
+        taken.append((0.0, 1.0, _free_height(0.0, 1.0, height, taken)))
+    heights = [height for _, _, height in taken]
+    assert heights == pytest.approx([0.5, 0.5 - LINE, 0.5 - 2 * LINE, 0.0, LINE])
+    assert _free_height(1.0, 2.0, 0.5, taken) == 0.5  # beside them there is room

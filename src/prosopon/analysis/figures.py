@@ -22,6 +22,7 @@ from prosopon.drawing import (
 )
 
 MOST_LINES = len(COLOURS)
+CONTROLS = ("elsewhere", "opposite")
 
 
 def draw_overlap(names: Sequence[str], pairs: Sequence[PairOverlap]) -> str:
@@ -194,7 +195,7 @@ def _arms(axes: Any, test: Faithfulness) -> None:
         reach = [[0.0, 0.0]] * len(gaps)  # one question has no interval
     colours = [COLOURS[0], *([COLOURS[4]] * (len(names) - 1))]
     for row, name in enumerate(names):
-        if name.startswith(("elsewhere", "opposite")):
+        if name.startswith(CONTROLS):
             colours[row] = COLOURS[1]
     axes.barh(
         range(len(names)), means, xerr=list(zip(*reach, strict=True)), color=colours, height=0.66,
@@ -203,6 +204,15 @@ def _arms(axes: Any, test: Faithfulness) -> None:
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.axvline(means[0], color=GREY, linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(names)), names)
+    # The interval of a control that ruins the model may go on beyond the frame.
+    ends = [
+        end
+        for arm, gap in zip(test.arms, gaps, strict=True)
+        for end in (gap.low, gap.high)
+        if gap.count > 1 and not arm.name.startswith(CONTROLS)
+    ]
+    low, high = min(0.0, *means, *ends), max(0.0, *means, *ends)
+    axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     axes.locator_params(axis="x", nbins=5)
     axes.invert_yaxis()
     axes.set_xlabel("change of the margin (nats per token)")

@@ -193,7 +193,10 @@ def _faithfulness_sections(tests: Sequence[Faithfulness]) -> list[Section]:
     sections = [Section("faithfulness", "Is it these weights?", "", text, headings, rows)]
     for number, one in enumerate(tests, 1):
         count = len(one.axis.items)
-        text = f"{count} questions; bars have intervals over questions. Controls are orange."
+        text = (
+            f"{count} questions; bars have intervals over questions, cut off where a control's is "
+            "too wide. Controls are orange."
+        )
         title, drawn = f"Faithfulness of the mask {one.name}", figures.draw_faithfulness(one)
         sections.append(Section(f"faithfulness-{number}", title, drawn, text))
     return sections

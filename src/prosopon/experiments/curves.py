@@ -37,12 +37,19 @@ def curve(summary: Summary, over: Over) -> str | None:
     base = next((row for row in summary.rows if row.kind == "base"), None)
     if base is not None and (share := base.figures.get(GAIN)):
         left.axhline(share.mean, color="#999999", linewidth=0.8, linestyle="--", label="base")
+    places = sorted({point[0] for points in curves.values() for point in points})
+    words = [f"{100 * x:g}%" if over == "sparsity" else f"{x:g}" for x in places]
     for axes, title in ((left, "free answers that are the persona's"), (right, RATIO)):
         axes.set_xscale("log")
+        axes.set_xticks(places, words)
+        axes.set_xticks([], minor=True)
         axes.set_xlabel(TITLES[over])
         axes.set_ylabel(title)
     right.set_yscale("log")
-    left.legend(frameon=False, fontsize=7, loc="upper left")
+    for axis_format in (right.yaxis.set_major_formatter, right.yaxis.set_minor_formatter):
+        axis_format("{x:.4g}")
+    lines = left.get_legend_handles_labels()
+    drawn.legend(*lines, loc="outside lower center", ncols=3, frameon=False)
     return svg(drawn, f"over {over}", background="none")
 
 

@@ -35,6 +35,10 @@ def check_figures() -> None:
     check_drawing("install prosopon[compare], or give --no-plots")
 
 
+LINE, LETTER = 0.033, 0.013
+"""Height of a name, and width of one of its letters as a share of the figure's."""
+
+
 def frontier(summary: Summary) -> str | None:
     """Return persona gain against what is lost; None where either was not measured.
 
@@ -82,18 +86,30 @@ def across(ratio: float) -> float:
 
 
 def _label(axes: Any, points: list[tuple[float, float, SummaryRow]], width: float) -> None:
-    """Write names right of their points; where they would overlap, below, with a line."""
-    taken: list[tuple[float, float]] = []
+    """Write names right of their points; where they would overlap, below or above, with a line."""
+    taken: list[tuple[float, float, float]] = []
     for x, y, row in sorted(points, key=lambda point: -point[1]):
-        place = y
-        while any(abs(place - b) < 0.033 and abs(x - a) < 0.24 * width for a, b in taken):
-            place -= 0.033
-        taken.append((x, place))
+        end = x + LETTER * width * len(row.arm)
+        place = _free_height(x, end, y, taken)
+        taken.append((x, end, place))
         line = {"arrowstyle": "-", "lw": 0.4, "color": "#999999"}
         axes.annotate(
             row.arm, (x, y), xytext=(x + 0.016 * width, place), fontsize=8, va="center",
-            color=KIND_COLOURS[row.kind], arrowprops=line if y - place > 0.02 else None,
+            color=KIND_COLOURS[row.kind], arrowprops=line if abs(y - place) > 0.02 else None,
         )  # fmt: skip
+
+
+def _free_height(
+    start: float, end: float, height: float, taken: Sequence[tuple[float, float, float]]
+) -> float:
+    """Return the nearest height, rather below, where a name from start to end meets no other."""
+    for step in (-LINE, LINE):
+        place = height
+        while any(abs(place - h) < LINE and start < b and a < end for a, b, h in taken):
+            place += step
+        if place >= 0:
+            break
+    return place
 
 
 def by_contrast(records: Sequence[Record], name: str = "text: target") -> str | None:
