@@ -187,7 +187,7 @@ def run(args: argparse.Namespace) -> ExperimentResult:
 def run_grid(args: argparse.Namespace) -> ExperimentResult:
     """Run the grid with the task of stories registered."""
     sizes = Sizes(
-        100, args.tokens, general=args.general, speed=0, by_task={"stories": args.stories}
+        args.pairs, args.tokens, general=args.general, speed=0, by_task={"stories": args.stories}
     )
     everything = args.criteria.strip() == "all"
     plan = grid_plan(
@@ -227,6 +227,7 @@ def main() -> None:
     parser.add_argument("--option", action="append", help="criterion.key=value")
     parser.add_argument("--examples", default="64")
     parser.add_argument("--seeds", default="0")
+    parser.add_argument("--pairs", type=int, default=100, help="pairs of sentences a cell")
     parser.add_argument("--stories", type=int, default=200, help="continuations a cell")
     parser.add_argument("--tokens", type=int, default=60, help="longest continuation")
     parser.add_argument("--general", type=int, default=64, help="stories for the perplexity")

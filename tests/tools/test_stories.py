@@ -35,14 +35,15 @@ def test_words_are_whole():
 
 
 @pytest.mark.parametrize("start", [True, False])
-def test_a_run_prints_a_row_for_every_persona_and_arm(tmp_path, start):
+def test_a_run_prints_a_row_for_every_persona_and_arm(tmp_path, monkeypatch, start):
+    monkeypatch.setattr(stories, "KNOWN", 32)
     model, tokenizer = tiny_model("llama")
     model.save_pretrained(tmp_path / "m")
     tokenizer.save_pretrained(tmp_path / "m")
     args = argparse.Namespace(
         model=str(tmp_path / "m"), out=tmp_path / "s", criteria="contrastive-wanda",
-        sparsity="default", option=None, examples="4", seeds="0", stories=6, tokens=5, general=4,
-        controls=True, retry=False, device="cpu", start=start,
+        sparsity="default", option=None, examples="4", seeds="0", pairs=4, stories=6, tokens=5,
+        general=4, controls=True, retry=False, device="cpu", start=start,
     )  # fmt: skip
     records = stories.run(args).records
     assert {record.status for record in records} == {"done"}
