@@ -33,6 +33,8 @@ def test_nothing_wins_against_nan(option):
 def test_a_margin_is_against_the_best_other():
     assert win_margin((1.0, 3.0, 2.0), 1) == 1
     assert win_margin((1.0, 3.0, 2.0), 0) == -2
+    assert win_margin((1.0, 3.0, 2.0), 2) == -1
+    assert win_margin((3.0, 1.0, 2.0), 2) == -1  # also one that comes before
 
 
 def test_a_rate_is_the_mean_of_the_first_options_wins():

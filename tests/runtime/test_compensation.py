@@ -13,7 +13,7 @@ from prosopon.models import find_sites
 from prosopon.runtime import attach, worn
 from prosopon.subnetwork import COMPENSATION_NAME, Compensation
 from tests.runtime import samples
-from tests.tiny import tiny_model
+from tests.tiny import FUSED_EXPERTS, tiny_model
 
 BACKENDS = ("inplace", "functional")
 
@@ -258,3 +258,31 @@ def test_a_damaged_file_and_one_of_other_masks(made, tmp_path):
         Subnetwork.from_pretrained(tmp_path)
     alone.save_pretrained(tmp_path)  # takes the older update away
     assert not path.exists()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_name_given_anew_has_nothing_of_the_persona_before(model, made, backend):
+    plain = Subnetwork(made.keep, made.config)
+    ids = torch.arange(6, 22).view(1, -1)
+    with PersonaModel(model, backend=backend) as wearer:
+        first = wearer.load_persona(plain)
+        with wearer.persona(first):
+            expected = model(ids).logits
+        wearer.unload_persona(first)
+        wearer.unload_persona(wearer.load_persona(made, "one"))
+        with wearer.persona(wearer.load_persona(plain, "one")):
+            assert torch.equal(model(ids).logits, expected)
+
+
+def test_a_mask_of_some_sites_is_worn_where_others_cannot_have_one():
+    model, tokenizer = tiny_model(FUSED_EXPERTS)
+    targets = ["*self_attn*"]
+    mask = Extractor(model, tokenizer, targets=targets).extract(
+        load_persona("bold", limit=3), criterion="magnitude", sparsity=0.5
+    )
+    ids = torch.arange(6, 22).view(1, -1)
+    base = model(ids).logits
+    with worn(model, None, mask) as wearer:
+        assert {site.name for site in wearer.sites} == set(mask.sites)
+        assert not torch.equal(model(ids).logits, base)
+    assert torch.equal(model(ids).logits, base)

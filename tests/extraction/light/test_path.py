@@ -134,6 +134,16 @@ def test_budget_is_kept_and_weights_come_back(family):
     assert all(p.grad is None for p in model.parameters())
 
 
+def test_it_grows_evenly_from_where_it_is(monkeypatch):
+    grown, sizes = path(tiny_model("llama")[0]), []
+    step = grown.step
+    monkeypatch.setattr(grown, "step", lambda mask: sizes.append(len(mask)) or step(mask))
+    assert list(grown.grow(80, 4)) == [1, 2, 3, 4]
+    list(grown.grow(100, 2))
+    list(grown.grow(100, 1))
+    assert sizes == [0, 20, 40, 60, 80, 90, 100]
+
+
 def test_a_step_adds_the_gain_of_a_masked_model_with_original_weights():
     model, _ = tiny_model("llama")
     grown = path(model, batch_size=1000)  # every batch is everything

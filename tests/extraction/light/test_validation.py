@@ -131,6 +131,16 @@ def test_free_text_is_what_the_masked_model_writes(loaded):
     assert got != validation.free(validation.writer, None)
 
 
+def test_a_blank_text_is_nobody_s(loaded):
+    class Mute(JudgedWriter):
+        def decode(self, written):
+            return [""] * len(written)
+
+    got = yardstick(*loaded).free(Mute(*loaded, PROMPTS, JUDGE, length=6), None)
+    assert (got.probability, got.share, got.signs.empty) == (0.5, 0, 1)
+    assert got.error == pytest.approx(0.5 / 64)  # as if half a text were the persona's
+
+
 def test_weights_come_back_when_writing_fails(loaded):
     model, _ = loaded
     validation = yardstick(*loaded)
