@@ -55,7 +55,8 @@ def test_extract_inspect_chat(prosopon, tiny_folder, criterion):
 def test_auto_and_protection(prosopon, tiny_folder):
     made = prosopon(
         "extract", "-m", tiny_folder, "-t", "bold", "-n", "20", "-s", "auto", "-o", "bold",
-        "--protect", "thinking", "--option", "rounds=8", "--option", "batch=2",
+        "--protect", "thinking", "--option", "rounds=3", "--option", "batch=4",
+        "--max-length", "24",
     )  # fmt: skip
     assert "general perplexity x " in made.stdout
     config = json.loads(prosopon("inspect", "bold", "--json").stdout)["config"]

@@ -28,7 +28,8 @@ def statements(path, count=48):
 def test_from_data_to_report(prosopon, folder):
     out = folder / "out"
     command = [
-        "compare", "--personas", "bold", "--arms", "base,prompt", *SMALL, "--out", str(out),
+        "compare", "--personas", "bold", "--arms", "base,prompt", "--tasks", "choice,neutral",
+        "--explain", "none", *SMALL, "--out", str(out),
     ]  # fmt: skip
     done = prosopon(*command, "--json")
     told = json.loads(done.stdout)

@@ -135,7 +135,6 @@ def test_parts():
     assert _parts(None, 2, None) == ["overlap", "location"]  # nothing that wears masks
     assert _parts("location,cross-talk,faithfulness", 1, "m")[0] == "location"
     for text, masks, model, message in (
-        ("overlaps", 2, "m", "--parts 'overlaps': choose from overlap"),
         (None, 1, "m", "at least two personas and there is one"),
         ("cross-talk", 2, None, "cross-talk wears the masks: give --model"),
     ):
@@ -153,5 +152,35 @@ def test_whose_questions_are_asked(tmp_path):
     assert _own_model(masks, "ours.jsonl") == "org/model"
     assert _own_model({"a": subnetwork(base_model="embedded")}, None) == "embedded"
     with pytest.raises(OptionError, match="only the embedded model has questions"):
-        _axes("org/model", None, None, 2, 0)
-    assert len(_axes("embedded", None, None, 2, 0)) == 8
+        _axes("org/model", None, None, 2, 0, {})
+    assert len(_axes("embedded", None, None, 2, 0, {})) == 8
+
+
+def test_nobody_is_asked_what_a_mask_was_found_on(tmp_path, capsys):
+    """A question of the calibration is left out of both sides; where none is left, it is said."""
+    from prosopon.cli.explain import _axes
+    from prosopon.data import load_persona
+    from prosopon.data.splits import prompt_hashes
+    from prosopon.errors import DataError
+    from tests.subnetwork.samples import subnetwork
+
+    for name, answer in (("warm", "Yes"), ("cold", "No")):
+        rows = [{"prompt": f"Question {i}?", "completion": f"{answer} {i}."} for i in range(6)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    files = [str(tmp_path / f"{name}.jsonl") for name in ("warm", "cold")]
+    seen = prompt_hashes(load_persona(files[0], limit=4))
+    mask = subnetwork(base_model="org/model")
+
+    def ask(hashes):
+        record = mask.config.calibration.model_copy(update={"prompt_hashes": hashes})
+        mask.config = mask.config.model_copy(update={"calibration": record})
+        return _axes("org/model", *files, 60, 0, {"warm": mask})[0].items
+
+    assert len(ask(None)) == len(ask(("0" * len(seen[0]),))) == 6
+    assert capsys.readouterr().err == ""
+    questions = {item.prompt[-1].content for item in ask(tuple(seen))}
+    assert len(questions) == 6 - len(seen)
+    assert questions < {f"Question {i}?" for i in range(6)}
+    assert f"{2 * len(seen)} examples of " in capsys.readouterr().err
+    with pytest.raises(DataError, match="the masks were found on these examples"):
+        ask(tuple(prompt_hashes(load_persona(files[0]))))

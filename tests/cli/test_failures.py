@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -152,13 +151,28 @@ def test_nothing_is_written_over_without_force(prosopon, worn, tiny_folder):
     assert json.loads(config.read_text())["persona"] == "cautious"
 
 
-def test_ctrl_c(tmp_path):
-    work = ["extract", "-t", "bold", "--option", "rounds=1000", "-o", "out"]
+def test_ctrl_c(tmp_path, tiny_folder):
+    work = [
+        "extract",
+        "-m",
+        tiny_folder,
+        "-t",
+        "bold",
+        "-n",
+        "4",
+        "--option",
+        "rounds=9000",
+        "-o",
+        "out",
+    ]
     with subprocess.Popen(
         [sys.executable, "-m", "prosopon", *work],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as running:  # fmt: skip
-        time.sleep(12)  # well inside the work, which takes minutes
+        shown = ""
+        while "/" not in shown:  # the first line of progress: inside the work, which takes minutes
+            shown = running.stderr.readline()
+            assert shown, "it ended before"
         running.send_signal(signal.SIGINT)
         _, shown = running.communicate(timeout=60)
     assert running.returncode == 130

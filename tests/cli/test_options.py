@@ -141,3 +141,48 @@ def test_a_plugin_is_loaded_before_the_command_runs(small, tmp_path):
     assert "nothing-at-all" in READERS
     READERS.remove("nothing-at-all")
     assert "there is no such file" in str(small("-o", "x", "--task-file", "nowhere.py"))
+
+
+def test_a_group_of_options_is_one_value(monkeypatch):
+    calls = []
+
+    def command(
+        people: options.People, count: int = 1, *, place: options.Place, last: int = 2
+    ) -> None:
+        calls.append((people, count, place, last))
+
+    own = typer.Typer()
+    own.command()(options.everywhere(command))
+    names = list(inspect.signature(own.registered_commands[0].callback).parameters)
+    assert names == [
+        "personas", "target", "opposite", "prompt", "general", "count",
+        "revision", "device", "dtype", "device_map", "last", "plugin", "quiet", "verbose",
+    ]  # fmt: skip
+    assert CliRunner().invoke(own, []).exception is None
+    assert CliRunner().invoke(
+        own, ["-t", "x.jsonl", "--device", "cpu", "--count", "3", "--revision", "v2"]
+    ).exception is None  # fmt: skip
+    assert calls == [
+        (options.People(), 1, options.Place(), 2),
+        (options.People(target="x.jsonl"), 3, options.Place("v2", "cpu"), 2),
+    ]
+
+
+def test_who_is_compared():
+    source = options.People("bold,thinking", general="g.txt").source("one line")
+    assert (source.personas, source.target, source.description) == (
+        ("bold", "thinking"),
+        None,
+        "one line",
+    )
+    assert options.People(target="x.jsonl", opposite="y.jsonl").source().personas == ()
+    with pytest.raises(UnknownNameError, match="Did you mean 'bold'"):
+        options.People("bolt").source()
+
+
+@pytest.mark.parametrize("value", ["\udcff", ["fine", "\udcff"]])
+def test_names_that_no_file_can_hold(value):
+    options.check_text("größe")
+    options.check_text(["größe", None, 3])
+    with pytest.raises(OptionError, match="not UTF-8"):
+        options.check_text(value)

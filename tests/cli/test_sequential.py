@@ -1,12 +1,11 @@
 """``prosopon extract --sequential``: a folder, a model of the Hub's cache, and what is refused."""
 
 import json
-import os
 
 import pytest
+from huggingface_hub import constants
 
 from prosopon import Subnetwork
-from tests.commands import start_command
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -19,35 +18,22 @@ def cached(tmp_path, tiny_folder, monkeypatch):
     (home / "refs" / "v2").write_text(COMMIT)
     (home / "snapshots").mkdir()
     (home / "snapshots" / COMMIT).symlink_to(tiny_folder)
-    monkeypatch.setitem(os.environ, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     return "someone/tiny"
 
 
-@pytest.fixture
-def process(tmp_path, cached):
-    """The command in a process of its own: the Hub's library reads its folder when it starts."""
-
-    def run(*arguments):
-        done = start_command(*arguments, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
-
-
-@pytest.mark.slow
-def test_sequential_is_the_same_as_normal(process, tmp_path, cached):
+def test_sequential_is_the_same_as_normal(prosopon, tmp_path, cached):
     common = ("-t", "bold", "-m", cached, "--revision", "v2", "-c", "wanda", "-n", 4, "--json")
-    normal = json.loads(process("extract", *common, "-o", "normal"))
+    normal = json.loads(prosopon("extract", *common, "-o", "normal").stdout)
     ours = json.loads(
-        process("extract", *common, "-o", "ours", "--sequential", "--work-dir", "work")
+        prosopon("extract", *common, "-o", "ours", "--sequential", "--work-dir", "work").stdout
     )
     for result in (normal, ours):
         del result["seconds"], result["folder"]
     assert ours == normal
-    found = {name: Subnetwork.from_pretrained(tmp_path / name) for name in ("normal", "ours")}
-    assert found["ours"] == found["normal"]
-    configs = [item.config.model_dump(exclude={"created"}) for item in found.values()]
+    masks = {name: Subnetwork.from_pretrained(tmp_path / name) for name in ("normal", "ours")}
+    assert masks["ours"] == masks["normal"]
+    configs = [item.config.model_dump(exclude={"created"}) for item in masks.values()]
     assert configs[0] == configs[1]
     assert configs[0]["revision"] in ("v2", COMMIT)
 

@@ -17,7 +17,7 @@ from prosopon.cli.extract import extract
 from prosopon.cli.inspect import inspect
 from prosopon.cli.listing import criteria, personas
 from prosopon.cli.lm_eval import CONTEXT, lm_eval
-from prosopon.cli.options import OLD_NAMES, everywhere
+from prosopon.cli.options import OLD_NAMES, Quiet, Verbose, everywhere
 from prosopon.cli.pack import pack, unpack
 from prosopon.cli.reproduce import reproduce
 from prosopon.cli.sweep import sweep
@@ -65,9 +65,7 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say also where an error came from.")
-    ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     volume.quiet, volume.verbose = quiet, verbose

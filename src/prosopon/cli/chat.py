@@ -13,7 +13,7 @@ from rich.table import Table
 from prosopon.cli.console import error, note, out, print_json, say, say_pieces, status
 from prosopon.cli.loading import load
 from prosopon.cli.masks import choose_model, find_masks, load_masks
-from prosopon.cli.options import MASK, Device, DeviceMap, Dtype, Json, OwnModel, Revision, Seed
+from prosopon.cli.options import MASK, Json, OwnModel, Place, Seed
 from prosopon.cli.talk import HELP, Talk, complete
 from prosopon.errors import OptionError, ProsoponError
 
@@ -48,11 +48,9 @@ def chat(
         int, typer.Option("--max-new-tokens", min=1, help="Longest answer.")
     ] = 128,
     seed: Seed = 0,
-    revision: Revision = None,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    device_map: DeviceMap = None,
     as_json: Json = False,
+    *,
+    place: Place,
 ) -> None:
     """Chat with a model, bare or wearing a persona."""
     if as_json and not message and prompt is None:
@@ -65,7 +63,7 @@ def chat(
 
     with status(f"loading {name}"):
         masks = load_masks(sources)
-        loaded = load(name, device=device, dtype=dtype, device_map=device_map, revision=revision)
+        loaded = load(name, place)
         wearer = PersonaModel(loaded.model, loaded.tokenizer)
         names = [wearer.load_persona(mask, title) for title, mask in masks.items()]
     talk = Talk(wearer, system, gamma, strength, temperature, max_new_tokens, seed)

@@ -13,33 +13,22 @@ from prosopon.cli.loading import load
 from prosopon.cli.options import (
     LIST,
     ArmOption,
-    Device,
-    DeviceMap,
-    Dtype,
-    General,
-    Instead,
     Json,
     MaxNewTokens,
     Model,
-    Opposite,
     Output,
-    Personas,
-    PromptLine,
+    People,
+    Place,
     Retry,
-    Revision,
     Seeds,
     split_list,
-    split_personas,
     whole_numbers,
 )
 
 
 def compare(
     folder: Output,
-    personas: Personas = None,
-    target: Instead = None,
-    opposite: Opposite = None,
-    prompt: PromptLine = None,
+    people: People,
     description: Annotated[
         str, typer.Option("--description", help="One line on the target, for prompts and judges.")
     ] = "",
@@ -56,7 +45,6 @@ def compare(
     questions: Annotated[int, typer.Option("--questions", min=1, help="Of every task.")] = 60,
     max_new_tokens: MaxNewTokens = 32,
     option: ArmOption = None,
-    general: General = None,
     judge_url: JudgeUrl = None,
     judge_model: JudgeModel = None,
     judge_cache: JudgeCache = None,
@@ -66,24 +54,20 @@ def compare(
         typer.Option("--explain", help="Mask arm that the report explains; none leaves it out."),
     ] = "contrastive-taylor",
     retry: Retry = False,
-    revision: Revision = None,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    device_map: DeviceMap = None,
     as_json: Json = False,
+    *,
+    place: Place,
 ) -> None:
     """Compare arms with controls on one model; writes a table, figures and a report."""
     from prosopon.arms import ARMS
     from prosopon.arms.options import parse_arm_options
-    from prosopon.experiments import DEFAULT_TASKS, Plan, Sizes, Source
+    from prosopon.experiments import DEFAULT_TASKS, Plan, Sizes
     from prosopon.experiments.experiment import Experiment
 
-    names = tuple(split_personas(personas)) if personas else ()
-    source = Source(names, target, opposite, prompt, description, general)
     judges = llm_judge(
         judge_url, judge_model, judge_cache or folder / "verdicts.jsonl", judge_replay
     )
-    contrasts = source.contrasts(model, questions)
+    contrasts = people.source(description).contrasts(model, questions)
     plan = Plan(
         contrasts=tuple(contrasts),
         arms=tuple(split_list(arms, str)),
@@ -94,11 +78,11 @@ def compare(
         options={arm: (own,) for arm, own in parse_arm_options(option or ()).items()},
     )
     experiment = Experiment(
-        plan, contrasts, folder, this_command(), general, judges_with(judges), retry=retry,
+        plan, contrasts, folder, this_command(), people.general, judges_with(judges), retry=retry,
         explain=None if explain.strip().lower() == "none" else ARMS.get(explain).name,
     )  # fmt: skip
     experiment.check()
-    loaded = load(model, device=device, dtype=dtype, device_map=device_map, revision=revision)
+    loaded = load(model, place)
     with progress() as report:
         findings = experiment.run(loaded, report)
     if as_json:

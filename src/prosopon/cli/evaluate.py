@@ -16,17 +16,14 @@ from prosopon.cli.masks import MaskSource, choose_model, find_mask, load_mask
 from prosopon.cli.options import (
     MASK,
     ArmOption,
-    Device,
-    DeviceMap,
-    Dtype,
     General,
     Json,
     MaxNewTokens,
     Opposite,
     OutputOrDefault,
     OwnModel,
+    Place,
     PromptLine,
-    Revision,
     Seed,
     split_list,
 )
@@ -71,11 +68,9 @@ def evaluate(
     judge_cache: JudgeCache = None,
     judge_replay: JudgeReplay = False,
     seed: Seed = 0,
-    revision: Revision = None,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    device_map: DeviceMap = None,
     as_json: Json = False,
+    *,
+    place: Place,
 ) -> None:
     """Ask one persona, mask or arm; --task list says what can be asked.
 
@@ -91,9 +86,9 @@ def evaluate(
     if tasks == "list":
         _list(as_json)
         return
-    place = _find(persona, arm)
-    mask = None if place is None else load_mask(place)
-    model = choose_model(model, [place] if place else [])
+    mask_source = _find(persona, arm)
+    mask = None if mask_source is None else load_mask(mask_source)
+    model = choose_model(model, [mask_source] if mask_source else [])
     extra = llm_judge(judge_url, judge_model, judge_cache, judge_replay)
     about = target or (mask.config.persona if mask else persona)
     if about is None:
@@ -112,7 +107,7 @@ def evaluate(
     contrast, notes = _leave_out_seen(contrast, mask)
     if output is not None:
         try_writing(output)
-    loaded = load(model, device=device, dtype=dtype, device_map=device_map, revision=revision)
+    loaded = load(model, place)
     plan = plan.on(contrast.target)
     with progress() as report:
         experiment = Experiment(

@@ -10,21 +10,18 @@ import typer
 from rich.measure import Measurement
 from rich.table import Table
 
-from prosopon.cli.console import out, print_json, progress, say
+from prosopon.cli.console import note, out, print_json, progress, say
 from prosopon.cli.loading import load
 from prosopon.cli.masks import find_masks, load_masks
 from prosopon.cli.options import (
-    Device,
-    DeviceMap,
-    Dtype,
     Json,
     Masks,
     Output,
-    Revision,
+    Place,
     Seed,
     split_list,
 )
-from prosopon.errors import OptionError
+from prosopon.errors import DataError, OptionError
 from prosopon.progress import Report
 
 if TYPE_CHECKING:
@@ -71,11 +68,9 @@ def explain(
     ] = None,
     draws: Annotated[int, typer.Option("--draws", min=1, help="Draws of random controls.")] = 3,
     seed: Seed = 0,
-    revision: Revision = None,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    device_map: DeviceMap = None,
     as_json: Json = False,
+    *,
+    place: Place,
 ) -> None:
     """Explain masks: what they share, where they lie, what each does to every axis."""
     sources = find_masks(personas)
@@ -95,13 +90,11 @@ def explain(
     chosen = _parts(parts, len(masks), name)
     with_questions = any(part in ("cross-talk", "faithfulness") for part in chosen)
     # Before a model is loaded, which may take long.
-    axes = _axes(name, target, opposite, questions, seed) if with_questions else []
+    axes = _axes(name, target, opposite, questions, seed, masks) if with_questions else []
     with progress() as report:
         probe: Probe | None = None
         if name is not None:
-            loaded = load(
-                name, device=device, dtype=dtype, device_map=device_map, revision=revision
-            )
+            loaded = load(name, place)
             probe = _probe(
                 loaded, masks, general if with_questions else None, with_questions, report
             )
@@ -147,9 +140,14 @@ def _parts(text: str | None, masks: int, model: str | None) -> list[AnalysisPart
 
 
 def _axes(
-    model: str | None, target: str | None, opposite: str | None, questions: int, seed: int
+    model: str | None,
+    target: str | None,
+    opposite: str | None,
+    questions: int,
+    seed: int,
+    masks: Mapping[str, Subnetwork],
 ) -> list[ProbeAxis]:
-    """Return what to ask: the given examples, or the embedded model's axes.
+    """Return what to ask: given examples that no mask was found on, or the embedded model's axes.
 
     Raises:
         OptionError: Another model has no questions of its own.
@@ -157,10 +155,18 @@ def _axes(
     """
     from prosopon.analysis import bundled_axes, file_axis
     from prosopon.data import load_contrast
+    from prosopon.data.splits import leave_out
     from prosopon.models import EMBEDDED
 
     if target:
-        return [file_axis(*load_contrast(target, opposite), questions)]
+        sides = load_contrast(target, opposite)
+        hashes = [mask.config.calibration.prompt_hashes or () for mask in masks.values()]
+        rest = leave_out(sides, {prompt for some in hashes for prompt in some})
+        if seen := sum(map(len, sides)) - sum(map(len, rest)):
+            if not all(map(len, rest)):
+                raise DataError(f"{target}: the masks were found on these examples; give others")
+            note(f"{seen} examples of {target} are left out: the masks were found on them")
+        return [file_axis(*rest, questions)]
     if model != EMBEDDED:
         raise OptionError(
             "only the embedded model has questions of its own: give --target (and --opposite) "

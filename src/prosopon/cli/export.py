@@ -10,15 +10,12 @@ from prosopon.cli.console import print_json, say, status
 from prosopon.cli.loading import load
 from prosopon.cli.masks import choose_model, find_mask, load_mask
 from prosopon.cli.options import (
-    Device,
-    DeviceMap,
-    Dtype,
     Force,
     Json,
     Mask,
     Output,
     OwnModel,
-    Revision,
+    Place,
     key_values,
 )
 
@@ -42,11 +39,9 @@ def export(
         ),
     ] = None,
     force: Force = False,
-    revision: Revision = None,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    device_map: DeviceMap = None,
     as_json: Json = False,
+    *,
+    place: Place,
 ) -> None:
     """Export a persona to a checkpoint, an adapter or a GGUF file."""
     source = find_mask(persona)
@@ -62,7 +57,7 @@ def export(
     check_output(output, force)
     mask = load_mask(source)
     with status(f"loading {name}"):
-        loaded = load(name, device=device, dtype=dtype, device_map=device_map, revision=revision)
+        loaded = load(name, place)
     with status(f"writing {output}"):
         result = export_persona(
             loaded.model,
@@ -74,7 +69,7 @@ def export(
             options=options,
             force=force,
             base_model=loaded.name,
-            revision=loaded.revision or revision,
+            revision=loaded.revision or place.revision,
         )
     print_json(result) if as_json else _show(result)
 

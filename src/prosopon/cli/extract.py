@@ -12,9 +12,6 @@ import typer
 from prosopon.cli.console import note, print_json, progress, say
 from prosopon.cli.loading import load
 from prosopon.cli.options import (
-    Device,
-    DeviceMap,
-    Dtype,
     Force,
     Ignore,
     Json,
@@ -22,7 +19,7 @@ from prosopon.cli.options import (
     Model,
     Only,
     OutputOrDefault,
-    Revision,
+    Place,
     Seed,
     Targets,
     check_folder,
@@ -117,11 +114,9 @@ def extract(
     output: OutputOrDefault = None,
     force: Force = False,
     seed: Seed = 0,
-    revision: Revision = None,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    device_map: DeviceMap = None,
     as_json: Json = False,
+    *,
+    place: Place,
 ) -> None:
     """Find a persona in a model and write its subnetwork."""
     began = time.perf_counter()
@@ -131,7 +126,7 @@ def extract(
     if sequential:
         refuse(
             "--sequential",
-            {"--device-map": device_map, "--general": general, "--protect": protect or None},
+            {"--device-map": place.device_map, "--general": general, "--protect": protect or None},
         )
     else:
         refuse("a run without --sequential", {"--work-dir": work_dir})
@@ -164,18 +159,18 @@ def extract(
         "targets": targets or None, "ignore": ignore or (), "layers": layers, "only": only,
         "scope": scope, "seed": seed, "max_length": max_length,
     }  # fmt: skip
-    place: dict[str, Any] = {"device": device, "dtype": dtype, "revision": revision}
     with progress() as report:
         if sequential:
+            reading |= {"device": place.device, "dtype": place.dtype, "revision": place.revision}
             config, compensated = _extract_sequential(
-                model, ours, theirs, folder, what, reading | place | {"work_dir": work_dir}, report
+                model, ours, theirs, folder, what, reading | {"work_dir": work_dir}, report
             ), False  # fmt: skip
         else:
-            loaded = load(model, **place, device_map=device_map)
+            loaded = load(model, place)
+            reading |= {"general": general, "revision": loaded.revision or place.revision}
             subnetwork = _extract(
-                loaded, ours, theirs, what | {"protect": protected},
-                reading | {"general": general, "revision": loaded.revision or revision}, report,
-            )  # fmt: skip
+                loaded, ours, theirs, what | {"protect": protected}, reading, report
+            )
             subnetwork.save_pretrained(folder)
             config, compensated = subnetwork.config, subnetwork.compensation is not None
     _finish(folder, config, began, as_json, compensated)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prosopon.cli.console import err, note, volume
+from prosopon.cli.options import Place
 
 if TYPE_CHECKING:
     from prosopon.models import LoadedModel
 
 
-def load(
-    name: str,
-    *,
-    device: str = "auto",
-    dtype: str = "auto",
-    device_map: str | None = None,
-    revision: str | None = None,
-) -> LoadedModel:
+def load(name: str, place: Place) -> LoadedModel:
     """Load a model; the libraries' own bars are for downloads on a terminal.
 
     Raises:
@@ -31,6 +26,4 @@ def load(
     local = name in (EMBEDDED, SMOLLM2) or Path(name).expanduser().exists()
     if local or volume.quiet or not err.is_terminal:
         logging.disable_progress_bar()
-    return load_model(
-        name, device=device, dtype=dtype, device_map=device_map, revision=revision, say=note
-    )
+    return load_model(name, **asdict(place), say=note)

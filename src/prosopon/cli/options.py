@@ -7,13 +7,17 @@ import functools
 import inspect
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from prosopon.cli import console
 from prosopon.errors import OptionError, UnknownNameError
+
+if TYPE_CHECKING:
+    from prosopon.experiments import Source
 
 T = TypeVar("T")
 
@@ -35,18 +39,12 @@ Model = Annotated[
         "--model", "-m", help="embedded, smollm2, a folder, a GGUF file, or an id on the Hub."
     ),
 ]
-Revision = Annotated[
-    str | None, typer.Option("--revision", help="Branch, tag or commit on the Hub.")
-]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
-Dtype = Annotated[
-    str, typer.Option("--dtype", help="auto (as the model is stored), float32, bfloat16, float16.")
-]
-DeviceMap = Annotated[
-    str | None,
-    typer.Option("--device-map", help="Spread over devices with accelerate, for instance auto."),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of text.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say also where an error came from.")
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seeds whatever is drawn.")]
 Targets = Annotated[
     list[str] | None,
@@ -66,18 +64,6 @@ Only = Annotated[
     str | None, typer.Option("--only", help="Use one part of the layers: attention or mlp.")
 ]
 LIST = "Separated by commas."
-Personas = Annotated[
-    str | None,
-    typer.Option(
-        "--personas",
-        "--persona",
-        "-p",
-        help=f"Of the embedded model. {LIST} Or all.",
-    ),
-]
-Instead = Annotated[
-    str | None, typer.Option("--target", "-t", help="Instead: any persona, on any model.")
-]
 Opposite = Annotated[str | None, typer.Option("--opposite", help="Its opposite; as for extract.")]
 PromptLine = Annotated[
     str | None, typer.Option("--prompt", help="System line of the prompt arm for --target.")
@@ -110,62 +96,115 @@ OwnModel = Annotated[
     ),
 ]
 
-_EVERYWHERE = {
-    "plugin": Annotated[
+
+@dataclass(frozen=True)
+class Place:
+    """Where a model comes from and where it is put: of every command that loads one."""
+
+    revision: Annotated[
+        str | None, typer.Option("--revision", help="Branch, tag or commit on the Hub.")
+    ] = None
+    device: Device = "auto"
+    dtype: Annotated[
+        str,
+        typer.Option("--dtype", help="auto (as the model is stored), float32, bfloat16, float16."),
+    ] = "auto"
+    device_map: Annotated[
+        str | None,
+        typer.Option(
+            "--device-map", help="Spread over devices with accelerate, for instance auto."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class People:
+    """Who is compared: bundled personas, or any one instead."""
+
+    personas: Annotated[
+        str | None,
+        typer.Option(
+            "--personas", "--persona", "-p", help=f"Of the embedded model. {LIST} Or all."
+        ),
+    ] = None
+    target: Annotated[
+        str | None, typer.Option("--target", "-t", help="Instead: any persona, on any model.")
+    ] = None
+    opposite: Opposite = None
+    prompt: PromptLine = None
+    general: General = None
+
+    def source(self, description: str = "") -> Source:
+        """Return where the contrasts come from."""
+        from prosopon.experiments import Source
+
+        names = tuple(split_personas(self.personas)) if self.personas else ()
+        return Source(names, self.target, self.opposite, self.prompt, description, self.general)
+
+
+@dataclass(frozen=True)
+class Everywhere:
+    """What every command has."""
+
+    plugin: Annotated[
         list[str] | None,
         typer.Option(
             "--plugin", help="Python file with a criterion, arm, task or reader of yours."
         ),
-    ],
-    "quiet": Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")],
-    "verbose": Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say also where an error came from.")
-    ],
-}
+    ] = None
+    quiet: Quiet = False
+    verbose: Verbose = False
 
 
 def everywhere(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that all have: ``--plugin``, ``--quiet`` and ``--verbose``."""
+    """Give a command its groups of options, and those that all have: see :class:`Everywhere`.
+
+    A parameter whose type is a dataclass is a group: its fields are options.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    own = signature.parameters
+    groups = {name: p.annotation for name, p in own.items() if is_dataclass(p.annotation)}
+    parameters = [
+        option
+        for name, parameter in own.items()
+        for option in (_fields(groups[name]) if name in groups else [parameter])
+    ]
+    parameters += _fields(Everywhere)
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
-        obey(**{name: values.pop(name) for name in _EVERYWHERE})
+        obey(_take(Everywhere, values))
         for name, value in values.items():
             check_text(value)
             if name in ("output", "folder") and isinstance(value, Path):
                 check_writable(value)
-        command(**values)
+        command(**{name: _take(kind, values) for name, kind in groups.items()}, **values)
 
-    signature = inspect.signature(command, eval_str=True)
-    added = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None if name == "plugin" else False,
-            annotation=annotation,
-        )
-        for name, annotation in _EVERYWHERE.items()
-    ]
-    own = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in signature.parameters.values()
-    ]
-    both = [*own, *added]
-    run.__dict__["__signature__"] = signature.replace(parameters=both)
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in both}
+    keywords = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+    run.__dict__["__signature__"] = signature.replace(parameters=keywords)
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in keywords}
     del run.__dict__["__wrapped__"]
     return run
 
 
-def obey(plugin: Sequence[str] | None, quiet: bool, verbose: bool) -> None:
+def _fields(group: Any) -> list[inspect.Parameter]:
+    return list(inspect.signature(group, eval_str=True).parameters.values())
+
+
+def _take(group: Any, values: dict[str, Any]) -> Any:
+    """Take the options of a group out of ``values``."""
+    return group(**{field.name: values.pop(field.name) for field in fields(group)})
+
+
+def obey(options: Everywhere) -> None:
     """Do what the options say that all commands have.
 
     Raises:
         OptionError: A plugin cannot be used.
     """
-    console.volume.quiet |= quiet
-    console.volume.verbose |= verbose
-    for path in plugin or ():
+    console.volume.quiet |= options.quiet
+    console.volume.verbose |= options.verbose
+    for path in options.plugin or ():
         from prosopon.plugins import load_plugin
 
         load_plugin(expand_home(path))

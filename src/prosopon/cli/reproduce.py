@@ -13,14 +13,11 @@ from prosopon.cli.loading import load
 from prosopon.cli.options import (
     LIST,
     ArmOption,
-    Device,
-    DeviceMap,
-    Dtype,
     General,
     Json,
     Output,
+    Place,
     Retry,
-    Revision,
     Seeds,
     split_list,
     whole_numbers,
@@ -72,11 +69,9 @@ def reproduce(
     general: General = None,
     seeds: Seeds = "0",
     retry: Retry = False,
-    revision: Revision = None,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    device_map: DeviceMap = None,
     as_json: Json = False,
+    *,
+    place: Place,
 ) -> None:
     """Print the protocol of a paper with our controls added; --run runs it."""
     from prosopon.arms.options import parse_arm_options
@@ -116,10 +111,7 @@ def reproduce(
         )  # fmt: skip
         experiment.check()
         experiments.append(experiment)
-    loaded = load(
-        model or PAPER.models[0], device=device, dtype=dtype, device_map=device_map,
-        revision=revision,
-    )  # fmt: skip
+    loaded = load(model or PAPER.models[0], place)
     for note in notes:
         say(note, "yellow")
     results = []

@@ -12,25 +12,17 @@ from prosopon.cli.experiments import GRID, plain_table, show_gaps, this_command
 from prosopon.cli.loading import load
 from prosopon.cli.options import (
     LIST,
-    Device,
-    DeviceMap,
-    Dtype,
-    General,
     Ignore,
-    Instead,
     Json,
     MaxNewTokens,
     Model,
-    Opposite,
     Output,
-    Personas,
-    PromptLine,
+    People,
+    Place,
     Retry,
-    Revision,
     Seeds,
     Targets,
     split_list,
-    split_personas,
     whole_numbers,
 )
 from prosopon.errors import OptionError
@@ -41,13 +33,10 @@ if TYPE_CHECKING:
 
 def sweep(
     folder: Output,
+    people: People,
     criteria: Annotated[
         str, typer.Option("--criteria", "-c", help=f"See prosopon criteria. {LIST} Or all.")
     ] = "contrastive-taylor",
-    personas: Personas = None,
-    target: Instead = None,
-    opposite: Opposite = None,
-    prompt: PromptLine = None,
     model: Model = "embedded",
     sparsity: Annotated[
         str,
@@ -61,7 +50,6 @@ def sweep(
         list[str] | None,
         typer.Option("--option", help="criterion.key=value. May be repeated."),
     ] = None,
-    general: General = None,
     answers: Annotated[int, typer.Option("--answers", min=1, help="Free answers a cell.")] = 60,
     choices: Annotated[int, typer.Option("--choices", min=1, help="Pairs a cell.")] = 100,
     max_new_tokens: MaxNewTokens = 48,
@@ -80,17 +68,14 @@ def sweep(
     retry: Retry = False,
     targets: Targets = None,
     ignore: Ignore = None,
-    revision: Revision = None,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    device_map: DeviceMap = None,
     as_json: Json = False,
+    *,
+    place: Place,
 ) -> None:
     """Run criteria over sparsity, calibration size and seed; a stopped sweep goes on."""
     from prosopon.criteria import CRITERIA
     from prosopon.experiments import (
         Sites,
-        Source,
         grammar_judge,
         grid_plan,
         grid_sizes,
@@ -99,14 +84,12 @@ def sweep(
     from prosopon.experiments.experiment import Experiment
     from prosopon.experiments.grid import TASKS_OF_GRID
 
-    names = tuple(split_personas(personas)) if personas else ()
-    source = Source(names, target, opposite, prompt, general=general)
     everything = criteria.strip().lower() == "all"
     shares, counts = split_list(sparsity, parse_sparsity), whole_numbers("--examples")
     sizes = grid_sizes(choices, answers, max_new_tokens)
     own_options = criterion_options(option)
     seed_numbers = split_list(seeds, whole_numbers("--seeds"))
-    contrasts = source.contrasts(model, sizes.questions)
+    contrasts = people.source().contrasts(model, sizes.questions)
     plan = grid_plan(
         tuple(contrasts), CRITERIA.names() if everything else split_list(criteria, str),
         sparsities=shares, examples=split_list(examples, counts), seeds=seed_numbers,
@@ -114,11 +97,11 @@ def sweep(
         tasks=[task for task in TASKS_OF_GRID if free_text or task != "free-text"],
     )  # fmt: skip
     experiment = Experiment(
-        plan, contrasts, folder, this_command(), general, grammar_judge,
+        plan, contrasts, folder, this_command(), people.general, grammar_judge,
         Sites(tuple(targets or ()), tuple(ignore or ())), retry, tables=tables, plots=plots,
     )  # fmt: skip
     experiment.check()
-    loaded = load(model, device=device, dtype=dtype, device_map=device_map, revision=revision)
+    loaded = load(model, place)
     with progress() as report:
         findings = experiment.run(loaded, report)
     if as_json:
