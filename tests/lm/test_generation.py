@@ -6,7 +6,7 @@ import torch
 from prosopon.data import Message
 from prosopon.errors import OptionError, UnknownNameError
 from prosopon.lm import continue_texts, generate_answers, generate_tokens, sample_general
-from prosopon.lm.generation import fit_tokens, opening_tokens, text_tokens
+from prosopon.lm.generation import decode, fit_tokens, opening_tokens, text_tokens
 from tests.tiny import CONTEXT, tiny_model, tiny_tokenizer
 
 PROMPTS = [(Message("user", text),) for text in ("Hi", "A longer question, is it not?", "Why?")]
@@ -174,3 +174,63 @@ def test_a_prompt_does_not_end_with_an_end_token(prompt):
     )
     assert ending("Hi")["input_ids"][-1] == 2
     assert opening_tokens(prompt, ending) == opening_tokens(prompt, plain)
+
+
+def test_a_plain_text_is_a_prompt_of_one_message(llama):
+    model, tokenizer = llama
+    texts = ["Once upon a time", "", "  Größe 🎭\n"]
+    prompts = [(), (Message("assistant", texts[0]),), (Message("assistant", texts[2]),)]
+    options = {"temperature": 0.0, "max_new_tokens": 5}
+    first, nothing, last = continue_texts(model, tokenizer, texts, **options)
+    assert generate_answers(model, tokenizer, prompts, **options) == [nothing, first, last]
+
+
+def test_the_order_of_prompts_is_theirs(llama):
+    model, tokenizer = llama
+    options = {"temperature": 0.0, "max_new_tokens": 4}
+    answers = generate_answers(model, tokenizer, PROMPTS, **options)
+    assert generate_answers(model, tokenizer, PROMPTS[::-1], **options) == answers[::-1]
+    assert generate_answers(model, tokenizer, [], **options) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "longest", "expected"),
+    [
+        ([5, 6, 7, 8], None, [5, 6, 7, 8]),
+        ([5, 6, 7, 8], 6, [5, 6, 7, 8]),
+        ([5, 6, 7, 8], 5, [6, 7, 8]),
+        ([1, 6, 7, 8], 5, [1, 7, 8]),  # 1 begins every text
+        ([1, 6, 7, 8], 4, [1, 8]),
+        ([5, 6, 1, 8], 4, [1, 8]),
+        ([], 4, []),
+    ],
+)
+def test_rows_lose_their_beginning(row, longest, expected):
+    tokenizer = tiny_tokenizer()
+    assert tokenizer.bos_token_id == 1
+    assert fit_tokens([row], tokenizer, longest, 2) == [expected]
+
+
+@pytest.mark.parametrize("longest", [0, 2, 3])
+def test_an_answer_that_leaves_no_room(longest):
+    with pytest.raises(OptionError, match=f"2 new tokens leave no room .* within {longest}"):
+        fit_tokens([[5]], tiny_tokenizer(), longest, 2)
+
+
+def test_special_tokens_are_no_part_of_a_text():
+    tokenizer = tiny_tokenizer(chat=True)
+    row = tokenizer(" Größe 🎭 ", add_special_tokens=True)["input_ids"]
+    assert decode([row, [*row, tokenizer.eos_token_id], []], tokenizer) == [
+        "Größe 🎭",
+        "Größe 🎭",
+        "",
+    ]
+
+
+def test_generation_leaves_the_global_generator(llama):
+    model, tokenizer = llama
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    generate_answers(model, tokenizer, PROMPTS, max_new_tokens=3, seed=9)
+    assert torch.equal(torch.rand(2), expected)

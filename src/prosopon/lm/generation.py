@@ -63,38 +63,26 @@ def generate_answers(
         OptionError: ``max_length`` leaves no room for a prompt, or a setting is refused.
         UnknownNameError: There is no such setting.
     """
+    room = max_length or context_length(model)
     rows = [opening_tokens(prompt, tokenizer) for prompt in prompts]
-    return _texts(
-        model, tokenizer, rows, max_length, temperature=temperature,
-        max_new_tokens=max_new_tokens, seed=seed, batch_size=batch_size,
-        settings=settings, progress=progress,
+    written = generate_tokens(
+        model, tokenizer, fit_tokens(rows, tokenizer, room, max_new_tokens),
+        temperature=temperature, max_new_tokens=max_new_tokens, seed=seed,
+        batch_size=batch_size, settings=settings, progress=progress,
     )  # fmt: skip
+    return decode(written, tokenizer)
 
 
 def continue_texts(
-    model: Any,
-    tokenizer: Any,
-    texts: Sequence[str],
-    *,
-    temperature: float = 1.0,
-    max_new_tokens: int = 60,
-    seed: int = 0,
-    batch_size: int = 64,
-    max_length: int | None = None,
-    settings: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    model: Any, tokenizer: Any, texts: Sequence[str], *, max_new_tokens: int = 60, **options: Any
 ) -> list[str]:
     """Return how the model goes on after each plain text, in order, without the text itself.
 
     Nothing of a dialogue stands around the texts. For the arguments see
     :func:`generate_answers`.
     """
-    rows = [text_tokens(text, tokenizer) for text in texts]
-    return _texts(
-        model, tokenizer, rows, max_length, temperature=temperature,
-        max_new_tokens=max_new_tokens, seed=seed, batch_size=batch_size,
-        settings=settings, progress=progress,
-    )  # fmt: skip
+    prompts = [[Message("assistant", text)] for text in texts]
+    return generate_answers(model, tokenizer, prompts, max_new_tokens=max_new_tokens, **options)
 
 
 def generate_tokens(
@@ -169,6 +157,8 @@ def text_tokens(text: str, tokenizer: Any) -> list[int]:
 
 def decode(written: Sequence[Sequence[int]], tokenizer: Any) -> list[str]:
     """Return tokens as texts: special tokens left out, white space trimmed."""
+    if not written:  # the library would decode one empty text
+        return []
     texts: list[str] = tokenizer.batch_decode(written, skip_special_tokens=True)
     return [text.strip() for text in texts]
 
@@ -212,21 +202,6 @@ def _shorten(row: list[int], room: int, begins: int | None) -> list[int]:
     if len(row) <= room:
         return row
     return [row[0], *row[1 - room :]] if row[0] == begins else row[-room:]
-
-
-def _texts(
-    model: Any,
-    tokenizer: Any,
-    rows: list[list[int]],
-    max_length: int | None,
-    *,
-    max_new_tokens: int,
-    **settings: Any,
-) -> list[str]:
-    room = max_length or context_length(model)
-    rows = fit_tokens(rows, tokenizer, room, max_new_tokens)
-    written = generate_tokens(model, tokenizer, rows, max_new_tokens=max_new_tokens, **settings)
-    return decode(written, tokenizer)
 
 
 def _config(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from prosopon.data.tables import read_table, table_rows
 from prosopon.errors import DataError
 
 BUNDLED = Path(__file__).with_name("neutral.toml")
@@ -37,13 +37,7 @@ def load_ability(path: Path = BUNDLED) -> tuple[AbilityItem, ...]:
     Raises:
         DataError: The file cannot be read, or an item is not so; names the item.
     """
-    try:
-        rows = tomllib.loads(path.read_text("utf-8")).get("item")
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: {error}") from None
-    if not isinstance(rows, list) or not rows:
-        raise DataError(f"{path}: holds no [[item]]")
-    return tuple(_item(row, f"{path}: item {number}") for number, row in enumerate(rows, 1))
+    return tuple(_item(*item) for item in table_rows(read_table(path), "item", path))
 
 
 def _item(row: dict[str, Any], where: str) -> AbilityItem:

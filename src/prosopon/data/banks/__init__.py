@@ -6,13 +6,13 @@ All of them are our own wording and in the public domain (CC0-1.0).
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from prosopon.data.tables import read_table
 from prosopon.errors import DataError, UnknownNameError
 
 FOLDER = Path(__file__).parent
@@ -89,10 +89,7 @@ def load_bank(source: str | Path) -> Bank:
         path = FOLDER / ("open" if name in axes() else "") / f"{name}.toml"
     elif not path.is_file():
         raise UnknownNameError("bank of questions", name, bank_names())
-    try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: {error}") from None
+    content = read_table(path)
     kinds = content.get("questions")
     if not isinstance(kinds, dict) or not all(isinstance(rows, list) for rows in kinds.values()):
         raise DataError(f"{path}: holds no table [questions] of lists")

@@ -6,14 +6,14 @@ lines of the others.
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from prosopon.data.examples import Example, Message, Persona
-from prosopon.errors import DataError, UnknownNameError
+from prosopon.data.tables import find_table, is_texts, read_table, table_names, table_rows
+from prosopon.errors import DataError
 
 FOLDER = Path(__file__).parent
 PREFIX = "character:"
@@ -66,7 +66,7 @@ class Character:
 
 def names() -> list[str]:
     """Return the short names of the bundled characters."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return table_names(FOLDER)
 
 
 def others(key: str) -> Persona:
@@ -100,27 +100,20 @@ def load_character(source: str | Path) -> Character:
         UnknownNameError: No bundled character and no file is called so.
         DataError: The file cannot be used; names file and part.
     """
-    path = Path(source)
-    if str(source) in names():
-        path = FOLDER / f"{source}.toml"
-    elif not path.is_file():
-        raise UnknownNameError("character", str(source), names())
-    try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: {error}") from None
+    path = find_table("character", FOLDER, source)
+    content = read_table(path)
     sheet, general, leave = (
         _texts(content.get(part), f"{path}: {part}") for part in ("sheet", "general", "leave")
     )
     lines = tuple(
         (_text(row, "asked", where), _text(row, "said", where))
-        for row, where in _rows(content, "line", path)
+        for row, where in table_rows(content, "line", path)
     )
     if len(dict(lines)) < len(lines):
         raise DataError(f"{path}: two lines answer the same prompt")
     knowledge = tuple(
         Knowledge(_text(row, "question", where), _groups(row.get("expect"), f"{where}: expect"))
-        for row, where in _rows(content, "knowledge", path)
+        for row, where in table_rows(content, "knowledge", path)
     )
     name = _text(content, "name", str(path))
     return Character(path.stem, name, sheet, lines, knowledge, general, leave)
@@ -128,13 +121,6 @@ def load_character(source: str | Path) -> Character:
 
 def _example(prompt: str, reply: str, source: str) -> Example:
     return Example((Message("user", prompt), Message("assistant", reply)), None, source)
-
-
-def _rows(content: dict[str, Any], part: str, path: Path) -> list[tuple[dict[str, Any], str]]:
-    rows = content.get(part)
-    if not isinstance(rows, list) or not rows or not all(isinstance(r, dict) for r in rows):
-        raise DataError(f"{path}: holds no [[{part}]]")
-    return [(row, f"{path}: {part} {number}") for number, row in enumerate(rows, 1)]
 
 
 def _text(row: dict[str, Any], field: str, where: str) -> str:
@@ -145,10 +131,7 @@ def _text(row: dict[str, Any], field: str, where: str) -> str:
 
 
 def _texts(value: Any, where: str) -> tuple[str, ...]:
-    good = (
-        isinstance(value, list) and value and all(isinstance(v, str) and v.strip() for v in value)
-    )
-    if not good:
+    if not value or not is_texts(value):
         raise DataError(f"{where} must be a list of texts, at least one")
     return tuple(value)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from prosopon.errors import DataError, UnknownNameError
+from prosopon.data.tables import find_table, is_texts, read_table, table_names, table_rows
+from prosopon.errors import DataError
 
 FOLDER = Path(__file__).parent
 
@@ -60,7 +60,7 @@ class Questionnaire:
 
 def names() -> list[str]:
     """Return the names of the bundled questionnaires."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return table_names(FOLDER)
 
 
 @cache
@@ -76,19 +76,9 @@ def load_questionnaire(source: str | Path) -> Questionnaire:
         UnknownNameError: No bundled questionnaire and no file is called so.
         DataError: The file cannot be used; names file and scale.
     """
-    path = Path(source)
-    if str(source) in names():
-        path = FOLDER / f"{source}.toml"
-    elif not path.is_file():
-        raise UnknownNameError("questionnaire", str(source), names())
-    try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: {error}") from None
-    rows = content.get("scale")
-    if not isinstance(rows, list) or not rows:
-        raise DataError(f"{path}: holds no [[scale]]")
-    scales = tuple(_scale(row, f"{path}: scale {n}") for n, row in enumerate(rows, 1))
+    path = find_table("questionnaire", FOLDER, source)
+    content = read_table(path)
+    scales = tuple(_scale(row, where) for row, where in table_rows(content, "scale", path))
     scale_names = [scale.name for scale in scales]
     if len(set(scale_names)) < len(scale_names):
         raise DataError(
@@ -99,8 +89,8 @@ def load_questionnaire(source: str | Path) -> Questionnaire:
     )
 
 
-def _scale(row: Any, where: str) -> Scale:
-    if not isinstance(row, dict) or not isinstance(row.get("name"), str) or not row["name"]:
+def _scale(row: dict[str, Any], where: str) -> Scale:
+    if not isinstance(row.get("name"), str) or not row["name"]:
         raise DataError(f"{where}: has no name")
     where = f"{where} ({row['name']})"
     poles, letters = (_texts(row, field, where) for field in ("poles", "letters"))
@@ -122,6 +112,6 @@ def _scale(row: Any, where: str) -> Scale:
 
 def _texts(row: dict[str, Any], field: str, where: str) -> list[str]:
     value = row.get(field)
-    if not isinstance(value, list) or not all(isinstance(v, str) and v.strip() for v in value):
+    if not is_texts(value):
         raise DataError(f"{where}: {field} must be a list of texts")
     return value

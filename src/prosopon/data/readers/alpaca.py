@@ -38,11 +38,5 @@ def parse(row: Any, where: str) -> list[Example]:
 
 READERS.add(
     "alpaca",
-    Reader(
-        name="alpaca",
-        description='{"instruction", "input", "output"}',
-        suffixes=(".json", ".jsonl"),
-        sniff=sniff,
-        parse=parse,
-    ),
+    Reader("alpaca", '{"instruction", "input", "output"}', (".json", ".jsonl"), sniff, parse),
 )

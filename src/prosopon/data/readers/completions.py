@@ -54,10 +54,10 @@ def _turns(row: Any, name: str, role: str, where: str) -> list[tuple[str, str]]:
 READERS.add(
     "prompt-completion",
     Reader(
-        name="prompt-completion",
-        description='{"text"}, {"prompt", "completion"} or {"prompt", "chosen", "rejected"}',
-        suffixes=(".jsonl", ".json"),
-        sniff=sniff,
-        parse=parse,
+        "prompt-completion",
+        '{"text"}, {"prompt", "completion"} or {"prompt", "chosen", "rejected"}',
+        (".jsonl", ".json"),
+        sniff,
+        parse,
     ),
 )

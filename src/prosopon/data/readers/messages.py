@@ -47,10 +47,10 @@ def turn_of(turn: Any, where: str) -> tuple[str, str]:
 READERS.add(
     "jsonl",
     Reader(
-        name="jsonl",
-        description='{"messages": [{"role", "content"}, ...], "alternative": optional}',
-        suffixes=(".jsonl", ".json"),
-        sniff=has_field("messages"),
-        parse=parse,
+        "jsonl",
+        '{"messages": [{"role", "content"}, ...], "alternative": optional}',
+        (".jsonl", ".json"),
+        has_field("messages"),
+        parse,
     ),
 )

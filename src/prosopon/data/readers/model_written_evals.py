@@ -28,10 +28,10 @@ def parse(row: Any, where: str) -> list[Example]:
 READERS.add(
     "model-written-evals",
     Reader(
-        name="model-written-evals",
-        description=f'{{"question", "{MATCHING}", "{NOT_MATCHING}"}}',
-        suffixes=(".jsonl", ".json"),
-        sniff=has_field(MATCHING),
-        parse=parse,
+        "model-written-evals",
+        f'{{"question", "{MATCHING}", "{NOT_MATCHING}"}}',
+        (".jsonl", ".json"),
+        has_field(MATCHING),
+        parse,
     ),
 )

@@ -26,10 +26,10 @@ def parse(row: Any, where: str) -> list[Example]:
 READERS.add(
     "csv",
     Reader(
-        name="csv",
-        description="a header question,matching,not_matching, or objects with these fields",
-        suffixes=(".csv", ".jsonl", ".json"),
-        sniff=has_field("matching"),
-        parse=parse,
+        "csv",
+        "a header question,matching,not_matching, or objects with these fields",
+        (".csv", ".jsonl", ".json"),
+        has_field("matching"),
+        parse,
     ),
 )

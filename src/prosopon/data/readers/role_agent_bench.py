@@ -95,14 +95,14 @@ def _self_knowledge(row: Mapping[str, Any], where: str) -> list[Example]:
 READERS.add(
     "role-agent-bench",
     Reader(
-        name="role-agent-bench",
-        description=(
+        "role-agent-bench",
+        (
             '{"target_role"} with {"question", "answer"}, {"multi_choices", "gt_answer"} or '
             '{"instruction", "answer"}; file#role names one role'
         ),
-        suffixes=(".json", ".jsonl"),
-        sniff=has_field("target_role"),
-        parse=parse,
-        role=role,
+        (".json", ".jsonl"),
+        has_field("target_role"),
+        parse,
+        role,
     ),
 )

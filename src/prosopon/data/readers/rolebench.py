@@ -38,11 +38,11 @@ def role(row: Any, where: str) -> str:
 READERS.add(
     "rolebench",
     Reader(
-        name="rolebench",
-        description='{"role", "question", "generated": [answers]}; file#role names one role',
-        suffixes=(".jsonl", ".json"),
-        sniff=has_field("generated"),
-        parse=parse,
-        role=role,
+        "rolebench",
+        '{"role", "question", "generated": [answers]}; file#role names one role',
+        (".jsonl", ".json"),
+        has_field("generated"),
+        parse,
+        role,
     ),
 )

@@ -26,10 +26,10 @@ def parse(row: Any, where: str) -> list[Example]:
 READERS.add(
     "text",
     Reader(
-        name="text",
-        description="plain text, one text a line, or paragraphs with an empty line between two",
-        suffixes=(".txt", ".md"),
-        sniff=lambda row: isinstance(row, str),
-        parse=parse,
+        "text",
+        "plain text, one text a line, or paragraphs with an empty line between two",
+        (".txt", ".md"),
+        lambda row: isinstance(row, str),
+        parse,
     ),
 )
