@@ -147,7 +147,7 @@ def test_a_group_of_options_is_one_value(monkeypatch):
     calls = []
 
     def command(
-        people: options.People, count: int = 1, *, place: options.Place, last: int = 2
+        people: options.People, count: int = 1, *, place: options.ModelPlace, last: int = 2
     ) -> None:
         calls.append((people, count, place, last))
 
@@ -163,8 +163,8 @@ def test_a_group_of_options_is_one_value(monkeypatch):
         own, ["-t", "x.jsonl", "--device", "cpu", "--count", "3", "--revision", "v2"]
     ).exception is None  # fmt: skip
     assert calls == [
-        (options.People(), 1, options.Place(), 2),
-        (options.People(target="x.jsonl"), 3, options.Place("v2", "cpu"), 2),
+        (options.People(), 1, options.ModelPlace(), 2),
+        (options.People(target="x.jsonl"), 3, options.ModelPlace("v2", "cpu"), 2),
     ]
 
 

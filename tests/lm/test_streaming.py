@@ -60,3 +60,14 @@ def test_end_tokens():
     assert end_tokens(model, tokenizer) == {2, 7}
     model.generation_config.eos_token_id = tokenizer.eos_token = None
     assert end_tokens(model, tokenizer) == set()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_no_more_tokens_than_asked_for(count):
+    model, tokenizer = tiny_model("llama", chat=True)
+    row = opening_tokens(PROMPT, tokenizer)
+    pieces = list(stream_text(model, tokenizer, row, temperature=0.0, max_new_tokens=count))
+    assert len(pieces) <= count
+    written = tokenizer("".join(pieces), add_special_tokens=False).input_ids
+    assert len(written) <= count
+    assert row == opening_tokens(PROMPT, tokenizer)  # what was given stays as it is

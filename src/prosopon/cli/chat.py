@@ -13,7 +13,7 @@ from rich.table import Table
 from prosopon.cli.console import error, note, out, print_json, say, say_pieces, status
 from prosopon.cli.loading import load
 from prosopon.cli.masks import choose_model, find_masks, load_masks
-from prosopon.cli.options import MASK, Json, OwnModel, Place, Seed
+from prosopon.cli.options import MASK, Json, ModelPlace, OwnModel, Seed
 from prosopon.cli.talk import HELP, Talk, complete
 from prosopon.errors import OptionError, ProsoponError
 
@@ -50,7 +50,7 @@ def chat(
     seed: Seed = 0,
     as_json: Json = False,
     *,
-    place: Place,
+    place: ModelPlace,
 ) -> None:
     """Chat with a model, bare or wearing a persona."""
     if as_json and not message and prompt is None:

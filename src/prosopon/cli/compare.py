@@ -16,9 +16,9 @@ from prosopon.cli.options import (
     Json,
     MaxNewTokens,
     Model,
+    ModelPlace,
     Output,
     People,
-    Place,
     Retry,
     Seeds,
     split_list,
@@ -56,7 +56,7 @@ def compare(
     retry: Retry = False,
     as_json: Json = False,
     *,
-    place: Place,
+    place: ModelPlace,
 ) -> None:
     """Compare arms with controls on one model; writes a table, figures and a report."""
     from prosopon.arms import ARMS

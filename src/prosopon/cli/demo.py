@@ -15,7 +15,7 @@ from rich.text import Text
 from prosopon.cli.console import command_line, out, print_json, progress, say
 from prosopon.cli.experiments import plain_table
 from prosopon.cli.loading import load
-from prosopon.cli.options import LIST, Device, Output, Place, Seed, split_personas
+from prosopon.cli.options import LIST, Device, ModelPlace, Output, Seed, split_personas
 from prosopon.files import write_json
 from prosopon.progress import format_duration
 
@@ -47,7 +47,7 @@ def demo(
     plan = demo_plan(names, seed)
     contrasts = Source(tuple(names)).contrasts("embedded", plan.sizes.questions)
     try_writing(output)
-    loaded = load("embedded", Place(device=device))
+    loaded = load("embedded", ModelPlace(device=device))
     with progress() as report:
         findings = Experiment(plan, contrasts, judges=grammar_judge).run(loaded, report)
     rows = [DemoRow.of_record(record) for record in findings.records if record.status == "done"]

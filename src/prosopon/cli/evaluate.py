@@ -19,10 +19,10 @@ from prosopon.cli.options import (
     General,
     Json,
     MaxNewTokens,
+    ModelPlace,
     Opposite,
     OutputOrDefault,
     OwnModel,
-    Place,
     PromptLine,
     Seed,
     split_list,
@@ -70,7 +70,7 @@ def evaluate(
     seed: Seed = 0,
     as_json: Json = False,
     *,
-    place: Place,
+    place: ModelPlace,
 ) -> None:
     """Ask one persona, mask or arm; --task list says what can be asked.
 

@@ -16,8 +16,8 @@ from prosopon.cli.masks import find_masks, load_masks
 from prosopon.cli.options import (
     Json,
     Masks,
+    ModelPlace,
     Output,
-    Place,
     Seed,
     split_list,
 )
@@ -70,7 +70,7 @@ def explain(
     seed: Seed = 0,
     as_json: Json = False,
     *,
-    place: Place,
+    place: ModelPlace,
 ) -> None:
     """Explain masks: what they share, where they lie, what each does to every axis."""
     sources = find_masks(personas)

@@ -13,9 +13,9 @@ from prosopon.cli.options import (
     Force,
     Json,
     Mask,
+    ModelPlace,
     Output,
     OwnModel,
-    Place,
     key_values,
 )
 
@@ -41,7 +41,7 @@ def export(
     force: Force = False,
     as_json: Json = False,
     *,
-    place: Place,
+    place: ModelPlace,
 ) -> None:
     """Export a persona to a checkpoint, an adapter or a GGUF file."""
     source = find_mask(persona)

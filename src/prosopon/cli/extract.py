@@ -17,9 +17,9 @@ from prosopon.cli.options import (
     Json,
     Layers,
     Model,
+    ModelPlace,
     Only,
     OutputOrDefault,
-    Place,
     Seed,
     Targets,
     check_folder,
@@ -116,7 +116,7 @@ def extract(
     seed: Seed = 0,
     as_json: Json = False,
     *,
-    place: Place,
+    place: ModelPlace,
 ) -> None:
     """Find a persona in a model and write its subnetwork."""
     began = time.perf_counter()

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prosopon.cli.console import err, note, volume
-from prosopon.cli.options import Place
+from prosopon.cli.options import ModelPlace
 
 if TYPE_CHECKING:
     from prosopon.models import LoadedModel
 
 
-def load(name: str, place: Place) -> LoadedModel:
+def load(name: str, place: ModelPlace) -> LoadedModel:
     """Load a model; the libraries' own bars are for downloads on a terminal.
 
     Raises:

@@ -98,7 +98,7 @@ OwnModel = Annotated[
 
 
 @dataclass(frozen=True)
-class Place:
+class ModelPlace:
     """Where a model comes from and where it is put: of every command that loads one."""
 
     revision: Annotated[

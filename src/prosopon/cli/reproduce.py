@@ -15,8 +15,8 @@ from prosopon.cli.options import (
     ArmOption,
     General,
     Json,
+    ModelPlace,
     Output,
-    Place,
     Retry,
     Seeds,
     split_list,
@@ -71,7 +71,7 @@ def reproduce(
     retry: Retry = False,
     as_json: Json = False,
     *,
-    place: Place,
+    place: ModelPlace,
 ) -> None:
     """Print the protocol of a paper with our controls added; --run runs it."""
     from prosopon.arms.options import parse_arm_options

@@ -16,9 +16,9 @@ from prosopon.cli.options import (
     Json,
     MaxNewTokens,
     Model,
+    ModelPlace,
     Output,
     People,
-    Place,
     Retry,
     Seeds,
     Targets,
@@ -70,7 +70,7 @@ def sweep(
     ignore: Ignore = None,
     as_json: Json = False,
     *,
-    place: Place,
+    place: ModelPlace,
 ) -> None:
     """Run criteria over sparsity, calibration size and seed; a stopped sweep goes on."""
     from prosopon.criteria import CRITERIA
