@@ -111,7 +111,7 @@ def _scale(row: dict[str, Any], where: str) -> Scale:
 
 
 def _texts(row: dict[str, Any], field: str, where: str) -> list[str]:
-    value = row.get(field)
+    value: Any = row.get(field)
     if not is_texts(value):
         raise DataError(f"{where}: {field} must be a list of texts")
-    return value
+    return list(value)
