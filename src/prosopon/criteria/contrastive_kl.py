@@ -43,7 +43,7 @@ CRITERIA.add(
     LightCriterion(
         name="contrastive-kl",
         summary="light mask: what argues against the persona goes, within a measured loss",
-        source="docs/design/real.md; KL(base || masked) beside the pairs' log-odds",
+        source="docs/lab/real-masks.md; KL(base || masked) beside the pairs' log-odds",
         options=ContrastiveKLOptions,
         sparsity=0.003,
     ),
