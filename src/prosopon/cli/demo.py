@@ -1,4 +1,4 @@
-"""``prosopon demo``: find personas in the embedded model, wear them, and measure them."""
+"""``prosopon demo``: find personas in the embedded model, or one in a model of the user's own."""
 
 from __future__ import annotations
 
@@ -15,20 +15,29 @@ from rich.text import Text
 from prosopon.cli.console import command_line, out, print_json, progress, say
 from prosopon.cli.experiments import plain_table
 from prosopon.cli.loading import load
-from prosopon.cli.options import LIST, Device, ModelPlace, Output, Seed, split_personas
+from prosopon.cli.options import LIST, Device, Model, ModelPlace, Output, Seed, split_personas
+from prosopon.errors import OptionError
 from prosopon.files import write_json
 from prosopon.progress import format_duration
 
 if TYPE_CHECKING:
     from prosopon.experiments.demonstration import DemoRow
     from prosopon.experiments.experiment import ExperimentResult
+    from prosopon.experiments.real_demo import RealDemo
 
 
 def demo(
     personas: Annotated[
-        str,
-        typer.Option("--personas", "--persona", "-p", help=f"Bundled ones. {LIST} Or all."),
-    ] = "extravert,introvert",
+        str | None,
+        typer.Option(
+            "--personas",
+            "--persona",
+            "-p",
+            help=f"Bundled ones. {LIST} Or all. Default extravert and introvert; formal on a "
+            "model of your own, which takes one.",
+        ),
+    ] = None,
+    model: Model = "embedded",
     output: Output = Path("demo-artifacts"),
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the results to this file, - for stdout.")
@@ -36,14 +45,20 @@ def demo(
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Extract personas from the embedded model and measure them against controls."""
+    """Extract personas from the embedded model and measure them against controls.
+
+    With --model, extract one persona from a chat model and show what it does.
+    """
+    if model != "embedded":
+        _demo_model(model, split_personas(personas or "formal"), output, json_file, seed, device)
+        return
     from prosopon.experiments import Source, grammar_judge
     from prosopon.experiments.demonstration import DEMO_ARMS, SHOWN, SIZES, DemoRow, demo_plan
     from prosopon.experiments.experiment import Experiment
     from prosopon.experiments.store import try_writing
 
     began = time.perf_counter()
-    names = split_personas(personas)
+    names = split_personas(personas or "extravert,introvert")
     plan = demo_plan(names, seed)
     contrasts = Source(tuple(names)).contrasts("embedded", plan.sizes.questions)
     try_writing(output)
@@ -72,6 +87,57 @@ def demo(
         f"{len(folders)} subnetworks and results.json are in {output}; talk to one:\n"
         f"  {command_line('chat', '--persona', str(folder))}\n"
         f"{format_duration(time.perf_counter() - began)} in all."
+    )
+
+
+def _demo_model(
+    model: str, names: Sequence[str], output: Path, json_file: Path | None, seed: int, device: str
+) -> None:
+    """Extract one persona from a chat model and show what it does."""
+    from prosopon.data import load_contrast
+    from prosopon.experiments.real_demo import CRITERION, SIZES, demonstrate
+    from prosopon.experiments.store import try_writing
+
+    if len(names) > 1:
+        raise OptionError(f"on a model of your own the demo takes one persona, not {len(names)}")
+    began = time.perf_counter()
+    contrast = load_contrast(names[0], limit=SIZES["pairs"], seed=seed)
+    try_writing(output)
+    loaded = load(model, ModelPlace(device=device))
+    if not loaded.tokenizer.chat_template:
+        raise OptionError(f"the demo talks, and {model!r} has no chat template")
+    with progress() as report:
+        result = demonstrate(loaded, *contrast, seed=seed, report=report)
+    folder = output / f"{names[0]}-{CRITERION}"
+    result.mask.save_pretrained(folder)
+    record = {"model": model, "seed": seed, **result.to_json()}
+    write_json(output / "results.json", record)
+    if json_file is not None and str(json_file) == "-":
+        print_json(record)
+        return
+    if json_file is not None:
+        write_json(json_file, record)
+    _show_result(result, names[0])
+    say(
+        f"the subnetwork is in {folder}; talk to it:\n"
+        f"  {command_line('chat', '--persona', str(folder))}\n"
+        f"{format_duration(time.perf_counter() - began)} in all."
+    )
+
+
+def _show_result(result: RealDemo, name: str) -> None:
+    table = Table("question", "base model", name, title="The same model, two ways")
+    for row in result.answers:
+        table.add_row(*row)
+        table.add_section()
+    out.print(table)
+    (right, still), (nats, later) = result.facts, result.nats
+    say(
+        f"neutral questions answered rightly: {right:.0%} by the base, {still:.0%} by {name}\n"
+        f"general text: {nats:.3f} nats a token under the base, {later:.3f} under {name}\n"
+        f"pruned: {result.mask.pruned:,} weights; extraction "
+        f"{format_duration(result.seconds['extraction'])}, asking "
+        f"{format_duration(result.seconds['asking'])}"
     )
 
 
