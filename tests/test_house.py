@@ -17,7 +17,6 @@ THIN = {
     "arms": 0.56,
     "evaluation": 0.65,
     "experiments": 0.43,
-    "judges": 0.72,
 }
 # Words that stand for a thing without naming it.
 NO_NAMES = {"found", "told", "each", "asked", "made", "kept", "given", "known", "held"}

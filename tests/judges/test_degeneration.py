@@ -1,8 +1,11 @@
 """Degeneration against figures counted by hand."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from prosopon.judges import degeneration
+from prosopon.judges.degeneration import repeated_share
 
 
 def test_counted_by_hand():
@@ -35,3 +38,26 @@ def test_nothing():
 
 def test_case_does_not_count():
     assert degeneration(["A b A B"]) == degeneration(["a b a b"])
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from("abc"), max_size=12))
+def test_repetition_is_what_a_slow_loop_counts(words):
+    seen, again = [], 0
+    for i in range(len(words) - 2):
+        triple = words[i : i + 3]
+        again += triple in seen
+        seen.append(triple)
+    expected = again / len(seen) if seen else 0.0
+    assert repeated_share(words) == pytest.approx(expected)
+    assert degeneration([" ".join(words)]).repetition == pytest.approx(expected)
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(max_size=20), max_size=8))
+def test_any_texts_have_shares_between_0_and_1(texts):
+    signs = degeneration(texts)
+    assert 0 <= signs.repetition <= 1
+    assert 0 <= signs.distinct_bigrams <= 1
+    assert 0 <= signs.empty <= 1
+    assert signs.mean_words >= 0
