@@ -108,3 +108,19 @@ def test_tokens_out_of_scope_do_not_count():
     model, tokenizer = tiny_model("llama", chat=True)
     answers = [encode(talk, tokenizer, scope="response") for talk in TALKS]
     assert text_losses(model, answers, every=True) == text_losses(model, answers, every=False)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_nan_of_padding_stays_out(side):
+    """Queries that may look at nothing are NaN on some kernels."""
+    model, tokenizer = tiny_model("llama", chat=True)
+    texts = [encode(talk, tokenizer) for talk in TALKS]
+    expected = row_log_likelihoods(model, texts, every=True, padding_side=side)
+
+    def spoil(_module, _args, options, output):
+        output.logits[options["attention_mask"] == 0] = math.nan
+
+    handle = model.register_forward_hook(spoil, with_kwargs=True)
+    rows = row_log_likelihoods(model, texts, every=True, padding_side=side)
+    handle.remove()
+    assert rows == expected
