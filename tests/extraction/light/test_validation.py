@@ -54,15 +54,15 @@ def pruned(ranking):
     return model
 
 
-def log_likelihoods(model, text):
-    """The log-likelihood of every token but the first, one after the other."""
+def log_likelihoods(model, text, which):
+    """The log-likelihood of every marked token but the first, one after the other."""
     logits = model(torch.tensor([text.input_ids])).logits[0].double().log_softmax(-1)
-    return [float(logits[i - 1, text.input_ids[i]]) for i in range(1, len(text.input_ids))]
+    places = [i for i in range(1, len(text.input_ids)) if which[i]]
+    return [float(logits[i - 1, text.input_ids[i]]) for i in places]
 
 
 def answer(model, text):
-    tokens = zip(log_likelihoods(model, text), text.response[1:], strict=True)
-    return sum(likelihood for likelihood, own in tokens if own)
+    return sum(log_likelihoods(model, text, text.response))
 
 
 def test_forward_measures_against_one_text_at_a_time(loaded):
@@ -81,7 +81,8 @@ def test_forward_measures_against_one_text_at_a_time(loaded):
     assert got.loss == pytest.approx(contrast + own, rel=1e-4)
     assert got.choice == fmean(odd > 0 for odd in odds)
     means = [
-        fmean(p for text in GENERAL for p in log_likelihoods(each, text)) for each in (model, worn)
+        fmean(p for text in GENERAL for p in log_likelihoods(one, text, text.scope))
+        for one in (model, worn)
     ]
     assert got.perplexity_ratio == pytest.approx(math.exp(means[0] - means[1]), rel=1e-4)
 
