@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from prosopon.arms import ARMS
-from prosopon.arms.prompt import good_line
-from prosopon.arms.prompt_paper import plain_line
+from prosopon.arms.prompt import good_line, plain_line
 from prosopon.arms.retrieval import EmbeddingIndex, Nearest, WordIndex, search_text
 from prosopon.data import Message
 from prosopon.errors import DataError, OptionError

@@ -6,8 +6,8 @@ import pytest
 
 from prosopon.arms.base import ArmRegistry, Cost, Lab
 from prosopon.arms.options import OptionHelp, option_help
+from prosopon.arms.prompt import BaseArm
 from prosopon.arms.ready import Clock, Ready, always, counter, speaker_of
-from prosopon.arms.unchanged import BaseArm
 from prosopon.data import Message
 from prosopon.errors import UnknownNameError
 from prosopon.registry import Registry

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from prosopon.arms import ARMS
-from prosopon.arms.unchanged import BaseArm
+from prosopon.arms.prompt import BaseArm
 from prosopon.data.grammar import load_world
 from prosopon.errors import ExperimentError, OptionError, UnknownNameError
 from prosopon.evaluation.tasks import TASKS, Outcome, TaskResult

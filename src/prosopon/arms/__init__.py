@@ -7,11 +7,9 @@ from prosopon.arms import (
     masks,
     opposite,
     prompt,
-    prompt_paper,
     retrieval,
     rules,
     steering,
-    unchanged,
     wanda_general,
     weight_steering,
 )
@@ -39,11 +37,9 @@ __all__ = [
     "option_help",
     "parse_arm_options",
     "prompt",
-    "prompt_paper",
     "retrieval",
     "rules",
     "steering",
-    "unchanged",
     "wanda_general",
     "weight_steering",
 ]

@@ -33,10 +33,6 @@ class FewShotArm(WithOptions):
     kind: Kind = "prompting"
     options = FewShotOptions
 
-    def refuses(self, lab: Lab) -> str | None:
-        """Return None: it can always be made."""
-        return None
-
     def prepare(self, lab: Lab) -> Ready:
         """Learn the persona from the calibration examples.
 

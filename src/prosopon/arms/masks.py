@@ -11,12 +11,13 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from prosopon.arms.base import ARMS, Cost, Kind, Lab
+from prosopon.arms.options import WithOptions
 from prosopon.arms.ready import Clock, Ready, speaker_of
 from prosopon.criteria import CRITERIA, Criterion
 from prosopon.evaluation.speaking import Speaker
 from prosopon.extraction.light.mask import FEWEST
 from prosopon.extraction.request import Sparsity
-from prosopon.options import option, parse_options
+from prosopon.options import option
 from prosopon.subnetwork import Subnetwork
 
 CONTROLS = ("random", "magnitude")  # criteria that know nothing of the persona
@@ -78,7 +79,7 @@ def settings_of(parsed: Any, criterion: Criterion) -> MaskSettings:
     )
 
 
-class MaskArm:
+class MaskArm(WithOptions):
     """An arm that wears a criterion's mask and reads no prompt of its own.
 
     Args:
@@ -94,10 +95,6 @@ class MaskArm:
         self.summary = self.criterion.summary + chosen
         self.kind: Kind = "control" if self.name in CONTROLS else "mask"
         self.options = mask_options(self.criterion, sparsity)
-
-    def parse(self, values: Mapping[str, Any]) -> Any:
-        """Return the options for ``values``, of the dataclass."""
-        return parse_options(f"arm {self.name!r}", self.options, values)
 
     def refuses(self, lab: Lab) -> str | None:
         """Return why there are too few examples, or None."""

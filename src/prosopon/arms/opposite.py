@@ -10,23 +10,21 @@ from typing import Any
 
 from prosopon.arms.base import ARMS, Kind, Lab
 from prosopon.arms.masks import MaskReady, extracted, mask_options, settings_of
-from prosopon.criteria import CRITERIA, Criterion
+from prosopon.arms.options import WithOptions
+from prosopon.criteria import CRITERIA
 from prosopon.options import parse_options
 
 FLAGSHIP = "contrastive-taylor"
 
 
-class OppositeArm:
+class OppositeArm(WithOptions):
     """The opposite's mask; ``criterion`` names the criterion, whose options it has."""
 
     name = "opposite"
     summary = f"control: the opposite persona's mask ({FLAGSHIP}, or opposite.criterion=...)"
     kind: Kind = "control"
 
-    @property
-    def options(self) -> type:
-        """Options with the default criterion."""
-        return _options(CRITERIA.get(FLAGSHIP))
+    options = mask_options(CRITERIA.get(FLAGSHIP), chosen=FLAGSHIP)
 
     def parse(self, values: Mapping[str, Any]) -> Any:
         """Return the options for ``values``, of the dataclass.
@@ -36,11 +34,8 @@ class OppositeArm:
             OptionError: A bad option.
         """
         criterion = CRITERIA.get(str(values.get("criterion", FLAGSHIP)))
-        return parse_options(f"arm {self.name!r}", _options(criterion), values)
-
-    def refuses(self, lab: Lab) -> str | None:
-        """Return None: it can always be made."""
-        return None
+        options = mask_options(criterion, chosen=criterion.name)
+        return parse_options(f"arm {self.name!r}", options, values)
 
     def prepare(self, lab: Lab) -> MaskReady:
         """Learn the persona from the calibration examples.
@@ -51,10 +46,6 @@ class OppositeArm:
         parsed = self.parse(lab.options)
         criterion = CRITERIA.get(parsed.criterion)
         return extracted(lab, criterion, settings_of(parsed, criterion), exchanged=True)
-
-
-def _options(criterion: Criterion) -> type:
-    return mask_options(criterion, chosen=criterion.name)
 
 
 ARMS.add("opposite", OppositeArm())

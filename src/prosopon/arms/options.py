@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from prosopon.arms.base import ARMS, Arm
+from prosopon.arms.base import ARMS, Arm, Lab
 from prosopon.errors import OptionError
 from prosopon.options import NoOptions, parse_options
 
 
 class WithOptions:
-    """What arms share: options from a frozen dataclass.
+    """What arms share: options from a frozen dataclass, and that they can be made anywhere.
 
     Attributes:
         name: Name of the arm.
@@ -25,6 +25,10 @@ class WithOptions:
     def parse(self, values: Mapping[str, Any]) -> Any:
         """Return the options for ``values``, of the dataclass."""
         return parse_options(f"arm {self.name!r}", self.options, values)
+
+    def refuses(self, lab: Lab) -> str | None:
+        """Return why it cannot be made here, or None: it can always be made."""
+        return None
 
 
 class OptionHelp(NamedTuple):

@@ -1,4 +1,8 @@
-"""The arm ``prompt``: a good system line."""
+"""The arms ``base``, ``prompt`` and ``prompt-paper``: nothing, a good system line, a plain one.
+
+The paper compares with a system prompt of one line that names the personality and does not print
+its wording; the words of ``prompt-paper`` are our own.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,19 @@ from prosopon.arms.turns import put_before
 from prosopon.data.contrast import Contrast
 from prosopon.errors import DataError
 from prosopon.options import option
+
+
+class BaseArm(WithOptions):
+    """The base model without anything; what every other arm is compared with."""
+
+    name = "base"
+    summary = "the model as it is"
+    kind: Kind = "base"
+    learns = False
+
+    def prepare(self, lab: Lab) -> Ready:
+        """Return the model as it is."""
+        return Ready(Cost(), always(speaker_of(lab)))
 
 
 @dataclass(frozen=True)
@@ -67,6 +84,25 @@ class PromptArm(WithOptions):
         return parsed.line or good_line(lab.contrast)
 
 
+def plain_line(name: str) -> str:
+    """Return the one line that names a persona, in our own words."""
+    return f"You are a person with the {name.replace('-', ' ').replace('_', ' ')} personality."
+
+
+class PaperPromptArm(WithOptions):
+    """One plain system line that names the persona."""
+
+    name = "prompt-paper"
+    summary = "one plain system line that names the persona, as in the paper"
+    kind: Kind = "prompting"
+    learns = False
+
+    def prepare(self, lab: Lab) -> Ready:
+        """Learn the persona's name."""
+        self.parse(lab.options)
+        return line_arm(lab, plain_line(lab.contrast.target))
+
+
 def line_arm(lab: Lab, line: str) -> Ready:
     """Return an arm that puts a line before every prompt."""
     clock = Clock()
@@ -75,4 +111,5 @@ def line_arm(lab: Lab, line: str) -> Ready:
     return Ready(cost, always(speaker))
 
 
-ARMS.add("prompt", PromptArm())
+for _arm in (BaseArm(), PromptArm(), PaperPromptArm()):
+    ARMS.add(_arm.name, _arm)

@@ -52,10 +52,6 @@ class RuleArm(WithOptions):
     kind: Kind = "control"
     learns: bool = False
 
-    def refuses(self, lab: Lab) -> str | None:
-        """Return None: it can always be made; a task that needs a writer refuses it."""
-        return None
-
     def prepare(self, lab: Lab) -> Ready:
         """Learn the persona from the calibration examples."""
         self.parse(lab.options)

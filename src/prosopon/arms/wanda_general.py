@@ -10,20 +10,20 @@ from typing import Any
 
 from prosopon.arms.base import ARMS, Kind, Lab
 from prosopon.arms.masks import MaskReady, MaskSettings, make_ready, mask_options, settings_of
+from prosopon.arms.options import WithOptions
 from prosopon.criteria import CRITERIA
 from prosopon.data import Example, Message, Persona
 from prosopon.errors import OptionError
 from prosopon.extraction.extractor import assemble
 from prosopon.extraction.request import resolve_request
 from prosopon.extraction.scored import scored_mask
-from prosopon.options import parse_options
 from prosopon.statistics import collect_statistics
 from prosopon.subnetwork import Subnetwork
 
 NAME = "general-text"
 
 
-class GeneralWandaArm:
+class GeneralWandaArm(WithOptions):
     """Wanda on general text, at Wanda's default sparsity."""
 
     name = "wanda-general"
@@ -31,21 +31,14 @@ class GeneralWandaArm:
     kind: Kind = "control"
     criterion = CRITERIA.get("wanda")
 
-    @property
-    def options(self) -> type:
-        """Those of ``wanda``."""
-        return mask_options(self.criterion)
+    options = mask_options(criterion)
 
     def parse(self, values: Mapping[str, Any]) -> Any:
         """Return the options for ``values``, of the dataclass."""
-        parsed = parse_options(f"arm {self.name!r}", self.options, values)
+        parsed = super().parse(values)
         if parsed.sparsity == "auto":
             raise OptionError(f"arm {self.name!r} has no sparsity 'auto': give a number")
         return parsed
-
-    def refuses(self, lab: Lab) -> str | None:
-        """Return None: it can always be made."""
-        return None
 
     def prepare(self, lab: Lab) -> MaskReady:
         """Learn the persona from the calibration examples.

@@ -23,10 +23,6 @@ class WornArm(WithOptions):
     def __init__(self, name: str, subnetwork: Subnetwork) -> None:
         self.name, self.subnetwork = name, subnetwork
 
-    def refuses(self, lab: Lab) -> str | None:
-        """It never does."""
-        return None
-
     def prepare(self, lab: Lab) -> MaskReady:
         """See :class:`~prosopon.arms.Arm`."""
         return make_ready(lab, lambda: self.subnetwork, {})

@@ -13,7 +13,7 @@ from prosopon.errors import OptionError
 from prosopon.evaluation.held_out import general_text
 from prosopon.experiments.plan import Plan
 from prosopon.experiments.runner import Runner, calibration_room
-from prosopon.experiments.store import Memory, Results, Store
+from prosopon.experiments.store import Memory, Results
 from prosopon.extraction import Extractor
 from prosopon.judges import GrammarJudge, Judge, judges_of
 from prosopon.lm import counted_tokens
@@ -153,7 +153,7 @@ def assemble(
         **settings,
     }
     # Before a judge keeps verdicts in the folder.
-    store: Store = Memory(header) if folder is None else Results(folder, header)
+    store = Memory(header) if folder is None else Results(folder, header)
     judged = not set(plan.tasks) <= UNJUDGED
     own_texts = loaded.tokenizer.batch_decode(
         [counted_tokens(text) for text in held_out], skip_special_tokens=True

@@ -77,6 +77,11 @@ def _place(row: SummaryRow, over: Over) -> tuple[float | None, str]:
 def _draw(axes: Any, label: str, points: Sequence[tuple[float, Interval]]) -> None:
     x = [place for place, _ in points]
     (line,) = axes.plot(x, [i.mean for _, i in points], marker="o", markersize=3, label=label)
-    ends = [(i.low, i.high) if math.isfinite(i.half_width) else (i.mean, i.mean) for _, i in points]
+    # One text or seed tells nothing of the spread.
+    wide = [i.count > 1 and math.isfinite(i.half_width) for _, i in points]
+    ends = [
+        (i.low, i.high) if band else (i.mean, i.mean)
+        for (_, i), band in zip(points, wide, strict=True)
+    ]
     low, high = zip(*ends, strict=True)
     axes.fill_between(x, low, high, color=line.get_color(), alpha=0.15, linewidth=0)

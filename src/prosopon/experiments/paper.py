@@ -61,28 +61,15 @@ PAPER = Protocol(
     test=200,
     sparsity=0.3,
     arms=(
-        "prompt-paper",
-        "retrieval",
-        "wanda",
-        "sparsegpt",
-        "contrastive-wanda",
-        "contrastive-sparse",
-        "lora",
+        "prompt-paper", "retrieval", "wanda", "sparsegpt", "contrastive-wanda",
+        "contrastive-sparse", "lora",
     ),
     controls=(
-        "base",
-        "prompt",
-        "random",
-        "magnitude",
-        "wanda-general",
-        "opposite",
-        "shortest",
-        "always-yes",
-        "always-a",
-        "contrastive-taylor",
+        "base", "prompt", "random", "magnitude", "wanda-general", "opposite", "shortest",
+        "always-yes", "always-a", "contrastive-taylor",
     ),
     tasks=("choice", "yes-no", "a-b", "free-text", "neutral", "perplexity"),
-)
+)  # fmt: skip
 """Published settings; what the paper leaves open is the released script's default."""
 
 ADDED = (

@@ -39,33 +39,17 @@ class ReportSection:
 def sections(summary: Summary, records: Sequence[Record]) -> list[ReportSection]:
     """Return the report's own figures."""
     candidates = (
-        (
-            "frontier",
-            "Gained and lost",
-            frontier(summary),
-            "Up is more of the persona in free text, right is more damage to general text.",
-        ),
+        ("frontier", "Gained and lost", frontier(summary),
+         "Up is more of the persona in free text, right is more damage to general text."),
         ("sparsity", "Over sparsity", curve(summary, "sparsity"), ""),
         ("examples", "Over calibration size", curve(summary, "examples"), ""),
-        (
-            "personas",
-            "Free answers by persona",
-            by_contrast(records),
-            "Share of free answers that the first judge gives to the persona.",
-        ),
-        (
-            "choices",
-            "Choices by persona",
-            by_contrast(records, "choice"),
-            "Share of questions whose matching answer is likelier per token.",
-        ),
+        ("personas", "Free answers by persona", by_contrast(records),
+         "Share of free answers that the first judge gives to the persona."),
+        ("choices", "Choices by persona", by_contrast(records, "choice"),
+         "Share of questions whose matching answer is likelier per token."),
         ("cost-bars", "Costs side by side", costs(summary), ""),
-    )
-    return [
-        ReportSection(id_, title, svg, text)
-        for id_, title, svg, text in candidates
-        if svg is not None
-    ]
+    )  # fmt: skip
+    return [ReportSection(id_, title, svg, text) for id_, title, svg, text in candidates if svg]
 
 
 def report(
@@ -92,10 +76,8 @@ def report(
     from jinja2 import Environment
     from markupsafe import Markup
 
-    here = files("prosopon.experiments")
-
     def read(name: str) -> str:
-        return here.joinpath(name).read_text("utf-8")
+        return files("prosopon.experiments").joinpath(name).read_text("utf-8")
 
     missing, left_out = unfinished(records), unasked(records)
     notes, blocks = notes_of(records), answers(records)

@@ -19,7 +19,7 @@ from prosopon.evaluation.tasks import TASKS, Setting, TaskResult
 from prosopon.evaluation.tasks.free_text import open_prompts
 from prosopon.experiments.plan import Cell, Plan, Sizes
 from prosopon.experiments.records import Record
-from prosopon.experiments.store import Store, content_key
+from prosopon.experiments.store import Memory, content_key
 from prosopon.extraction import Extractor
 from prosopon.files import sha256_file
 from prosopon.judges import Judge, LLMJudge
@@ -52,7 +52,7 @@ class Runner:
         judges: Mapping[str, Sequence[Judge]],
         general: Sequence[Encoded],
         extractor: Callable[[int], Extractor],
-        store: Store,
+        store: Memory,
         *,
         retry: bool = False,
         report: Report | None = None,

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, Protocol
+from typing import Any
 
 from prosopon.errors import ExperimentError
 from prosopon.experiments.plan import KINDS
@@ -26,30 +26,8 @@ EARLIER = ("comparison.json", "sweep.json")
 """Headers of folders that earlier versions wrote."""
 
 
-class Store(Protocol):
-    """Where the cells of an experiment are kept.
-
-    Attributes:
-        header: What all cells share.
-    """
-
-    header: dict[str, Any]
-
-    def get(self, key: str) -> Record | None:
-        """Return a cell's record, or None where it has not been run."""
-
-    def put(self, record: Record) -> None:
-        """Keep a cell's record."""
-
-    def mask(self, name: str) -> Subnetwork | None:
-        """Return a mask that was kept."""
-
-    def put_mask(self, name: str, mask: Subnetwork) -> None:
-        """Keep a mask."""
-
-
 class Memory:
-    """Keeps cells as long as the process lives.
+    """Keeps the cells of an experiment as long as the process lives.
 
     Args:
         header: What all cells share.
@@ -61,24 +39,24 @@ class Memory:
         self._masks: dict[str, Subnetwork] = {}
 
     def get(self, key: str) -> Record | None:
-        """See :class:`Store`."""
+        """Return a cell's record, or None where it has not been run."""
         return self._records.get(key)
 
     def put(self, record: Record) -> None:
-        """See :class:`Store`."""
+        """Keep a cell's record."""
         self._records[record.key] = record
 
     def mask(self, name: str) -> Subnetwork | None:
-        """See :class:`Store`."""
+        """Return a mask that was kept, or None."""
         return self._masks.get(name)
 
     def put_mask(self, name: str, mask: Subnetwork) -> None:
-        """See :class:`Store`."""
+        """Keep a mask."""
         self._masks[name] = mask
 
 
-class Results:
-    """An experiment's folder.
+class Results(Memory):
+    """Keeps them in a folder.
 
     Args:
         folder: Made where it is missing.
@@ -98,7 +76,7 @@ class Results:
             _check_same(_read_object(path), wanted, path)
         else:
             write_json(path, wanted)
-        self.header: dict[str, Any] = wanted
+        super().__init__(wanted)
 
     @classmethod
     def open(cls, folder: str | Path) -> Results:
@@ -120,7 +98,7 @@ class Results:
         return cls(folder, header)
 
     def get(self, key: str) -> Record | None:
-        """See :class:`Store`.
+        """See :class:`Memory`.
 
         Raises:
             ExperimentError: The file is damaged or holds another cell.
@@ -143,7 +121,7 @@ class Results:
             ) from None
 
     def put(self, record: Record) -> None:
-        """See :class:`Store`."""
+        """See :class:`Memory`."""
         value = {"format_version": FORMAT_VERSION, **record.to_json()}
         write_text(self.path(record.key), json.dumps(value, ensure_ascii=False, allow_nan=False))
 
@@ -163,12 +141,12 @@ class Results:
         return sorted((r for key in keys if (r := self.get(key)) is not None), key=place)
 
     def mask(self, name: str) -> Subnetwork | None:
-        """See :class:`Store`."""
+        """See :class:`Memory`."""
         folder = self.folder / "masks" / name
         return Subnetwork.from_pretrained(folder) if folder.exists() else None
 
     def put_mask(self, name: str, mask: Subnetwork) -> None:
-        """See :class:`Store`."""
+        """See :class:`Memory`."""
         folder = self.folder / "masks" / name
         if not folder.exists():
             mask.save_pretrained(folder)
