@@ -12,9 +12,6 @@ TESTS = Path(__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 MODULES = read(SOURCE)
 TREES = dict(MODULES.values())
-# Packages whose tests are still thinner than four lines to five of source; it only shrinks.
-THIN = {
-}
 # Words that stand for a thing without naming it.
 NO_NAMES = {"found", "told", "each", "asked", "made", "kept", "given", "known", "held"}
 
@@ -92,7 +89,7 @@ def test_every_package_has_four_test_lines_to_five_of_its_own():
     thin = {}
     for folder in sorted(path for path in SOURCE.iterdir() if (path / "__init__.py").exists()):
         share = lines(TESTS / folder.name) / lines(folder)
-        if share < THIN.get(folder.name, 0.8):
+        if share < 0.8:
             thin[folder.name] = round(share, 2)
     assert not thin
 
