@@ -1,8 +1,9 @@
 """Write the table of all criteria from the folder of a sweep.
 
-prosopon sweep --personas all --criteria all --sparsity default --seeds 0,1,2 --output DIR
+prosopon sweep --personas all --criteria all --sparsity default --seeds 0,1,2 \
+        --examples 128 --choices 60 --output DIR
 prosopon sweep --personas all --criteria contrastive-taylor --sparsity auto --seeds 0,1,2 \
-        --output DIR
+        --examples 128 --choices 60 --output DIR
 python tools/criteria_table.py DIR --out docs/criteria.md
 """
 

@@ -52,6 +52,17 @@ def test_extract_inspect_chat(prosopon, tiny_folder, criterion):
     assert len(said["turns"]) == 2
 
 
+@pytest.mark.parametrize("criterion", ["contrastive-taylor", "contrastive-kl"])
+def test_who_takes_the_defaults_of_a_small_model_is_warned(prosopon, tiny_folder, criterion):
+    made = prosopon(
+        "extract", "-m", tiny_folder, "-t", "bold", "--opposite", "cautious", "-c", criterion,
+        "-n", 4, "--option", "rounds=1", "-o", "mask", "--force",
+    )  # fmt: skip
+    small = criterion == "contrastive-taylor"
+    assert ("found on the embedded model" in made.stderr) == small
+    assert ("general text held out loses 0.0" in made.stdout) != small
+
+
 def test_auto_and_protection(prosopon, tiny_folder):
     made = prosopon(
         "extract", "-m", tiny_folder, "-t", "bold", "-n", "20", "-s", "auto", "-o", "bold",

@@ -134,6 +134,8 @@ class TestFailures:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+        # Nothing is tried again after a while: the library would wait between its five tries.
+        monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail(f"waited {seconds} s"))
         assert load_model("org/model", device="cpu").name == "org/model"
 
     def test_no_config(self, folder: Path) -> None:

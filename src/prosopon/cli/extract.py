@@ -26,6 +26,7 @@ from prosopon.cli.options import (
     key_values,
 )
 from prosopon.errors import OptionError
+from prosopon.models import EMBEDDED
 from prosopon.progress import Report, count_things, format_duration
 
 if TYPE_CHECKING:
@@ -154,6 +155,8 @@ def extract(
     note(_describe_examples(ours, theirs))
     for line in dict.fromkeys([*ours.notes, *(theirs.notes if theirs else ())]):
         note(line)
+    if criterion == "contrastive-taylor" and model != EMBEDDED and share != "auto":
+        note(SMALL_MODEL)
     what = {"criterion": criterion, "sparsity": share, "pattern": pattern, "options": values}
     reading = {
         "targets": targets or None, "ignore": ignore or (), "layers": layers, "only": only,
@@ -174,6 +177,13 @@ def extract(
             subnetwork.save_pretrained(folder)
             config, compensated = subnetwork.config, subnetwork.compensation is not None
     _finish(folder, config, began, as_json, compensated)
+
+
+SMALL_MODEL = (
+    "The defaults of contrastive-taylor were found on the embedded model, of two million "
+    "parameters; on a real language model they break the text. --criterion contrastive-kl "
+    "measures what the mask costs, and --sparsity auto looks for settings."
+)
 
 
 def _extract_sequential(
@@ -298,7 +308,12 @@ def _show(result: dict[str, Any]) -> None:
 
 
 def _chosen(auto: dict[str, Any]) -> str:
-    """Say in a line what ``--sparsity auto`` chose, and on what grounds."""
+    """Say in a line what ``--sparsity auto`` or a budget of loss chose, and on what grounds."""
+    if "general_loss" in auto:
+        return (
+            f"lambda {auto['damage']:.3g}: general text held out loses "
+            f"{auto['general_loss']:.3f} nats a token"
+        )
     ratio = auto["quick"]["perplexity_ratio"]
     line = f"chose lambda {auto['damage']:g} after {auto['rounds']} rounds: "
     if auto["share"] is not None:

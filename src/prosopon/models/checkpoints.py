@@ -41,9 +41,12 @@ def load_weights(name: str, source: str, config: PretrainedConfig, **options: An
     with one_line_errors(name, source, "its weights"):
         from transformers import AutoModelForCausalLM
 
+        # Where the Hub is to be left alone, so is the question whether it has an adapter.
+        hub = {key: options[key] for key in ("revision", "local_files_only") if key in options}
         model, report = AutoModelForCausalLM.from_pretrained(
-            source, config=config, output_loading_info=True, trust_remote_code=False, **options
-        )
+            source, config=config, output_loading_info=True, trust_remote_code=False,
+            adapter_kwargs=hub, **options,
+        )  # fmt: skip
     missing = sorted(set(report["missing_keys"]) & {key for key, _ in model.named_parameters()})
     if missing:
         raise ModelError(
