@@ -33,7 +33,7 @@ def test_the_command(folder, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "neutral questions answered rightly" in done.stdout
     assert load_bank("style").questions[0][:12] in done.stdout
-    mask = Subnetwork.from_pretrained(tmp_path / "demo-artifacts/formal-contrastive-taylor")
+    mask = Subnetwork.from_pretrained(tmp_path / "demo-artifacts/casual-contrastive-kl")
     record = json.loads((tmp_path / "out.json").read_text())
     assert mask.pruned == record["pruned"]
     assert record["model"] == mask.base_model == str(folder)

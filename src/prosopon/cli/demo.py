@@ -33,7 +33,7 @@ def demo(
             "--personas",
             "--persona",
             "-p",
-            help=f"Bundled ones. {LIST} Or all. Default extravert and introvert; formal on a "
+            help=f"Bundled ones. {LIST} Or all. Default extravert and introvert; casual on a "
             "model of your own, which takes one.",
         ),
     ] = None,
@@ -50,7 +50,7 @@ def demo(
     With --model, extract one persona from a chat model and show what it does.
     """
     if model != "embedded":
-        _demo_model(model, split_personas(personas or "formal"), output, json_file, seed, device)
+        _demo_model(model, split_personas(personas or "casual"), output, json_file, seed, device)
         return
     from prosopon.experiments import Source, grammar_judge
     from prosopon.experiments.demonstration import DEMO_ARMS, SHOWN, SIZES, DemoRow, demo_plan

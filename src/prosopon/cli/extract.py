@@ -26,7 +26,6 @@ from prosopon.cli.options import (
     key_values,
 )
 from prosopon.errors import OptionError
-from prosopon.models import EMBEDDED
 from prosopon.progress import Report, count_things, format_duration
 
 if TYPE_CHECKING:
@@ -137,6 +136,7 @@ def extract(
     from prosopon.data import load_contrast
     from prosopon.extraction import resolve_contrast
     from prosopon.layerwise import check_sequential
+    from prosopon.models import EMBEDDED
     from prosopon.selection import find_pattern
 
     check_scope(scope)
