@@ -144,3 +144,17 @@ def test_copies_with_words_left_out_are_learned_too():
         for most in (0.0, 1.0)
     ]
     assert steps[1]["steps"] == 2 * steps[0]["steps"]
+
+
+def test_a_dose_is_the_largest_scale_that_general_text_bears():
+    options = {"epochs": 4, "batch": 4, "lr": 0.01, "word_dropout": 0}
+    whole = ARMS.get("lora").prepare(tiny_lab(options=options)).cost.details
+    assert whole["scale"] == 1.0
+    assert "general_loss" not in whole
+    lab = tiny_lab(options=options | {"max_loss": 0.01})
+    details = ARMS.get("lora").prepare(lab).cost.details
+    assert details["general_loss"] <= 0.01
+    assert details["scale"] != 1.0
+    assert details["last_loss"] == whole["last_loss"]
+    with pytest.raises(OptionError, match=r"max_loss=-1\.0: must not be negative"):
+        ARMS.get("lora").prepare(tiny_lab(options={"max_loss": -1}))

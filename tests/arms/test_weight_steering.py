@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from prosopon.arms import ARMS
-from prosopon.arms.adapter import adapted
+from prosopon.arms.adapter import adapted, scaled
 from prosopon.arms.dose import LEAST, MOST, largest_scale
 from prosopon.arms.weight_steering import subtract
 from prosopon.errors import OptionError
@@ -30,7 +30,7 @@ def random_state(lab, seed):
 def test_the_joint_adapter_adds_the_difference_of_the_two(family):
     lab = tiny_lab(family)
     target, opposite = random_state(lab, 1), random_state(lab, 2)
-    with adapted(lab.model, r=4, alpha=8.0, state=subtract(target, opposite, 0.3)):
+    with adapted(lab.model, r=4, alpha=8.0, state=scaled(subtract(target, opposite), 0.3)):
         joint = logits(lab)
     before = weights_of(lab.model)
     with torch.no_grad():
@@ -47,7 +47,7 @@ def test_the_joint_adapter_adds_the_difference_of_the_two(family):
 def test_of_two_that_are_the_same_nothing_remains():
     lab = tiny_lab()
     state, base = random_state(lab, 1), logits(lab)
-    with adapted(lab.model, r=4, alpha=8.0, state=subtract(state, state, 5.0)):
+    with adapted(lab.model, r=4, alpha=8.0, state=scaled(subtract(state, state), 5.0)):
         assert torch.allclose(logits(lab), base, atol=1e-3)
 
 
@@ -86,7 +86,9 @@ def test_the_dose_is_the_largest_scale_within_the_limit():
     target, opposite = random_state(lab, 1), random_state(lab, 2)
 
     def wear(scale):
-        return adapted(lab.model, r=4, alpha=8.0, state=subtract(target, opposite, 0.05 * scale))
+        return adapted(
+            lab.model, r=4, alpha=8.0, state=scaled(subtract(target, opposite), 0.05 * scale)
+        )
 
     tight, cost = largest_scale(lab, wear, 0.05)
     wide, dearer = largest_scale(lab, wear, 0.5)

@@ -61,6 +61,11 @@ def adapted(
         yield parameters
 
 
+def scaled(state: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
+    """Return an adapter's parameters so that it adds ``scale`` times as much."""
+    return {name: scale * value if ".lora_B." in name else value for name, value in state.items()}
+
+
 def train(
     model: nn.Module,
     parameters: Parameters,

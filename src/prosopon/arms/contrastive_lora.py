@@ -6,24 +6,21 @@ same log-odds, the same divergence from the base on the same general text, anoth
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
 import torch
 
-from prosopon.arms.adapter import Parameters, adapted, fit
-from prosopon.arms.base import ARMS, Cost, Lab
-from prosopon.arms.dose import largest_scale
-from prosopon.arms.lora import LoraArm
-from prosopon.arms.ready import Clock, Ready, counter, speaker_of
+from prosopon.arms.adapter import adapted, fit
+from prosopon.arms.base import ARMS, Lab
+from prosopon.arms.lora import Adapter, LoraArm
+from prosopon.arms.ready import counter
+from prosopon.arms.steering import encode_sides
 from prosopon.arms.weight_steering import WeightSteeringOptions
-from prosopon.data import encode_all
+from prosopon.data.dropout import with_word_dropout
 from prosopon.data.pairs import EncodedPair, pair_examples
-from prosopon.errors import OptionError
-from prosopon.evaluation.speaking import Speaker
 from prosopon.gradients import Anchor, Material, Objective, objective_terms
 from prosopon.options import option
 
@@ -45,73 +42,35 @@ class ContrastiveLoraArm(LoraArm):
     summary = "LoRA on contrastive-kl's objective: is it the mask, or what it is asked to do?"
     options = ContrastiveLoraOptions
 
-    def prepare(self, lab: Lab) -> Ready:
-        """Learn the contrast from the calibration examples.
+    def read_shared(self, lab: Lab) -> None:
+        """Read the general text."""
+        lab.extractor.general()
 
-        Raises:
-            DataError: There are fewer calibration examples than asked for.
-            OptionError: A bad option, or peft is missing.
-            ModelError: The training diverges.
-        """
-        parsed: ContrastiveLoraOptions = self.parse(lab.options)
-        if reason := self.refuses(lab):
-            raise OptionError(reason)
-        anchor = Anchor(lab.model, lab.extractor.general(), max_tokens=lab.extractor.max_tokens)
-        clock, shape = Clock(), {"r": parsed.r, "alpha": parsed.alpha}
-        pairs = _pairs(lab)
-        steps = parsed.steps or parsed.epochs * ceil(len(pairs) / parsed.batch)
-        with adapted(lab.model, **_shape(parsed), seed=lab.seed, state=None) as parameters:
+    def learn(self, lab: Lab, options: Any) -> Adapter:
+        """Return the adapter that the pairs teach."""
+        target, opposite = lab.contrast.drawn(lab.examples, lab.seed)
+        examples = pair_examples(target.examples, opposite.examples)
+        sides = encode_sides(lab, with_word_dropout(examples, options.word_dropout, lab.seed))
+        pairs = list(zip(*sides, strict=True))
+        steps = options.steps or options.epochs * ceil(len(pairs) / options.batch)
+        backward = _backward(lab, pairs, options)
+        shape = {"r": options.r, "alpha": options.alpha}
+        with adapted(lab.model, **shape, seed=lab.seed, state=None) as values:
             losses = fit(
-                parameters, _backward(lab, pairs, anchor, parsed), count=len(pairs), steps=steps,
-                batch=parsed.batch, rate=parsed.lr, seed=lab.seed,
+                values, backward, count=len(pairs), steps=steps, batch=options.batch,
+                rate=options.lr, seed=lab.seed,
                 report=counter(lab, "training LoRA on both sides", steps),
             )  # fmt: skip
-            state = {name: p.detach().clone() for name, p in parameters.items()}
-
-        @contextmanager
-        def wear(scale: float) -> Iterator[Parameters]:
-            scaled = {n: scale * v if ".lora_B." in n else v for n, v in state.items()}
-            with adapted(lab.model, **_shape(parsed), state=scaled) as worn:
-                for parameter in worn.values():
-                    parameter.requires_grad_(False)
-                yield worn
-
-        details: dict[str, Any] = {"scale": parsed.scale, "last_loss": losses[-1]}
-        if parsed.max_loss:
-            scale, rise = largest_scale(lab, wear, parsed.max_loss)
-            details |= {"scale": scale, "general_loss": rise}
-        seconds = clock.seconds()
-
-        @contextmanager
-        def enter() -> Iterator[Speaker]:
-            with wear(details["scale"]):
-                yield speaker_of(lab)
-
-        size = sum(value.numel() * value.element_size() for value in state.values())
-        return Ready(Cost(seconds, size, shape | {"steps": steps} | details), enter)
-
-
-def _shape(options: ContrastiveLoraOptions) -> dict[str, Any]:
-    return {"r": options.r, "alpha": options.alpha}
-
-
-def _pairs(lab: Lab) -> list[EncodedPair]:
-    target, opposite = lab.contrast.drawn(lab.examples, lab.seed)
-    pairs = pair_examples(target.examples, opposite.examples)
-    limit = lab.extractor.max_length
-    ours, theirs = (
-        encode_all([pair[side] for pair in pairs], lab.tokenizer, max_length=limit)
-        for side in (0, 1)
-    )
-    return list(zip(ours, theirs, strict=True))
+            return Adapter.of(values, options, losses)
 
 
 def _backward(
-    lab: Lab, pairs: list[EncodedPair], anchor: Anchor, options: ContrastiveLoraOptions
-) -> Any:
+    lab: Lab, pairs: list[EncodedPair], options: ContrastiveLoraOptions
+) -> Callable[[list[int]], float]:
     """Return what adds the gradient of some pairs' objective and returns the loss."""
-    objective = Objective(options.target_weight, 0.0, "logistic", 0.0)
     limit = lab.extractor.max_tokens
+    objective = Objective(options.target_weight, 0.0, "logistic", 0.0)
+    anchor = Anchor(lab.model, lab.extractor.general(), max_tokens=limit)
 
     def backward(indices: list[int]) -> float:
         material = Material([pairs[i] for i in indices], torch.zeros(len(indices)))

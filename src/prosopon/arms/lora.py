@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prosopon.arms.adapter import adapted, train
+from prosopon.arms.adapter import Parameters, adapted, scaled, train
 from prosopon.arms.base import ARMS, Cost, Kind, Lab
+from prosopon.arms.dose import largest_scale
 from prosopon.arms.options import WithOptions
 from prosopon.arms.ready import Clock, Ready, counter, speaker_of
+from prosopon.data import Persona
 from prosopon.data.dropout import with_word_dropout
 from prosopon.errors import OptionError
 from prosopon.evaluation.speaking import Speaker
 from prosopon.options import option, require
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -35,16 +40,49 @@ class LoraArmOptions:
         "0: no copies",
     )
 
+    max_loss: float = option(
+        0.0,
+        "nats a token that held-out general text may lose: the largest scale within it is taken; "
+        "0: scale stands",
+    )
+    scale: float = option(1.0, "times that the adapter is added, where max_loss is 0")
+
     def __post_init__(self) -> None:
         for name in ("r", "epochs", "batch"):
             value = getattr(self, name)
             require(value >= 1, f"option {name}={value}: must be at least 1")
-        require(self.steps >= 0, f"option steps={self.steps}: must not be negative")
+        for name in ("steps", "max_loss"):
+            value = getattr(self, name)
+            require(value >= 0, f"option {name}={value}: must not be negative")
         for name in ("alpha", "lr"):
             value = getattr(self, name)
             require(value > 0, f"option {name}={value}: must be above 0")
         share = self.word_dropout
         require(0 <= share <= 1, f"option word_dropout={share}: must be a share from 0 to 1")
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A trained adapter.
+
+    Attributes:
+        r: Its rank.
+        alpha: Its output is scaled by ``alpha / r``.
+        state: Its parameters by name, on the CPU.
+        details: How it was trained: JSON values.
+    """
+
+    r: int
+    alpha: float
+    state: Mapping[str, Tensor]
+    details: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, values: Parameters, options: LoraArmOptions, losses: Sequence[float]) -> Adapter:
+        """Return a copy of what was trained."""
+        state = {name: value.detach().cpu().clone() for name, value in values.items()}
+        details = {"steps": len(losses), "first_loss": losses[0], "last_loss": losses[-1]}
+        return cls(options.r, options.alpha, state, details)
 
 
 class LoraArm(WithOptions):
@@ -67,40 +105,60 @@ class LoraArm(WithOptions):
             OptionError: A bad option, or peft is missing.
             ModelError: The training diverges.
         """
-        parsed: LoraArmOptions = self.parse(lab.options)
+        parsed = self.parse(lab.options)
         if reason := self.refuses(lab):
             raise OptionError(reason)
+        if parsed.max_loss:
+            lab.extractor.held_out()  # shared by all arms
+        self.read_shared(lab)
         clock = Clock()
-        target = lab.contrast.drawn(lab.examples, lab.seed)[0]
-        twins = [(example, example) for example in target.examples]
-        learned = [one for one, _ in with_word_dropout(twins, parsed.word_dropout, lab.seed)]
-        texts = lab.extractor.encode(replace(target, examples=tuple(learned)), "response")
-        steps = parsed.steps or parsed.epochs * ceil(len(texts) / parsed.batch)
-        shape: dict[str, Any] = {"r": parsed.r, "alpha": parsed.alpha}
-        with adapted(lab.model, **shape, seed=lab.seed, state=None) as parameters:
-            losses = train(
-                lab.model, parameters, texts, steps=steps, batch=parsed.batch, rate=parsed.lr,
-                seed=lab.seed, max_tokens=lab.extractor.max_tokens,
-                report=counter(lab, "training LoRA", steps),
-            )  # fmt: skip
-            state = {name: p.detach().cpu().clone() for name, p in parameters.items()}
+        adapter = self.learn(lab, parsed)
+
+        @contextmanager
+        def wear(scale: float) -> Iterator[None]:
+            state = scaled(adapter.state, scale)
+            with adapted(lab.model, r=adapter.r, alpha=adapter.alpha, state=state) as worn:
+                for parameter in worn.values():
+                    parameter.requires_grad_(False)
+                yield
+
+        scale = parsed.scale
+        details: dict[str, Any] = {"r": adapter.r, "alpha": adapter.alpha, **adapter.details}
+        if parsed.max_loss:
+            scale, details["general_loss"] = largest_scale(lab, wear, parsed.max_loss)
         seconds = clock.seconds()
 
         @contextmanager
         def enter() -> Iterator[Speaker]:
-            with adapted(lab.model, **shape, state=state) as worn:
-                for parameter in worn.values():
-                    parameter.requires_grad_(False)
+            with wear(scale):
                 yield speaker_of(lab)
 
-        details = {
-            "parameters": sum(value.numel() for value in state.values()),
-            "steps": steps,
-            "first_loss": losses[0],
-            "last_loss": losses[-1],
-        }
-        size = sum(value.numel() * value.element_size() for value in state.values())
-        return Ready(Cost(seconds, size, shape | details), enter)
+        values = adapter.state.values()
+        details |= {"parameters": sum(value.numel() for value in values), "scale": scale}
+        size = sum(value.numel() * value.element_size() for value in values)
+        return Ready(Cost(seconds, size, details), enter)
+
+    def read_shared(self, lab: Lab) -> None:
+        """Read what every persona of the model shares, before the clock starts."""
+
+    def learn(self, lab: Lab, options: Any) -> Adapter:
+        """Return the adapter that the calibration examples teach."""
+        target, _ = lab.contrast.drawn(lab.examples, lab.seed)
+        return train_side(lab, target, options, "training LoRA")
+
+
+def train_side(lab: Lab, persona: Persona, options: LoraArmOptions, stage: str) -> Adapter:
+    """Return an adapter that gives a persona's answers."""
+    twins = [(example, example) for example in persona.examples]
+    learned = [one for one, _ in with_word_dropout(twins, options.word_dropout, lab.seed)]
+    texts = lab.extractor.encode(replace(persona, examples=tuple(learned)), "response")
+    steps = options.steps or options.epochs * ceil(len(texts) / options.batch)
+    with adapted(lab.model, r=options.r, alpha=options.alpha, seed=lab.seed, state=None) as values:
+        losses = train(
+            lab.model, values, texts, steps=steps, batch=options.batch, rate=options.lr,
+            seed=lab.seed, max_tokens=lab.extractor.max_tokens, report=counter(lab, stage, steps),
+        )  # fmt: skip
+        return Adapter.of(values, options, losses)
 
 
 ARMS.add("lora", LoraArm())

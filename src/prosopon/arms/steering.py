@@ -182,7 +182,7 @@ def _choose(
 
 def _yardstick(lab: Lab, held_out: Pairs) -> Callable[[], tuple[float, float]]:
     """Return what measures (margin of the held-out pairs, loss of general text) as it is."""
-    ours, theirs = _encode(lab, held_out)
+    ours, theirs = encode_sides(lab, held_out)
     general = lab.extractor.general()[:TEXTS]
     limit = lab.extractor.max_tokens
 
@@ -201,12 +201,12 @@ def _vectors(lab: Lab, layers: Sequence[int], pairs: Pairs) -> dict[int, Tensor]
     """Return the mean differences of some layers."""
     limit = lab.extractor.max_tokens
     ours, theirs = (
-        layer_means(lab.model, layers, side, max_tokens=limit) for side in _encode(lab, pairs)
+        layer_means(lab.model, layers, side, max_tokens=limit) for side in encode_sides(lab, pairs)
     )
     return difference(ours, theirs)
 
 
-def _encode(lab: Lab, pairs: Pairs) -> tuple[list[Encoded], list[Encoded]]:
+def encode_sides(lab: Lab, pairs: Pairs) -> tuple[list[Encoded], list[Encoded]]:
     """Return both sides as tokens; what two plain texts begin with in common does not count."""
     sides = [
         encode_all([pair[i] for pair in pairs], lab.tokenizer, max_length=lab.extractor.max_length)

@@ -70,8 +70,6 @@ class Budget:
             cost, tried = self.rise(trial, last=last), tried + 1
             if cost <= self._limit:
                 harmless, ranking, rise = price, trial, cost
-                if len(trial) == self._count and harmful == 0.0 and tried >= TRIES[last]:
-                    break
             else:
                 harmful = price
             if not harmful:
@@ -80,5 +78,6 @@ class Budget:
                 price = harmful * FACTOR
             else:
                 price = math.sqrt(harmful * harmless)
-        path.damage_weight = harmless if math.isfinite(harmless) else price
+        if math.isfinite(harmless):  # else weights without damage harm at any price: none goes
+            path.damage_weight = harmless
         return ranking, {"damage": path.damage_weight, "general_loss": rise, "masks_tried": tried}
