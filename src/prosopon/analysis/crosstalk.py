@@ -21,20 +21,13 @@ Figure = Literal["rate", "margin"]
 
 @dataclass(frozen=True)
 class CrossTalk:
-    """Effects of masks (rows) on axes (columns).
+    """Effects of masks (rows) on axes (columns)."""
 
-    Attributes:
-        names: The masks worn.
-        personas: The persona of each mask.
-        axes: The axes asked.
-        base: The base's choice rate on every axis.
-        effects: [masks, axes], against the base, toward the axis' target.
-    """
-
-    names: tuple[str, ...]
-    personas: tuple[str, ...]
-    axes: tuple[ProbeAxis, ...]
-    base: tuple[float, ...]
+    names: tuple[str, ...]  # the masks worn
+    personas: tuple[str, ...]  # the persona of each mask
+    axes: tuple[ProbeAxis, ...]  # the axes asked
+    base: tuple[float, ...]  # the base's choice rate on every axis
+    # [masks, axes], against the base, toward the axis' target
     effects: tuple[tuple[Effect, ...], ...]
 
     def adjusted(self, figure: Figure = "rate") -> list[list[float]]:

@@ -41,24 +41,17 @@ SAME_SIZE = "elsewhere, same size"
 
 @dataclass(frozen=True)
 class ArmEffect:
-    """What one arm does.
+    """What one arm does."""
 
-    Attributes:
-        name: Of the arm.
-        pruned: Weights pruned, the mean over draws.
-        effect: Against the base, toward the persona: choice rate and margin, with intervals over
-            questions. Draws are averaged question by question.
-        perplexity_ratio: Of general text, over the base's; the mean over draws.
-        draws: Margin effects of single draws; one where nothing is drawn.
-        faithful: Share of the whole mask's margin effect that the arm has. None where that
-            effect cannot be told from none, see :attr:`Faithfulness.moves`.
-    """
-
-    name: str
-    pruned: float
+    name: str  # of the arm
+    pruned: float  # weights pruned, the mean over draws
+    # against the base, toward the persona: choice rate and margin, with intervals over questions.
+    # Draws are averaged question by question.
     effect: Effect
-    perplexity_ratio: float
-    draws: tuple[float, ...]
+    perplexity_ratio: float  # of general text, over the base's; the mean over draws
+    draws: tuple[float, ...]  # margin effects of single draws; one where nothing is drawn
+    # share of the whole mask's margin effect that the arm has. None where that effect cannot be
+    # told from none, see :attr:`Faithfulness.moves`.
     faithful: float | None
 
     def to_json(self) -> dict[str, Any]:
@@ -75,52 +68,35 @@ class ArmEffect:
 
 
 class Point(NamedTuple):
-    """A point of a curve: what a share of the mask's pruned weights does.
+    """A point of a curve: what a share of the mask's pruned weights does."""
 
-    Attributes:
-        share: Of the pruned weights.
-        rate: Choice rate, toward the persona.
-        margin: Margin in nats per token, toward the persona.
-        perplexity_ratio: Of general text, over the base's.
-    """
-
-    share: float
-    rate: float
-    margin: float
-    perplexity_ratio: float
+    share: float  # of the pruned weights
+    rate: float  # choice rate, toward the persona
+    margin: float  # margin in nats per token, toward the persona
+    perplexity_ratio: float  # of general text, over the base's
 
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """The test of one mask as an explanation.
+    """The test of one mask as an explanation."""
 
-    Attributes:
-        name: Of the mask.
-        persona: That it is of.
-        pruned_share: Share of the sites' weights that it prunes.
-        axis: What was asked.
-        base_rate: Choice rate of the base, toward the persona.
-        base_perplexity: Of general text.
-        arms: Whole mask, its parts, its controls.
-        curves: Over the share of the mask applied, by the order that it is applied in:
-            ``ranking`` (where the mask has one) and ``random``.
-        refused: Why an arm could not be run, by its name.
-        moves: Whether the interval of the whole mask's margin effect leaves out 0. Shares of an
-            effect that may be none mean nothing, so where it does not there are none.
-        mean_size: Mean absolute value of the weights pruned by ``whole``, ``elsewhere`` and
-            ``elsewhere, same size``, over that of all weights of the sites.
-    """
-
-    name: str
-    persona: str
-    pruned_share: float
-    axis: ProbeAxis
-    base_rate: float
-    base_perplexity: float
-    arms: tuple[ArmEffect, ...]
+    name: str  # of the mask
+    persona: str  # that it is of
+    pruned_share: float  # share of the sites' weights that it prunes
+    axis: ProbeAxis  # what was asked
+    base_rate: float  # choice rate of the base, toward the persona
+    base_perplexity: float  # of general text
+    arms: tuple[ArmEffect, ...]  # whole mask, its parts, its controls
+    # over the share of the mask applied, by the order that it is applied in: ``ranking`` (where the
+    # mask has one) and ``random``
     curves: dict[str, tuple[Point, ...]]
+    # why an arm could not be run, by its name
     refused: dict[str, str] = field(default_factory=dict)
+    # whether the interval of the whole mask's margin effect leaves out 0. Shares of an effect that
+    # may be none mean nothing, so where it does not there are none.
     moves: bool = True
+    # mean absolute value of the weights pruned by ``whole``, ``elsewhere`` and ``elsewhere, same
+    # size``, over that of all weights of the sites
     mean_size: dict[str, float] = field(default_factory=dict)
 
     @property

@@ -24,24 +24,15 @@ WORN: tuple[AnalysisPart, ...] = ("cross-talk", "faithfulness")
 
 @dataclass(frozen=True)
 class Findings:
-    """Numbers of an analysis; what was not asked for is empty.
+    """Numbers of an analysis; what was not asked for is empty."""
 
-    Attributes:
-        masks: What each mask is, as JSON objects by name.
-        pairs: Overlap of every two masks.
-        opposed: Those of a persona and its opposite.
-        places: Where each mask prunes.
-        talk: What each mask does to every axis.
-        tests: Faithfulness of each mask that was asked.
-        silent: Masks whose faithfulness could not be asked; None where none was to be.
-    """
-
-    masks: Mapping[str, Mapping[str, Any]]
-    pairs: Sequence[PairOverlap] = ()
-    opposed: Sequence[PairOverlap] = ()
-    places: Mapping[str, Location] = field(default_factory=dict)
-    talk: CrossTalk | None = None
-    tests: Sequence[Faithfulness] = ()
+    masks: Mapping[str, Mapping[str, Any]]  # what each mask is, as JSON objects by name
+    pairs: Sequence[PairOverlap] = ()  # overlap of every two masks
+    opposed: Sequence[PairOverlap] = ()  # those of a persona and its opposite
+    places: Mapping[str, Location] = field(default_factory=dict)  # where each mask prunes
+    talk: CrossTalk | None = None  # what each mask does to every axis
+    tests: Sequence[Faithfulness] = ()  # faithfulness of each mask that was asked
+    # masks whose faithfulness could not be asked; None where none was to be
     silent: Sequence[str] | None = None
 
     def to_json(self) -> dict[str, Any]:

@@ -25,21 +25,13 @@ LISTED = 10
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Pruned weights of one kind in one layer.
+    """Pruned weights of one kind in one layer."""
 
-    Attributes:
-        layer: Number of the layer; None outside the layers.
-        kind: ``attention``, ``mlp`` or ``other``.
-        pruned: How many are pruned.
-        total: Of how many weights.
-        expected: How many chance would put there: the mask's overall share of ``total``.
-    """
-
-    layer: int | None
-    kind: str
-    pruned: int
-    total: int
-    expected: float
+    layer: int | None  # number of the layer; None outside the layers
+    kind: str  # ``attention``, ``mlp`` or ``other``
+    pruned: int  # how many are pruned
+    total: int  # of how many weights
+    expected: float  # how many chance would put there: the mask's overall share of ``total``
 
     @property
     def enrichment(self) -> float | None:
@@ -49,17 +41,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Concentration:
-    """How much of what is pruned sits in few channels of every site.
+    """How much of what is pruned sits in few channels of every site."""
 
-    Attributes:
-        top: Share of all pruned weights that lie in the top tenth of their site's channels.
-        chance: The same for random masks that prune as many weights of each site: mean.
-        chance_high: Their 97.5th percentile.
-    """
-
-    top: float
-    chance: float
-    chance_high: float
+    top: float  # share of all pruned weights that lie in the top tenth of their site's channels
+    chance: float  # the same for random masks that prune as many weights of each site: mean
+    chance_high: float  # their 97.5th percentile
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +64,12 @@ class Channel:
 
 @dataclass(frozen=True)
 class Location:
-    """Where a mask prunes.
+    """Where a mask prunes."""
 
-    Attributes:
-        cells: By layer and kind, layers ascending, what lies outside them last.
-        inputs: Concentration over input channels; None where nothing is pruned.
-        outputs: Over output rows.
-        channels: The input channels and output rows with the largest pruned share.
-    """
-
-    cells: tuple[Place, ...]
-    inputs: Concentration | None
-    outputs: Concentration | None
+    cells: tuple[Place, ...]  # by layer and kind, layers ascending, what lies outside them last
+    inputs: Concentration | None  # concentration over input channels; None where nothing is pruned
+    outputs: Concentration | None  # over output rows
+    # the input channels and output rows with the largest pruned share
     channels: tuple[Channel, ...]
 
     def to_json(self) -> dict[str, Any]:

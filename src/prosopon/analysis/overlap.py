@@ -47,34 +47,25 @@ class Overlap:
     Chance is what two masks would share that prune as many weights of each site as these do,
     each at random places: site by site, the number that both prune is hypergeometric with the
     mean n1 n2 / N. The Jaccard index and the cosine of chance are those of that mean count.
-
-    Attributes:
-        total: Weights.
-        pruned: How many the first and the second prune.
-        both: How many both prune.
-        jaccard_pruned: Of the pruned sets: both / either. None where neither prunes.
-        jaccard_kept: Of the kept sets; None where nothing is kept.
-        differing: Share of mask entries that differ.
-        cosine_pruned: Cosine between the indicators of the pruned sets; None where one is empty.
-        cosine_kept: Cosine between the masks as the paper takes them, 1 where kept.
-        expected_both: Expected number that both prune, by chance; ``expected_jaccard_pruned``,
-            ``expected_differing`` and ``expected_cosine_pruned`` are of that number.
-        z: How many standard deviations ``both`` lies above chance; None where chance leaves no
-            choice (a mask that prunes none or all of every site).
     """
 
-    total: int
-    pruned: tuple[int, int]
-    both: int
-    jaccard_pruned: float | None
-    jaccard_kept: float | None
-    differing: float
+    total: int  # weights
+    pruned: tuple[int, int]  # how many the first and the second prune
+    both: int  # how many both prune
+    jaccard_pruned: float | None  # of the pruned sets: both / either. None where neither prunes.
+    jaccard_kept: float | None  # of the kept sets; None where nothing is kept
+    differing: float  # share of mask entries that differ
+    # cosine between the indicators of the pruned sets; None where one is empty
     cosine_pruned: float | None
-    cosine_kept: float | None
+    cosine_kept: float | None  # cosine between the masks as the paper takes them, 1 where kept
+    # expected number that both prune, by chance; ``expected_jaccard_pruned``,
+    # ``expected_differing`` and ``expected_cosine_pruned`` are of that number
     expected_both: float
     expected_jaccard_pruned: float | None
     expected_differing: float
     expected_cosine_pruned: float | None
+    # how many standard deviations ``both`` lies above chance; None where chance leaves no choice (a
+    # mask that prunes none or all of every site)
     z: float | None
 
     def to_json(self) -> dict[str, Any]:
@@ -134,18 +125,12 @@ def group_counts(counts: Mapping[str, Counts], grouping: str) -> dict[str, Overl
 
 @dataclass(frozen=True)
 class PairOverlap:
-    """What two named subnetworks share.
+    """What two named subnetworks share."""
 
-    Attributes:
-        first: Name of the first.
-        second: Name of the second.
-        whole: Over all sites.
-        by: Over groups of sites, by grouping (`GROUPINGS`) and group.
-    """
-
-    first: str
-    second: str
-    whole: Overlap
+    first: str  # name of the first
+    second: str  # name of the second
+    whole: Overlap  # over all sites
+    # over groups of sites, by grouping (`GROUPINGS`) and group
     by: Mapping[str, Mapping[str, Overlap]]
 
     def differing(self) -> dict[str, float]:
@@ -196,21 +181,15 @@ def jaccard_matrix(names: Sequence[str], pairs: Sequence[PairOverlap]) -> list[l
 
 @dataclass(frozen=True)
 class Clustering:
-    """A hierarchical clustering of personas.
+    """A hierarchical clustering of personas."""
 
-    Attributes:
-        names: The personas.
-        distances: Jaccard distances between pruned sets, [personas, personas]; two empty masks
-            are at distance 0.
-        merges: Rows of scipy's linkage: the two clusters merged, their distance, their size.
-            Clusters from ``len(names)`` on are earlier merges.
-        order: The names as a dendrogram shows its leaves.
-    """
-
-    names: list[str]
+    names: list[str]  # the personas
+    # jaccard distances between pruned sets, [personas, personas]; two empty masks are at distance 0
     distances: list[list[float]]
+    # rows of scipy's linkage: the two clusters merged, their distance, their size. Clusters from
+    # ``len(names)`` on are earlier merges.
     merges: list[tuple[int, int, float, int]]
-    order: list[str]
+    order: list[str]  # the names as a dendrogram shows its leaves
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""

@@ -32,13 +32,9 @@ from prosopon.subnetwork import Subnetwork
 
 @dataclass(frozen=True)
 class Analysis:
-    """What was measured, and how it is told.
+    """What was measured, and how it is told."""
 
-    Attributes:
-        findings: The numbers. Nothing is drawn before the sections are read.
-    """
-
-    findings: Findings
+    findings: Findings  # the numbers. Nothing is drawn before the sections are read.
 
     @cached_property
     def sections(self) -> list[Section]:

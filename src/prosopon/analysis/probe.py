@@ -22,19 +22,12 @@ from prosopon.subnetwork import Subnetwork
 
 @dataclass(frozen=True)
 class ProbeAxis:
-    """Paired choices between two personas.
+    """Paired choices between two personas."""
 
-    Attributes:
-        name: Of the axis.
-        target: The persona whose answers match; its opposite's are the others.
-        opposite: The other one.
-        items: The questions.
-    """
-
-    name: str
-    target: str
-    opposite: str
-    items: tuple[ChoiceItem, ...]
+    name: str  # of the axis
+    target: str  # the persona whose answers match; its opposite's are the others
+    opposite: str  # the other one
+    items: tuple[ChoiceItem, ...]  # the questions
 
     def toward(self, persona: str) -> int:
         """Return 1 for the axis' target, -1 for its opposite and 0 for any other persona."""
@@ -78,16 +71,12 @@ def file_axis(target: Persona, opposite: Persona, questions: int) -> ProbeAxis:
 
 @dataclass(frozen=True)
 class Choices:
-    """How a model chose.
+    """How a model chose."""
 
-    Attributes:
-        wins: For every question 1 where the target's answer is likelier per token, 0 where the
-            opposite's is, 1/2 in a tie.
-        margins: Log-likelihood per token of the target's answer less that of the opposite's, in
-            nats.
-    """
-
+    # for every question 1 where the target's answer is likelier per token, 0 where the opposite's
+    # is, 1/2 in a tie
     wins: tuple[float, ...]
+    # log-likelihood per token of the target's answer less that of the opposite's, in nats
     margins: tuple[float, ...]
 
     @property
@@ -121,15 +110,10 @@ def _mean_columns(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class Effect:
-    """What a mask changes against the base, over the same questions.
+    """What a mask changes against the base, over the same questions."""
 
-    Attributes:
-        rate: Difference of the choice rate, with a bootstrap interval over questions.
-        margin: Difference of the margin in nats per token, likewise.
-    """
-
-    rate: Paired
-    margin: Paired
+    rate: Paired  # difference of the choice rate, with a bootstrap interval over questions
+    margin: Paired  # difference of the margin in nats per token, likewise
 
 
 def effect(masked: Choices, base: Choices, *, seed: int = 0) -> Effect:

@@ -19,23 +19,14 @@ MOST_PAIRS = 12
 
 @dataclass(frozen=True)
 class Section:
-    """A part of an analysis, for a page or a report.
+    """A part of an analysis, for a page or a report."""
 
-    Attributes:
-        id: For links and file names, unique within an analysis.
-        title: Heading.
-        svg: The figure; empty where there is none.
-        text: A paragraph, plain text.
-        headings: Of the table; empty where there is none.
-        rows: Of the table.
-    """
-
-    id: str
-    title: str
-    svg: str = ""
-    text: str = ""
-    headings: Sequence[str] = ()
-    rows: Sequence[Sequence[str]] = field(default=())
+    id: str  # for links and file names, unique within an analysis
+    title: str  # heading
+    svg: str = ""  # the figure; empty where there is none
+    text: str = ""  # a paragraph, plain text
+    headings: Sequence[str] = ()  # of the table; empty where there is none
+    rows: Sequence[Sequence[str]] = field(default=())  # of the table
 
     def markdown(self) -> str:
         """Return title, paragraph, figure (as a link to ``ID.svg``) and table as Markdown."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from prosopon.cli.chat import chat
 from prosopon.cli.compare import compare
@@ -63,7 +64,7 @@ def _version(flag: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

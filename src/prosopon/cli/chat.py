@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
 from rich.table import Table
+from typer import Option
 
 from prosopon.cli.console import error, note, out, print_json, say, say_pieces, status
 from prosopon.cli.loading import load
@@ -23,30 +23,22 @@ if TYPE_CHECKING:
 
 def chat(
     persona: Annotated[
-        list[str] | None, typer.Option("--persona", "-p", help=f"{MASK} May be repeated.")
+        list[str] | None, Option("--persona", "-p", help=f"{MASK} May be repeated.")
     ] = None,
     message: Annotated[
-        list[str] | None,
-        typer.Option("--message", help="Say this instead of asking at the terminal; repeatable."),
+        list[str] | None, Option(help="Say this instead of asking at the terminal; repeatable.")
     ] = None,
     prompt: Annotated[
-        str | None,
-        typer.Option("--prompt", help="Go on from this plain text instead; - reads stdin."),
+        str | None, Option(help="Go on from this plain text instead; - reads stdin.")
     ] = None,
     model: OwnModel = None,
-    system: Annotated[str | None, typer.Option("--system", help="A system line.")] = None,
-    gamma: Annotated[
-        float, typer.Option("--gamma", help="Soft gate: 0 is the whole mask, 1 the base model.")
-    ] = 0.0,
+    system: Annotated[str | None, Option(help="A system line.")] = None,
+    gamma: Annotated[float, Option(help="Soft gate: 0 is the whole mask, 1 the base model.")] = 0.0,
     strength: Annotated[
-        float, typer.Option("--strength", help="Share of the ranking: 1 is the whole mask, 0 none.")
+        float, Option(help="Share of the ranking: 1 is the whole mask, 0 none.")
     ] = 1.0,
-    temperature: Annotated[
-        float, typer.Option("--temperature", min=0.0, help="0 is greedy.")
-    ] = 1.0,
-    max_new_tokens: Annotated[
-        int, typer.Option("--max-new-tokens", min=1, help="Longest answer.")
-    ] = 128,
+    temperature: Annotated[float, Option(min=0.0, help="0 is greedy.")] = 1.0,
+    max_new_tokens: Annotated[int, Option(min=1, help="Longest answer.")] = 128,
     seed: Seed = 0,
     as_json: Json = False,
     *,

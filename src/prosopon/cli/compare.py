@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from prosopon.cli.console import print_json, progress
 from prosopon.cli.experiments import judges_with, show_findings, this_command
@@ -30,19 +30,18 @@ def compare(
     folder: Output,
     people: People,
     description: Annotated[
-        str, typer.Option("--description", help="One line on the target, for prompts and judges.")
+        str, Option(help="One line on the target, for prompts and judges.")
     ] = "",
     model: Model = "embedded",
-    arms: Annotated[str, typer.Option("--arms", "-a", help=f"{LIST} Or all.")] = "all",
+    arms: Annotated[str, Option("--arms", "-a", help=f"{LIST} Or all.")] = "all",
     tasks: Annotated[
-        str | None,
-        typer.Option("--tasks", "--task", help=f"See evaluate --task list. {LIST}"),
+        str | None, Option("--tasks", "--task", help=f"See evaluate --task list. {LIST}")
     ] = None,
     seeds: Seeds = "0",
     examples: Annotated[
-        str, typer.Option("--examples", "-n", help=f"Calibration examples of each side. {LIST}")
+        str, Option("--examples", "-n", help=f"Calibration examples of each side. {LIST}")
     ] = "64",
-    questions: Annotated[int, typer.Option("--questions", min=1, help="Of every task.")] = 60,
+    questions: Annotated[int, Option(min=1, help="Of every task.")] = 60,
     max_new_tokens: MaxNewTokens = 32,
     option: ArmOption = None,
     judge_url: JudgeUrl = None,
@@ -50,8 +49,7 @@ def compare(
     judge_cache: JudgeCache = None,
     judge_replay: JudgeReplay = False,
     explain: Annotated[
-        str,
-        typer.Option("--explain", help="Mask arm that the report explains; none leaves it out."),
+        str, Option(help="Mask arm that the report explains; none leaves it out.")
     ] = "contrastive-taylor",
     retry: Retry = False,
     as_json: Json = False,

@@ -58,15 +58,10 @@ err = Plain(stderr=True)
 
 @dataclass
 class Volume:
-    """How much is said on stderr.
+    """How much is said on stderr."""
 
-    Attributes:
-        quiet: No progress and no notes.
-        verbose: Also where an error came from, and what the libraries have to say.
-    """
-
-    quiet: bool = False
-    verbose: bool = False
+    quiet: bool = False  # no progress and no notes
+    verbose: bool = False  # also where an error came from, and what the libraries have to say
 
 
 volume = Volume()

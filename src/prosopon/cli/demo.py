@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
+from typer import Option
 
 from prosopon.cli.console import command_line, out, print_json, progress, say
 from prosopon.cli.experiments import plain_table
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def demo(
     personas: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--personas",
             "--persona",
             "-p",
@@ -40,7 +40,7 @@ def demo(
     model: Model = "embedded",
     output: Output = Path("demo-artifacts"),
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the results to this file, - for stdout.")
+        Path | None, Option("--json", help="Write the results to this file, - for stdout.")
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",

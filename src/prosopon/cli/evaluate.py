@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from prosopon.cli.console import out, print_json, progress, say
 from prosopon.cli.experiments import judges_with, plain_table
@@ -40,25 +40,24 @@ if TYPE_CHECKING:
 
 def evaluate(
     persona: Annotated[
-        str | None,
-        typer.Argument(help=f"{MASK} Or a bundled persona, for --arm."),
+        str | None, Argument(help=f"{MASK} Or a bundled persona, for --arm.")
     ] = None,
     arm: Annotated[
-        str | None, typer.Option("--arm", "-a", help="Instead of a folder: any arm, or base.")
+        str | None, Option("--arm", "-a", help="Instead of a folder: any arm, or base.")
     ] = None,
     tasks: Annotated[
-        str | None, typer.Option("--task", "--tasks", help="Separated by commas. list lists them.")
+        str | None, Option("--task", "--tasks", help="Separated by commas. list lists them.")
     ] = None,
     target: Annotated[
-        str | None, typer.Option("--target", "-t", help="Whose questions; default the persona's.")
+        str | None, Option("--target", "-t", help="Whose questions; default the persona's.")
     ] = None,
     opposite: Opposite = None,
     prompt: PromptLine = None,
     model: OwnModel = None,
     examples: Annotated[
-        int, typer.Option("--examples", "-n", min=1, help="Calibration examples of --arm.")
+        int, Option("--examples", "-n", min=1, help="Calibration examples of --arm.")
     ] = 64,
-    questions: Annotated[int, typer.Option("--questions", min=1, help="Of every task.")] = 100,
+    questions: Annotated[int, Option(min=1, help="Of every task.")] = 100,
     max_new_tokens: MaxNewTokens = 48,
     option: ArmOption = None,
     general: General = None,

@@ -6,21 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-import typer
 from rich.measure import Measurement
 from rich.table import Table
+from typer import Option
 
 from prosopon.cli.console import note, out, print_json, progress, say
 from prosopon.cli.loading import load
 from prosopon.cli.masks import find_masks, load_masks
-from prosopon.cli.options import (
-    Json,
-    Masks,
-    ModelPlace,
-    Output,
-    Seed,
-    split_list,
-)
+from prosopon.cli.options import Json, Masks, ModelPlace, Output, Seed, split_list
 from prosopon.errors import DataError, OptionError
 from prosopon.progress import Report
 
@@ -41,7 +34,7 @@ def explain(
     folder: Output,
     model: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--model",
             "-m",
             help="The masks' model, to wear them on: embedded, a folder, or an id on the Hub. "
@@ -50,23 +43,17 @@ def explain(
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option("--target", "-t", help="Ask these held-out examples: a file of a persona."),
+        Option("--target", "-t", help="Ask these held-out examples: a file of a persona."),
     ] = None,
-    opposite: Annotated[
-        str | None, typer.Option("--opposite", help="Its opposite; as for extract.")
-    ] = None,
+    opposite: Annotated[str | None, Option(help="Its opposite; as for extract.")] = None,
     parts: Annotated[
-        str | None,
-        typer.Option("--parts", help="Of overlap,location,cross-talk,faithfulness. Default all."),
+        str | None, Option(help="Of overlap,location,cross-talk,faithfulness. Default all.")
     ] = None,
-    questions: Annotated[
-        int, typer.Option("--questions", min=2, help="Paired choices an axis.")
-    ] = 60,
+    questions: Annotated[int, Option(min=2, help="Paired choices an axis.")] = 60,
     general: Annotated[
-        str | None,
-        typer.Option("--general", help="General text for the perplexity; default sampled."),
+        str | None, Option(help="General text for the perplexity; default sampled.")
     ] = None,
-    draws: Annotated[int, typer.Option("--draws", min=1, help="Draws of random controls.")] = 3,
+    draws: Annotated[int, Option(min=1, help="Draws of random controls.")] = 3,
     seed: Seed = 0,
     as_json: Json = False,
     *,

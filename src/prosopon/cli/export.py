@@ -4,38 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
+from typer import Option
 
 from prosopon.cli.console import print_json, say, status
 from prosopon.cli.loading import load
 from prosopon.cli.masks import choose_model, find_mask, load_mask
-from prosopon.cli.options import (
-    Force,
-    Json,
-    Mask,
-    ModelPlace,
-    Output,
-    OwnModel,
-    key_values,
-)
+from prosopon.cli.options import Force, Json, Mask, ModelPlace, Output, OwnModel, key_values
 
 
 def export(
     persona: Mask,
     format: Annotated[
-        str, typer.Option("--format", "-f", help="checkpoint, structured, shira, lora or gguf.")
+        str, Option("--format", "-f", help="checkpoint, structured, shira, lora or gguf.")
     ],
     output: Output,
     model: OwnModel = None,
-    strength: Annotated[
-        float, typer.Option("--strength", help="Above 0, at most 1: how much of the mask.")
-    ] = 1.0,
+    strength: Annotated[float, Option(help="Above 0, at most 1: how much of the mask.")] = 1.0,
     option: Annotated[
         list[str] | None,
-        typer.Option(
-            "--option",
+        Option(
             help="An option of the format, key=value: rank and seed (lora), max_shard_size "
-            "(checkpoint, structured). May be repeated.",
+            "(checkpoint, structured). May be repeated."
         ),
     ] = None,
     force: Force = False,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-import typer
+from typer import Option
 
 from prosopon.cli.console import note, print_json, progress, say
 from prosopon.cli.loading import load
@@ -37,22 +37,21 @@ _PERSONA = "A bundled persona's name, a file, or hf:org/name."
 
 
 def extract(
-    target: Annotated[str, typer.Option("--target", "-t", help=_PERSONA)],
+    target: Annotated[str, Option("--target", "-t", help=_PERSONA)],
     opposite: Annotated[
         str | None,
-        typer.Option(
-            "--opposite",
+        Option(
             help=f"{_PERSONA} Default: a bundled persona's own opposite, or the target's answers "
-            "that do not match.",
+            "that do not match."
         ),
     ] = None,
     model: Model = "embedded",
     criterion: Annotated[
-        str, typer.Option("--criterion", "-c", help="See prosopon criteria.")
+        str, Option("--criterion", "-c", help="See prosopon criteria.")
     ] = "contrastive-taylor",
     sparsity: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--sparsity",
             "-s",
             help="Share of weights to prune, between 0 and 1, or auto: chosen on examples held "
@@ -61,55 +60,43 @@ def extract(
     ] = None,
     pattern: Annotated[
         str | None,
-        typer.Option(
-            "--pattern",
-            help="row, site, global, n:m (2:4, 4:8), channels or heads; default the criterion's.",
+        Option(
+            help="row, site, global, n:m (2:4, 4:8), channels or heads; default the criterion's."
         ),
     ] = None,
     option: Annotated[
-        list[str] | None,
-        typer.Option("--option", help="An option of the criterion, key=value. May be repeated."),
+        list[str] | None, Option(help="An option of the criterion, key=value. May be repeated.")
     ] = None,
-    scope: Annotated[
-        str | None, typer.Option("--scope", help="Tokens that count: response or all.")
-    ] = None,
+    scope: Annotated[str | None, Option(help="Tokens that count: response or all.")] = None,
     examples: Annotated[
-        int, typer.Option("--examples", "-n", min=1, help="Most examples of each side.")
+        int, Option("--examples", "-n", min=1, help="Most examples of each side.")
     ] = 128,
     general: Annotated[
         str | None,
-        typer.Option(
-            "--general",
+        Option(
             help="Text that must not suffer, or answers or start, which the model then writes; "
-            "default what suits the model.",
+            "default what suits the model."
         ),
     ] = None,
     protect: Annotated[
         list[str] | None,
-        typer.Option(
-            "--protect", help=f"Another persona that the mask should leave alone. {_PERSONA}"
-        ),
+        Option(help=f"Another persona that the mask should leave alone. {_PERSONA}"),
     ] = None,
-    max_length: Annotated[
-        int | None, typer.Option("--max-length", min=8, help="Longest example in tokens.")
-    ] = None,
+    max_length: Annotated[int | None, Option(min=8, help="Longest example in tokens.")] = None,
     targets: Targets = None,
     ignore: Ignore = None,
     layers: Layers = None,
     only: Only = None,
     sequential: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--sequential",
             help="Read the model layer by layer from disk, for one larger than memory.",
         ),
     ] = False,
     work_dir: Annotated[
         Path | None,
-        typer.Option(
-            "--work-dir",
-            help="With --sequential: keeps finished layers, so that a killed run goes on.",
-        ),
+        Option(help="With --sequential: keeps finished layers, so that a killed run goes on."),
     ] = None,
     output: OutputOrDefault = None,
     force: Force = False,

@@ -67,8 +67,7 @@ def _show(config: dict[str, Any], summary: dict[str, Any]) -> None:
         f"{calibration['general_count']} general texts, scope {calibration['scope']}",
     )
     facts.add_row(
-        "pruned",
-        f"{summary['pruned']:,} of {summary['total']:,} ({summary['pruned_share']:.3%})",
+        "pruned", f"{summary['pruned']:,} of {summary['total']:,} ({summary['pruned_share']:.3%})"
     )
     facts.add_row("strengths", "any from 0 to 1" if config["ranked"] else "one")
     facts.add_row("encoding", _size(config, summary))

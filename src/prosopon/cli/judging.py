@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
 from prosopon.errors import OptionError
 
@@ -14,17 +14,14 @@ if TYPE_CHECKING:
     from prosopon.judges import Judge
 
 JudgeUrl = Annotated[
-    str | None,
-    typer.Option("--judge-url", help="OpenAI-compatible endpoint of an LLM judge; default off."),
+    str | None, Option(help="OpenAI-compatible endpoint of an LLM judge; default off.")
 ]
-JudgeModel = Annotated[str | None, typer.Option("--judge-model", help="The LLM judge's model.")]
+JudgeModel = Annotated[str | None, Option(help="The LLM judge's model.")]
 JudgeCache = Annotated[
-    Path | None,
-    typer.Option("--judge-cache", help="JSONL file of its verdicts; none is asked for twice."),
+    Path | None, Option(help="JSONL file of its verdicts; none is asked for twice.")
 ]
 JudgeReplay = Annotated[
-    bool,
-    typer.Option("--judge-replay", help="Verdicts from the file alone, no endpoint is asked."),
+    bool, Option("--judge-replay", help="Verdicts from the file alone, no endpoint is asked.")
 ]
 
 KNOWN = 32

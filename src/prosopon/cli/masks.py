@@ -30,19 +30,13 @@ _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 class MaskSource(NamedTuple):
-    """Where masks are.
+    """Where masks are."""
 
-    Attributes:
-        text: What the command was given.
-        place: A folder, a pack's file, or an id on the Hub.
-        persona: One persona of a pack; None for all of them, or where there is no pack.
-        base_model: The model that a folder's mask belongs to, where it says so.
-    """
-
-    text: str
-    place: Path | str
+    text: str  # what the command was given
+    place: Path | str  # a folder, a pack's file, or an id on the Hub
+    # one persona of a pack; None for all of them, or where there is no pack
     persona: str | None = None
-    base_model: str | None = None
+    base_model: str | None = None  # the model that a folder's mask belongs to, where it says so
 
 
 def find_mask(text: str) -> MaskSource:

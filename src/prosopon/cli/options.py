@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import typer
+from typer import Argument, Option
 
 from prosopon.cli import console
 from prosopon.errors import OptionError, UnknownNameError
@@ -35,63 +35,45 @@ def expand_home(text: str) -> Path:
 
 Model = Annotated[
     str,
-    typer.Option(
-        "--model", "-m", help="embedded, smollm2, a folder, a GGUF file, or an id on the Hub."
-    ),
+    Option("--model", "-m", help="embedded, smollm2, a folder, a GGUF file, or an id on the Hub."),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of text.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Say also where an error came from.")
-]
-Seed = Annotated[int, typer.Option("--seed", help="Seeds whatever is drawn.")]
+Device = Annotated[str, Option(help="auto, cpu, cuda or mps.")]
+Json = Annotated[bool, Option("--json", help="Print JSON on stdout instead of text.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="No progress and no notes.")]
+Verbose = Annotated[bool, Option("--verbose", "-v", help="Say also where an error came from.")]
+Seed = Annotated[int, Option(help="Seeds whatever is drawn.")]
 Targets = Annotated[
     list[str] | None,
-    typer.Option(
-        "--targets",
-        help="Sites to use, a glob (*.mlp.*, q_proj) or re:REGEX. May be repeated.",
-    ),
+    Option(help="Sites to use, a glob (*.mlp.*, q_proj) or re:REGEX. May be repeated."),
 ]
-Ignore = Annotated[
-    list[str] | None, typer.Option("--ignore", help="Sites to leave out. May be repeated.")
-]
+Ignore = Annotated[list[str] | None, Option(help="Sites to leave out. May be repeated.")]
 Layers = Annotated[
-    str | None,
-    typer.Option("--layers", help="Decoder layers to use, for instance 2-5,7; the first is 0."),
+    str | None, Option(help="Decoder layers to use, for instance 2-5,7; the first is 0.")
 ]
-Only = Annotated[
-    str | None, typer.Option("--only", help="Use one part of the layers: attention or mlp.")
-]
+Only = Annotated[str | None, Option(help="Use one part of the layers: attention or mlp.")]
 LIST = "Separated by commas."
-Opposite = Annotated[str | None, typer.Option("--opposite", help="Its opposite; as for extract.")]
-PromptLine = Annotated[
-    str | None, typer.Option("--prompt", help="System line of the prompt arm for --target.")
-]
-Seeds = Annotated[str, typer.Option("--seeds", help=LIST)]
-MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest free answer.")]
-ArmOption = Annotated[
-    list[str] | None, typer.Option("--option", help="arm.key=value. May be repeated.")
-]
+Opposite = Annotated[str | None, Option(help="Its opposite; as for extract.")]
+PromptLine = Annotated[str | None, Option(help="System line of the prompt arm for --target.")]
+Seeds = Annotated[str, Option(help=LIST)]
+MaxNewTokens = Annotated[int, Option(min=1, help="Longest free answer.")]
+ArmOption = Annotated[list[str] | None, Option(help="arm.key=value. May be repeated.")]
 General = Annotated[
     str | None,
-    typer.Option(
-        "--general", help="General text, a quarter held out, or answers or start; default sampled."
-    ),
+    Option(help="General text, a quarter held out, or answers or start; default sampled."),
 ]
-Retry = Annotated[bool, typer.Option("--retry", help="Run cells again that failed before.")]
-_OUTPUT = typer.Option(
+Retry = Annotated[bool, Option("--retry", help="Run cells again that failed before.")]
+_OUTPUT = Option(
     "--output", "-o", help="Where the result goes.", parser=expand_home, metavar="PATH"
 )
 Output = Annotated[Path, _OUTPUT]
 OutputOrDefault = Annotated[Path | None, _OUTPUT]
-Force = Annotated[bool, typer.Option("--force", help="Replace what --output holds.")]
+Force = Annotated[bool, Option("--force", help="Replace what --output holds.")]
 MASK = "A persona's name, a folder, a pack, pack#name, or hf:org/name."
-Mask = Annotated[str, typer.Argument(help=MASK, metavar="PERSONA")]
-Masks = Annotated[list[str], typer.Argument(help=f"{MASK} Of one model.", metavar="PERSONA...")]
+Mask = Annotated[str, Argument(help=MASK, metavar="PERSONA")]
+Masks = Annotated[list[str], Argument(help=f"{MASK} Of one model.", metavar="PERSONA...")]
 OwnModel = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--model", "-m", help="embedded, a folder, or an id on the Hub; default the persona's own."
     ),
 ]
@@ -101,19 +83,13 @@ OwnModel = Annotated[
 class ModelPlace:
     """Where a model comes from and where it is put: of every command that loads one."""
 
-    revision: Annotated[
-        str | None, typer.Option("--revision", help="Branch, tag or commit on the Hub.")
-    ] = None
+    revision: Annotated[str | None, Option(help="Branch, tag or commit on the Hub.")] = None
     device: Device = "auto"
     dtype: Annotated[
-        str,
-        typer.Option("--dtype", help="auto (as the model is stored), float32, bfloat16, float16."),
+        str, Option(help="auto (as the model is stored), float32, bfloat16, float16.")
     ] = "auto"
     device_map: Annotated[
-        str | None,
-        typer.Option(
-            "--device-map", help="Spread over devices with accelerate, for instance auto."
-        ),
+        str | None, Option(help="Spread over devices with accelerate, for instance auto.")
     ] = None
 
 
@@ -123,12 +99,10 @@ class People:
 
     personas: Annotated[
         str | None,
-        typer.Option(
-            "--personas", "--persona", "-p", help=f"Of the embedded model. {LIST} Or all."
-        ),
+        Option("--personas", "--persona", "-p", help=f"Of the embedded model. {LIST} Or all."),
     ] = None
     target: Annotated[
-        str | None, typer.Option("--target", "-t", help="Instead: any persona, on any model.")
+        str | None, Option("--target", "-t", help="Instead: any persona, on any model.")
     ] = None
     opposite: Opposite = None
     prompt: PromptLine = None
@@ -147,10 +121,7 @@ class Everywhere:
     """What every command has."""
 
     plugin: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--plugin", help="Python file with a criterion, arm, task or reader of yours."
-        ),
+        list[str] | None, Option(help="Python file with a criterion, arm, task or reader of yours.")
     ] = None
     quiet: Quiet = False
     verbose: Verbose = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 from prosopon.cli.console import print_json, say
 from prosopon.cli.masks import MaskSource, find_mask, load_mask, load_masks
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 def pack(
     personas: Annotated[
         list[str],
-        typer.Argument(
-            help="Personas of one model, each FOLDER or NAME=FOLDER.", metavar="PERSONA..."
-        ),
+        Argument(help="Personas of one model, each FOLDER or NAME=FOLDER.", metavar="PERSONA..."),
     ],
     output: Output,
     force: Force = False,
@@ -52,11 +50,11 @@ def pack(
 
 
 def unpack(
-    path: Annotated[Path, typer.Argument(metavar="PACK", help="File that 'prosopon pack' wrote.")],
+    path: Annotated[Path, Argument(metavar="PACK", help="File that 'prosopon pack' wrote.")],
     output: Output,
     personas: Annotated[
         list[str] | None,
-        typer.Option("--persona", "-p", help="Only this one. May be repeated.", show_default=False),
+        Option("--persona", "-p", help="Only this one. May be repeated.", show_default=False),
     ] = None,
     force: Force = False,
     as_json: Json = False,

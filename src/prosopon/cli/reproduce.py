@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from prosopon.cli.console import print_json, progress, say
 from prosopon.cli.experiments import show_findings, this_command
@@ -28,44 +28,34 @@ PAPERS = ("paper",)
 
 
 def reproduce(
-    what: Annotated[str, typer.Argument(help="paper: Ye et al. 2026.")],
-    run: Annotated[bool, typer.Option("--run", help="Run it; needs the model and --data.")] = False,
+    what: Annotated[str, Argument(help="paper: Ye et al. 2026.")],
+    run: Annotated[bool, Option("--run", help="Run it; needs the model and --data.")] = False,
     data: Annotated[
         Path | None,
-        typer.Option(
-            "--data",
-            help="Folder of data sets: NAME or NAME_train, and NAME_test, two answers a question.",
+        Option(
+            help="Folder of data sets: NAME or NAME_train, and NAME_test, two answers a question."
         ),
     ] = None,
     pair: Annotated[
         list[str] | None,
-        typer.Option(
-            "--pair",
+        Option(
             help="TARGET=OPPOSITE: two files, or file#role, that are one set's sides. "
-            "May be repeated.",
+            "May be repeated."
         ),
     ] = None,
     folder: Output = Path("reproduction"),
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Instead of the paper's first model.")
+        str | None, Option("--model", "-m", help="Instead of the paper's first model.")
     ] = None,
-    sparsity: Annotated[
-        float | None, typer.Option("--sparsity", help="Instead of the paper's.")
-    ] = None,
-    arms: Annotated[
-        str | None, typer.Option("--arms", help=f"Instead of all of them. {LIST}")
-    ] = None,
-    tasks: Annotated[str | None, typer.Option("--tasks", help=f"Instead of ours. {LIST}")] = None,
+    sparsity: Annotated[float | None, Option(help="Instead of the paper's.")] = None,
+    arms: Annotated[str | None, Option(help=f"Instead of all of them. {LIST}")] = None,
+    tasks: Annotated[str | None, Option(help=f"Instead of ours. {LIST}")] = None,
     option: ArmOption = None,
-    prompt: Annotated[
-        str | None, typer.Option("--prompt", help="System line of the prompt arm.")
-    ] = None,
+    prompt: Annotated[str | None, Option(help="System line of the prompt arm.")] = None,
     examples: Annotated[
-        int | None, typer.Option("--examples", "-n", min=1, help="Instead of the paper's.")
+        int | None, Option("--examples", "-n", min=1, help="Instead of the paper's.")
     ] = None,
-    questions: Annotated[
-        int | None, typer.Option("--questions", min=1, help="Instead of the paper's.")
-    ] = None,
+    questions: Annotated[int | None, Option(min=1, help="Instead of the paper's.")] = None,
     general: General = None,
     seeds: Seeds = "0",
     retry: Retry = False,

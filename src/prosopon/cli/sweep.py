@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
 from prosopon.cli.console import out, print_json, progress
 from prosopon.cli.experiments import GRID, plain_table, show_gaps, this_command
@@ -35,35 +35,31 @@ def sweep(
     folder: Output,
     people: People,
     criteria: Annotated[
-        str, typer.Option("--criteria", "-c", help=f"See prosopon criteria. {LIST} Or all.")
+        str, Option("--criteria", "-c", help=f"See prosopon criteria. {LIST} Or all.")
     ] = "contrastive-taylor",
     model: Model = "embedded",
     sparsity: Annotated[
-        str,
-        typer.Option("--sparsity", "-s", help=f"Shares, auto, default (each its own). {LIST}"),
+        str, Option("--sparsity", "-s", help=f"Shares, auto, default (each its own). {LIST}")
     ] = "default",
     examples: Annotated[
-        str, typer.Option("--examples", "-n", help=f"Calibration examples of each side. {LIST}")
+        str, Option("--examples", "-n", help=f"Calibration examples of each side. {LIST}")
     ] = "64",
     seeds: Seeds = "0",
     option: Annotated[
-        list[str] | None,
-        typer.Option("--option", help="criterion.key=value. May be repeated."),
+        list[str] | None, Option(help="criterion.key=value. May be repeated.")
     ] = None,
-    answers: Annotated[int, typer.Option("--answers", min=1, help="Free answers a cell.")] = 60,
-    choices: Annotated[int, typer.Option("--choices", min=1, help="Pairs a cell.")] = 100,
+    answers: Annotated[int, Option(min=1, help="Free answers a cell.")] = 60,
+    choices: Annotated[int, Option(min=1, help="Pairs a cell.")] = 100,
     max_new_tokens: MaxNewTokens = 48,
     free_text: Annotated[
-        bool, typer.Option("--free-text/--no-free-text", help="Sample and judge free answers.")
+        bool, Option("--free-text/--no-free-text", help="Sample and judge free answers.")
     ] = True,
     controls: Annotated[
-        bool, typer.Option("--controls/--no-controls", help="base, prompt, random, magnitude.")
+        bool, Option("--controls/--no-controls", help="base, prompt, random, magnitude.")
     ] = True,
-    tables: Annotated[
-        bool, typer.Option("--tables/--no-tables", help="Write Parquet and CSV.")
-    ] = True,
+    tables: Annotated[bool, Option("--tables/--no-tables", help="Write Parquet and CSV.")] = True,
     plots: Annotated[
-        bool, typer.Option("--plots/--no-plots", help="Write figures and the report.")
+        bool, Option("--plots/--no-plots", help="Write figures and the report.")
     ] = True,
     retry: Retry = False,
     targets: Targets = None,
@@ -74,13 +70,7 @@ def sweep(
 ) -> None:
     """Run criteria over sparsity, calibration size and seed; a stopped sweep goes on."""
     from prosopon.criteria import CRITERIA
-    from prosopon.experiments import (
-        Sites,
-        grammar_judge,
-        grid_plan,
-        grid_sizes,
-        parse_sparsity,
-    )
+    from prosopon.experiments import Sites, grammar_judge, grid_plan, grid_sizes, parse_sparsity
     from prosopon.experiments.experiment import Experiment
     from prosopon.experiments.grid import TASKS_OF_GRID
 

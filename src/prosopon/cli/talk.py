@@ -40,27 +40,17 @@ class Talk:
 
     A voice is a persona at a strength, or the base. Each knows its own turns alone: the base
     would go on in a persona's words if it read them.
-
-    Attributes:
-        wearer: The model.
-        system: A system line.
-        gamma: Soft gate of the persona.
-        strength: Share of the persona's ranking.
-        temperature: Of the draws; 0 is greedy.
-        max_new_tokens: Longest answer.
-        seed: Of the draws.
-        both: Whether the base answers as well.
-        history: Turns by voice.
     """
 
-    wearer: PersonaModel
-    system: str | None = None
-    gamma: float = 0.0
-    strength: float = 1.0
-    temperature: float = 1.0
-    max_new_tokens: int = 128
-    seed: int = 0
-    both: bool = False
+    wearer: PersonaModel  # the model
+    system: str | None = None  # a system line
+    gamma: float = 0.0  # soft gate of the persona
+    strength: float = 1.0  # share of the persona's ranking
+    temperature: float = 1.0  # of the draws; 0 is greedy
+    max_new_tokens: int = 128  # longest answer
+    seed: int = 0  # of the draws
+    both: bool = False  # whether the base answers as well
+    # turns by voice
     history: dict[tuple[str | None, float], list[Turn]] = field(default_factory=dict)
 
     @property

@@ -17,49 +17,32 @@
 
 from __future__ import annotations
 
-from prosopon.data.banks import Bank, BankItem, bank_names, is_right, load_bank, open_bank
+from prosopon.data.banks import is_right, load_bank, open_bank
 from prosopon.data.batching import Batch, PaddingSide, collate, length_buckets
-from prosopon.data.chat import Rendered, merge_system, render, render_prompt, rendering_date
-from prosopon.data.encoding import (
-    SCOPES,
-    Conversation,
-    Encoded,
-    Scope,
-    encode,
-    encode_all,
-    encode_continuations,
-)
-from prosopon.data.examples import ROLES, Example, Message, Persona, Role
-from prosopon.data.hub import HubAddress, parse_address, read_hub
+from prosopon.data.chat import merge_system, render, render_prompt, rendering_date
+from prosopon.data.encoding import SCOPES, Encoded, Scope, encode, encode_all, encode_continuations
+from prosopon.data.examples import Example, Message, Persona
+from prosopon.data.hub import parse_address, read_hub
 from prosopon.data.loading import PersonaSource, load_contrast, load_persona
 from prosopon.data.pairs import EncodedPair, ExamplePair, PersonaPair, pair_examples
 from prosopon.data.readers import READERS, Reader, read_examples
-from prosopon.data.splits import Split, draw, split_contrast
+from prosopon.data.splits import draw, split_contrast
 
 __all__ = [
     "READERS",
-    "ROLES",
     "SCOPES",
-    "Bank",
-    "BankItem",
     "Batch",
-    "Conversation",
     "Encoded",
     "EncodedPair",
     "Example",
     "ExamplePair",
-    "HubAddress",
     "Message",
     "PaddingSide",
     "Persona",
     "PersonaPair",
     "PersonaSource",
     "Reader",
-    "Rendered",
-    "Role",
     "Scope",
-    "Split",
-    "bank_names",
     "collate",
     "draw",
     "encode",

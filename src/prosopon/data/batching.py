@@ -18,23 +18,14 @@ PaddingSide = Literal["left", "right"]
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of tokens, filled up to the longest; B rows of T tokens.
+    """Rows of tokens, filled up to the longest; B rows of T tokens."""
 
-    Args:
-        input_ids: [B, T] int64.
-        attention_mask: [B, T] int64; 1 for tokens, 0 for padding.
-        scope: [B, T] bool; the tokens that count; False for padding.
-        response: [B, T] bool; the tokens of the answers; False for padding.
-        position_ids: [B, T] int64; a token's place in its row, padding not counted.
-        index: Which encoded item each row is.
-    """
-
-    input_ids: torch.Tensor
-    attention_mask: torch.Tensor
-    scope: torch.Tensor
-    response: torch.Tensor
-    position_ids: torch.Tensor
-    index: list[int]
+    input_ids: torch.Tensor  # [B, T] int64
+    attention_mask: torch.Tensor  # [B, T] int64; 1 for tokens, 0 for padding
+    scope: torch.Tensor  # [B, T] bool; the tokens that count; False for padding
+    response: torch.Tensor  # [B, T] bool; the tokens of the answers; False for padding
+    position_ids: torch.Tensor  # [B, T] int64; a token's place in its row, padding not counted
+    index: list[int]  # which encoded item each row is
 
     def __len__(self) -> int:
         return len(self.index)

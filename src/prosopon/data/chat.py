@@ -42,19 +42,12 @@ _PLACEHOLDER = "PROSOPONxANSWERxPLACEHOLDER"
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The text of a conversation.
+    """The text of a conversation."""
 
-    Args:
-        text: What the tokenizer gets.
-        response_start: Character where the answer starts.
-        response_end: Character after the answer's last one.
-        add_special_tokens: Whether the tokenizer should add its special tokens; templates write
-            them themselves.
-    """
-
-    text: str
-    response_start: int
-    response_end: int
+    text: str  # what the tokenizer gets
+    response_start: int  # character where the answer starts
+    response_end: int  # character after the answer's last one
+    # whether the tokenizer should add its special tokens; templates write them themselves
     add_special_tokens: bool
 
 

@@ -18,25 +18,18 @@ from prosopon.errors import DataError
 
 @dataclass(frozen=True)
 class Contrast:
-    """An ordered pair of personas with its parts, which share no prompt.
+    """An ordered pair of personas with its parts, which share no prompt."""
 
-    Attributes:
-        calibration: What masks are found on, and what prompts, retrieval, fine-tuning and
-            steering may use: (target, opposite).
-        judge: What the judge of free text learns from.
-        test: What is asked. Each of the target's examples has the opposite's answer as its
-            alternative, and the other way round.
-        line: A good system line that names the target; None where nobody gave one.
-        description: One line on the target, for people and for LLM judges.
-        bundled: Whether the target is one of the embedded model's personas, so that the grammar
-            can judge.
-    """
-
+    # what masks are found on, and what prompts, retrieval, fine-tuning and steering may use:
+    # (target, opposite)
     calibration: PersonaPair
-    judge: PersonaPair
+    judge: PersonaPair  # what the judge of free text learns from
+    # what is asked. Each of the target's examples has the opposite's answer as its alternative, and
+    # the other way round.
     test: PersonaPair
-    line: str | None = None
-    description: str = ""
+    line: str | None = None  # a good system line that names the target; None where nobody gave one
+    description: str = ""  # one line on the target, for people and for LLM judges
+    # whether the target is one of the embedded model's personas, so that the grammar can judge
     bundled: bool = False
 
     @property

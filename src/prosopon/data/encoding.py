@@ -30,17 +30,11 @@ Conversation: TypeAlias = Example | Sequence[Message]
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The tokens of one conversation; three lists of the same length.
+    """The tokens of one conversation; three lists of the same length."""
 
-    Args:
-        input_ids: Token ids.
-        scope: Which tokens count.
-        response: Which tokens belong to the answer, whatever the scope.
-    """
-
-    input_ids: list[int]
-    scope: list[bool]
-    response: list[bool]
+    input_ids: list[int]  # token ids
+    scope: list[bool]  # which tokens count
+    response: list[bool]  # which tokens belong to the answer, whatever the scope
 
     def __len__(self) -> int:
         return len(self.input_ids)

@@ -13,17 +13,11 @@ from prosopon.data.pairs import pair_examples
 
 @dataclass(frozen=True)
 class ChoiceItem:
-    """A prompt with an answer that matches the persona and one that does not.
+    """A prompt with an answer that matches the persona and one that does not."""
 
-    Attributes:
-        prompt: What is asked; the shared beginning of two plain texts.
-        matching: The target's answer.
-        not_matching: The opposite's.
-    """
-
-    prompt: tuple[Message, ...]
-    matching: str
-    not_matching: str
+    prompt: tuple[Message, ...]  # what is asked; the shared beginning of two plain texts
+    matching: str  # the target's answer
+    not_matching: str  # the opposite's
 
     @property
     def question(self) -> str:

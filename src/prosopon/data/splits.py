@@ -17,17 +17,11 @@ SHARE = 0.25  # most of the data that goes to the judge, and to the test
 
 @dataclass(frozen=True)
 class Split:
-    """Three parts of a contrast that share no prompt.
+    """Three parts of a contrast that share no prompt."""
 
-    Attributes:
-        calibration: What masks may be found on, (target, opposite).
-        judge: What the judge of free answers learns from.
-        test: What is asked.
-    """
-
-    calibration: PersonaPair
-    judge: PersonaPair
-    test: PersonaPair
+    calibration: PersonaPair  # what masks may be found on, (target, opposite)
+    judge: PersonaPair  # what the judge of free answers learns from
+    test: PersonaPair  # what is asked
 
 
 def split_contrast(target: Persona, opposite: Persona, *, judge: int, test: int) -> Split:

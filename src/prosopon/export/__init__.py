@@ -12,14 +12,13 @@
 from __future__ import annotations
 
 from prosopon.export import checkpoint, gguf, lora, shira, structured
-from prosopon.export.base import FORMATS, Format, FormatOptions, Job
+from prosopon.export.base import FORMATS, Format, FormatOptions
 from prosopon.export.export import export_persona
 
 __all__ = [
     "FORMATS",
     "Format",
     "FormatOptions",
-    "Job",
     "checkpoint",
     "export_persona",
     "gguf",

@@ -35,25 +35,15 @@ class FormatOptions(BaseModel):
 
 @dataclass(frozen=True)
 class Job:
-    """What a format may look at.
+    """What a format may look at."""
 
-    Attributes:
-        wearer: Attached to the base model, on the base, with the persona loaded.
-        persona: Its name in ``wearer``.
-        subnetwork: The masks at the strength asked for.
-        tokenizer: The model's; None if the caller has none.
-        base_model: What the base model is called, for the files that name it.
-        revision: Its revision on the Hub.
-        options: An instance of the format's options.
-    """
-
-    wearer: PersonaModel
-    persona: str
-    subnetwork: Subnetwork
-    tokenizer: Any
-    base_model: str
-    revision: str | None
-    options: Any
+    wearer: PersonaModel  # attached to the base model, on the base, with the persona loaded
+    persona: str  # its name in ``wearer``
+    subnetwork: Subnetwork  # the masks at the strength asked for
+    tokenizer: Any  # the model's; None if the caller has none
+    base_model: str  # what the base model is called, for the files that name it
+    revision: str | None  # its revision on the Hub
+    options: Any  # an instance of the format's options
 
     @property
     def model(self) -> Any:

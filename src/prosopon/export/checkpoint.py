@@ -30,12 +30,9 @@ AUTO_LOADING = (
 
 
 class CheckpointOptions(FormatOptions):
-    """Options of ``checkpoint``.
+    """Options of ``checkpoint``."""
 
-    Attributes:
-        max_shard_size: Largest file of weights, such as ``5GB``.
-    """
-
+    # largest file of weights, such as ``5GB``
     max_shard_size: str = Field(default="5GB", pattern=r"^\d+(\.\d+)?[KMGT]?B$")
 
 
@@ -147,6 +144,5 @@ def _without_bars() -> Iterator[None]:
 
 
 FORMATS.add(
-    "checkpoint",
-    Format("checkpoint", SUMMARY, AUTO_LOADING, write_checkpoint, CheckpointOptions),
+    "checkpoint", Format("checkpoint", SUMMARY, AUTO_LOADING, write_checkpoint, CheckpointOptions)
 )

@@ -20,24 +20,16 @@ _NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5  # token types of the for
 
 
 class Vocabulary(NamedTuple):
-    """What a GGUF file says about a tokenizer.
+    """What a GGUF file says about a tokenizer."""
 
-    Attributes:
-        splitter: Name of llama.cpp's pre-tokenizer.
-        tokens: Every token, in the byte-level alphabet; as many as the embedding has rows.
-        types: Type of every token.
-        merges: Merge rules, two tokens with a space between, in order.
-        special: Ids of ``bos``, ``eos``, ``unk``, ``pad``; ``adds_bos``: a text begins with bos.
-        template: The chat template, if there is one.
-    """
-
-    splitter: str
-    tokens: list[str]
-    types: list[int]
-    merges: list[str]
+    splitter: str  # name of llama.cpp's pre-tokenizer
+    tokens: list[str]  # every token, in the byte-level alphabet; as many as the embedding has rows
+    types: list[int]  # type of every token
+    merges: list[str]  # merge rules, two tokens with a space between, in order
+    # ids of ``bos``, ``eos``, ``unk``, ``pad``; ``adds_bos``: a text begins with bos
     special: dict[str, int]
     adds_bos: bool
-    template: str | None
+    template: str | None  # the chat template, if there is one
 
 
 def vocabulary(tokenizer: Any, rows: int) -> Vocabulary:

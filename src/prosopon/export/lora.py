@@ -27,15 +27,10 @@ SUMMARY = "an approximation by a PEFT LoRA adapter"
 
 
 class LoraOptions(FormatOptions):
-    """Options of ``lora``.
+    """Options of ``lora``."""
 
-    Attributes:
-        rank: Rank of every site's factors.
-        seed: Of the randomised decomposition of large matrices.
-    """
-
-    rank: int = Field(default=16, ge=1)
-    seed: int = 0
+    rank: int = Field(default=16, ge=1)  # rank of every site's factors
+    seed: int = 0  # of the randomised decomposition of large matrices
 
 
 def write_lora(job: Job, folder: Path) -> dict[str, Any]:

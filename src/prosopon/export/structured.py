@@ -114,6 +114,5 @@ def _describe_cuts(plan: SurgeryPlan, left: int, pruned: int) -> list[str]:
 
 
 FORMATS.add(
-    "structured",
-    Format("structured", SUMMARY, AUTO_LOADING, write_structured, CheckpointOptions),
+    "structured", Format("structured", SUMMARY, AUTO_LOADING, write_structured, CheckpointOptions)
 )

@@ -30,21 +30,14 @@ _ROLES = {"channels": "mlp", "heads": "attention"}
 
 @dataclass
 class SurgeryPlan:
-    """What to keep of a model: a configuration, and rows and columns of sites.
+    """What to keep of a model: a configuration, and rows and columns of sites."""
 
-    Attributes:
-        config: The rewritten configuration.
-        rows: Int64 rows to keep of sites, ascending, by name; others keep all.
-        columns: Int64 columns to keep.
-        report: Counts for people, by kind of unit.
-        notes: What could not be removed, and why.
-    """
-
-    config: Any
+    config: Any  # the rewritten configuration
+    # int64 rows to keep of sites, ascending, by name; others keep all
     rows: dict[str, Tensor] = field(default_factory=dict)
-    columns: dict[str, Tensor] = field(default_factory=dict)
-    report: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    columns: dict[str, Tensor] = field(default_factory=dict)  # int64 columns to keep
+    report: dict[str, Any] = field(default_factory=dict)  # counts for people, by kind of unit
+    notes: list[str] = field(default_factory=list)  # what could not be removed, and why
 
 
 def plan_surgery(model: Any, sites: Sequence[Site], keep: Mapping[str, Tensor]) -> SurgeryPlan:

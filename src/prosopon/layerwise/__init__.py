@@ -2,17 +2,12 @@
 
 from prosopon.layerwise.checkpoint import Checkpoint
 from prosopon.layerwise.collect import collect_sequential
-from prosopon.layerwise.extraction import (
-    SequentialSettings,
-    check_sequential,
-    extract_sequential,
-)
-from prosopon.layerwise.skeleton import Skeleton, decoder_stack, open_skeleton
+from prosopon.layerwise.extraction import SequentialSettings, check_sequential, extract_sequential
+from prosopon.layerwise.skeleton import decoder_stack, open_skeleton
 
 __all__ = [
     "Checkpoint",
     "SequentialSettings",
-    "Skeleton",
     "check_sequential",
     "collect_sequential",
     "decoder_stack",

@@ -20,7 +20,6 @@ from prosopon.models.fingerprint import (
     sample_signs,
 )
 from prosopon.models.loading import (
-    DTYPES,
     EMBEDDED,
     SMOLLM2,
     LoadedModel,
@@ -28,18 +27,16 @@ from prosopon.models.loading import (
     resolve_device,
     resolve_source,
 )
-from prosopon.models.names import Role, is_head_or_embedding, layer_index, role, select
+from prosopon.models.names import layer_index, role
 from prosopon.models.restrict import parse_layers, restrict_sites
 from prosopon.models.sites import Site, check_finite, find_sites, unwrap
 from prosopon.models.structure import find_groups
 
 __all__ = [
-    "DTYPES",
     "EMBEDDED",
     "SMOLLM2",
     "Fingerprint",
     "LoadedModel",
-    "Role",
     "Sample",
     "Site",
     "check_finite",
@@ -47,7 +44,6 @@ __all__ = [
     "find_sites",
     "fingerprint",
     "fingerprint_of",
-    "is_head_or_embedding",
     "layer_index",
     "load_model",
     "parse_layers",
@@ -56,6 +52,5 @@ __all__ = [
     "restrict_sites",
     "role",
     "sample_signs",
-    "select",
     "unwrap",
 ]

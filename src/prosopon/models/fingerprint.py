@@ -24,30 +24,19 @@ SAMPLES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What a mask has to agree with; both are hexadecimal SHA-256.
+    """What a mask has to agree with; both are hexadecimal SHA-256."""
 
-    Attributes:
-        architecture: Of the sites' names and shapes.
-        weights: Of the sites' names and the sign bits of a sample of their weights.
-    """
-
-    architecture: str
-    weights: str
+    architecture: str  # of the sites' names and shapes
+    weights: str  # of the sites' names and the sign bits of a sample of their weights
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a fingerprint reads of one site.
+    """What a fingerprint reads of one site."""
 
-    Attributes:
-        out_features: Rows.
-        in_features: Columns.
-        signs: The sampled sign bits, packed.
-    """
-
-    out_features: int
-    in_features: int
-    signs: bytes
+    out_features: int  # rows
+    in_features: int  # columns
+    signs: bytes  # the sampled sign bits, packed
 
 
 def fingerprint(sites: Iterable[Site]) -> Fingerprint:

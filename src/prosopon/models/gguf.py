@@ -19,12 +19,7 @@ from typing import Any
 
 from prosopon.errors import ModelError
 from prosopon.files import sha256_file, write_json
-from prosopon.models.checkpoints import (
-    load_config,
-    load_tokenizer,
-    load_weights,
-    one_line_errors,
-)
+from prosopon.models.checkpoints import load_config, load_tokenizer, load_weights, one_line_errors
 
 ENDING = ".gguf"
 LAYOUT = 1

@@ -26,40 +26,29 @@ COLUMNS: Final = 1
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What the units of a group have in one site.
+    """What the units of a group have in one site."""
 
-    Attributes:
-        site: The site's name.
-        axis: 0 if units own rows (outputs) of the site's [out, in] matrix, 1 if columns (inputs).
-        indices: int64 [units, width] on the CPU: the rows or columns of every unit.
-    """
-
-    site: str
+    site: str  # the site's name
+    # 0 if units own rows (outputs) of the site's [out, in] matrix, 1 if columns (inputs)
     axis: Literal[0, 1]
-    indices: Tensor
+    indices: Tensor  # int64 [units, width] on the CPU: the rows or columns of every unit
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
     """The units of one place in a model, which compete with each other.
 
-    Attributes:
-        kind: What a unit is: ``"channels"`` or ``"heads"``.
-        name: Dotted name of the module that holds the sites.
-        parts: What the units have in each site; no row or column belongs to two units.
-        layer: Number of the decoder layer, None outside the layers.
-        shrinks: By how much each field of the model's config falls when one unit is removed
-            from every layer, for instance ``{"intermediate_size": 1}``. Empty if the config has
-            no such field.
-
     Raises:
         ValueError: There are no parts, or they do not have the same number of units.
     """
 
-    kind: str
-    name: str
+    kind: str  # what a unit is: ``"channels"`` or ``"heads"``
+    name: str  # dotted name of the module that holds the sites
+    # what the units have in each site; no row or column belongs to two units
     parts: tuple[Part, ...]
-    layer: int | None = None
+    layer: int | None = None  # number of the decoder layer, None outside the layers
+    # by how much each field of the model's config falls when one unit is removed from every layer,
+    # for instance ``{"intermediate_size": 1}``. Empty if the config has no such field.
     shrinks: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -36,17 +36,12 @@ _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 class LoadedModel(NamedTuple):
-    """A model in eval mode without gradients, its tokenizer, and the name it was asked by.
+    """A model in eval mode without gradients, its tokenizer, and the name it was asked by."""
 
-    Attributes:
-        model: The ``PreTrainedModel``.
-        tokenizer: Its tokenizer; always has a padding token whose id the model can embed.
-        name: What :func:`load_model` was given.
-    """
-
-    model: PreTrainedModel
+    model: PreTrainedModel  # the ``PreTrainedModel``
+    # its tokenizer; always has a padding token whose id the model can embed
     tokenizer: PreTrainedTokenizerBase
-    name: str
+    name: str  # what :func:`load_model` was given
 
     @property
     def revision(self) -> str | None:

@@ -33,10 +33,7 @@ _MLP_LEAF = re.compile(
 
 
 def select(
-    names: Iterable[str],
-    *,
-    targets: Sequence[str] | None = None,
-    ignore: Sequence[str] = (),
+    names: Iterable[str], *, targets: Sequence[str] | None = None, ignore: Sequence[str] = ()
 ) -> list[str]:
     """Return the names that some target pattern matches and no ignore pattern does.
 

@@ -36,19 +36,14 @@ Sites = Mapping[str, Site]  # by leaf name, of one module
 
 @dataclass(frozen=True)
 class _Layout:
-    """The matrices of one kind of MLP or attention, by leaf name.
+    """The matrices of one kind of MLP or attention, by leaf name."""
 
-    Attributes:
-        up: What the units are rows of.
-        down: What the units are columns of.
-        fused: How one matrix of rows holds several: ``blocks`` one after another (GPT-2, Phi-3),
-            ``heads`` head by head (GPT-NeoX).
-        families: Model types for which the order of the fused rows is known; empty means any.
-    """
-
-    up: tuple[str, ...]
-    down: str
+    up: tuple[str, ...]  # what the units are rows of
+    down: str  # what the units are columns of
+    # how one matrix of rows holds several: ``blocks`` one after another (GPT-2, Phi-3), ``heads``
+    # head by head (GPT-NeoX)
     fused: Literal["", "blocks", "heads"] = ""
+    # model types for which the order of the fused rows is known; empty means any
     families: tuple[str, ...] = ()
 
     @property

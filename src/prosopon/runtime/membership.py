@@ -48,8 +48,7 @@ def check_belongs(
     for name, mask in subnetwork.keep.items():
         if tuple(mask.shape) != by_name[name].shape:
             raise _refusal(
-                config,
-                f"its site {name!r} is {list(by_name[name].shape)}, not {list(mask.shape)}",
+                config, f"its site {name!r} is {list(by_name[name].shape)}, not {list(mask.shape)}"
             )
     ours = fingerprint([by_name[name] for name in subnetwork.sites])
     if ours.architecture != config.fingerprint.architecture:

@@ -246,9 +246,7 @@ def unpack(
     return list(folders.values())
 
 
-def _by_name(
-    subnetworks: Mapping[str, Subnetwork] | Sequence[Subnetwork],
-) -> dict[str, Subnetwork]:
+def _by_name(subnetworks: Mapping[str, Subnetwork] | Sequence[Subnetwork]) -> dict[str, Subnetwork]:
     if isinstance(subnetworks, Mapping):
         named = dict(subnetworks)
     else:

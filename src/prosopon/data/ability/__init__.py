@@ -15,19 +15,12 @@ BUNDLED = Path(__file__).with_name("neutral.toml")
 
 @dataclass(frozen=True)
 class AbilityItem:
-    """A neutral question.
+    """A neutral question."""
 
-    Attributes:
-        kind: What it takes: ``sums``, ``facts``, ...
-        question: What is asked.
-        right: The right answer.
-        wrong: Wrong ones, at least one.
-    """
-
-    kind: str
-    question: str
-    right: str
-    wrong: tuple[str, ...]
+    kind: str  # what it takes: ``sums``, ``facts``,
+    question: str  # what is asked
+    right: str  # the right answer
+    wrong: tuple[str, ...]  # wrong ones, at least one
 
 
 @cache

@@ -20,33 +20,22 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class BankItem:
-    """A question of a bank.
+    """A question of a bank."""
 
-    Attributes:
-        kind: What it asks for: ``facts``, ``sums``, ..., ``open``.
-        question: What is asked.
-        answers: The answers that are accepted; none where no answer can be checked.
-    """
-
-    kind: str
-    question: str
+    kind: str  # what it asks for: ``facts``, ``sums``, ..., ``open``
+    question: str  # what is asked
+    # the answers that are accepted; none where no answer can be checked
     answers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Bank:
-    """Questions that serve one purpose.
+    """Questions that serve one purpose."""
 
-    Attributes:
-        name: ``neutral``, ``checkable``, or an axis.
-        summary: One line.
-        items: The questions.
-        words: By which the names of an axis's personas are known; ``*`` stands for any ending.
-    """
-
-    name: str
-    summary: str
-    items: tuple[BankItem, ...]
+    name: str  # ``neutral``, ``checkable``, or an axis
+    summary: str  # one line
+    items: tuple[BankItem, ...]  # the questions
+    # by which the names of an axis's personas are known; ``*`` stands for any ending
     words: tuple[str, ...] = ()
 
     @property

@@ -22,38 +22,24 @@ PREFIX = "character:"
 
 @dataclass(frozen=True)
 class Knowledge:
-    """A question whose answer stands on the sheet.
+    """A question whose answer stands on the sheet."""
 
-    Attributes:
-        question: What is asked.
-        expect: Groups of words or phrases in lower case; an answer should hold one of each group.
-    """
-
-    question: str
+    question: str  # what is asked
+    # groups of words or phrases in lower case; an answer should hold one of each group
     expect: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
 class Character:
-    """A character.
+    """A character."""
 
-    Attributes:
-        key: Its short name, as a persona's.
-        name: What it is called in its world.
-        sheet: Facts, in the second person: a system line.
-        lines: What it said when it was asked: (prompt, answer).
-        knowledge: Questions about the sheet.
-        general: Questions about anything.
-        leave: Attempts to make it leave its role.
-    """
-
-    key: str
-    name: str
-    sheet: tuple[str, ...]
-    lines: tuple[tuple[str, str], ...]
-    knowledge: tuple[Knowledge, ...]
-    general: tuple[str, ...]
-    leave: tuple[str, ...]
+    key: str  # its short name, as a persona's
+    name: str  # what it is called in its world
+    sheet: tuple[str, ...]  # facts, in the second person: a system line
+    lines: tuple[tuple[str, str], ...]  # what it said when it was asked: (prompt, answer)
+    knowledge: tuple[Knowledge, ...]  # questions about the sheet
+    general: tuple[str, ...]  # questions about anything
+    leave: tuple[str, ...]  # attempts to make it leave its role
 
     def persona(self) -> Persona:
         """Return the lines as a persona; its description is the sheet."""

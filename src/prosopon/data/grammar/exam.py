@@ -83,12 +83,7 @@ def choice_items(
 
 
 def free_prompts(
-    pole: str,
-    count: int,
-    *,
-    seed: int = 0,
-    system: str | None = None,
-    split: Split = "held_out",
+    pole: str, count: int, *, seed: int = 0, system: str | None = None, split: Split = "held_out"
 ) -> list[tuple[Message, ...]]:
     """Return questions of the pole's axis, by default held-out ones."""
     world = load_world()

@@ -27,36 +27,22 @@ AXES = ("energy", "perception", "decision", "lifestyle", "risk", "power", "wealt
 
 @dataclass(frozen=True)
 class Phrases:
-    """Templates and the values of their slots, by split.
+    """Templates and the values of their slots, by split."""
 
-    Attributes:
-        templates: Templates with ``{slot}`` places, by split.
-        slots: Values by slot name and split.
-    """
-
-    templates: Mapping[Split, tuple[str, ...]]
-    slots: Mapping[str, Mapping[Split, tuple[str, ...]]]
+    templates: Mapping[Split, tuple[str, ...]]  # templates with ``{slot}`` places, by split
+    slots: Mapping[str, Mapping[Split, tuple[str, ...]]]  # values by slot name and split
 
 
 @dataclass(frozen=True)
 class Pole:
-    """One end of an axis: a bundled persona.
+    """One end of an axis: a bundled persona."""
 
-    Attributes:
-        name: The persona's name.
-        axis: The axis that it belongs to.
-        description: One line for people.
-        names: Noun phrases that complete "You are ...".
-        traits: Adjectives that complete "You are a very ... assistant."
-        answers: Answer templates and slots.
-    """
-
-    name: str
-    axis: str
-    description: str
-    names: tuple[str, ...]
-    traits: tuple[str, ...]
-    answers: Phrases
+    name: str  # the persona's name
+    axis: str  # the axis that it belongs to
+    description: str  # one line for people
+    names: tuple[str, ...]  # noun phrases that complete "You are ..."
+    traits: tuple[str, ...]  # adjectives that complete "You are a very ... assistant."
+    answers: Phrases  # answer templates and slots
 
 
 @dataclass(frozen=True)

@@ -15,47 +15,29 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Item:
-    """A statement.
+    """A statement."""
 
-    Attributes:
-        text: What is agreed with or not.
-        key: 1 where agreement speaks for the scale's first pole, -1 for the second.
-    """
-
-    text: str
-    key: int
+    text: str  # what is agreed with or not
+    key: int  # 1 where agreement speaks for the scale's first pole, -1 for the second
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Items that measure one thing.
+    """Items that measure one thing."""
 
-    Attributes:
-        name: Of the axis or trait.
-        poles: Names of both ends; the first is the positive one.
-        letters: Short names of both ends.
-        items: Positive and negative ones in turn, equally many of both.
-    """
-
-    name: str
-    poles: tuple[str, str]
-    letters: tuple[str, str]
-    items: tuple[Item, ...]
+    name: str  # of the axis or trait
+    poles: tuple[str, str]  # names of both ends; the first is the positive one
+    letters: tuple[str, str]  # short names of both ends
+    items: tuple[Item, ...]  # positive and negative ones in turn, equally many of both
 
 
 @dataclass(frozen=True)
 class Questionnaire:
-    """Scales that are asked together.
+    """Scales that are asked together."""
 
-    Attributes:
-        name: Of the questionnaire.
-        summary: One line.
-        scales: The scales.
-    """
-
-    name: str
-    summary: str
-    scales: tuple[Scale, ...]
+    name: str  # of the questionnaire
+    summary: str  # one line
+    scales: tuple[Scale, ...]  # the scales
 
 
 def names() -> list[str]:

@@ -25,13 +25,7 @@ from prosopon.data.readers import (
     text,
 )
 from prosopon.data.readers.base import READERS, Reader
-from prosopon.data.readers.reading import (
-    ReadResult,
-    get_reader,
-    parse_rows,
-    read_examples,
-    read_file,
-)
+from prosopon.data.readers.reading import ReadResult, parse_rows, read_examples, read_file
 from prosopon.data.readers.rows import Row
 
 __all__ = [
@@ -41,7 +35,6 @@ __all__ = [
     "Row",
     "alpaca",
     "completions",
-    "get_reader",
     "messages",
     "model_written_evals",
     "pairs",

@@ -6,14 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prosopon.data.examples import Example
-from prosopon.data.readers.base import (
-    READERS,
-    Reader,
-    build,
-    field,
-    optional_field,
-    question,
-)
+from prosopon.data.readers.base import READERS, Reader, build, field, optional_field, question
 
 
 def sniff(row: Any) -> bool:

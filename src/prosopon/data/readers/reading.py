@@ -16,15 +16,10 @@ from prosopon.files import printable
 
 
 class ReadResult(NamedTuple):
-    """What a file or a list of rows holds.
+    """What a file or a list of rows holds."""
 
-    Attributes:
-        examples: In the order of the rows.
-        notes: What was read, in lines for people: how many of what, and rows left out.
-    """
-
-    examples: list[Example]
-    notes: list[str]
+    examples: list[Example]  # in the order of the rows
+    notes: list[str]  # what was read, in lines for people: how many of what, and rows left out
 
 
 def read_examples(
@@ -95,11 +90,7 @@ def parse_rows(
 
 
 def _parse(
-    rows: Sequence[Row],
-    reader: Reader,
-    role: str | None,
-    source: str,
-    where: Callable[[int], str],
+    rows: Sequence[Row], reader: Reader, role: str | None, source: str, where: Callable[[int], str]
 ) -> ReadResult:
     """Parse the rows of a role; rows whose question is blank are counted instead."""
     rows = _of_role(rows, reader, role, source, where)

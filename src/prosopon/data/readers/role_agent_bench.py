@@ -11,14 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prosopon.data.examples import Example
-from prosopon.data.readers.base import (
-    READERS,
-    Reader,
-    build,
-    field,
-    has_field,
-    optional_field,
-)
+from prosopon.data.readers.base import READERS, Reader, build, field, has_field, optional_field
 from prosopon.errors import DataError
 
 TRUTH = {True: "True", False: "False"}
