@@ -23,13 +23,14 @@ OPTIONS = {
     "contrastive-lora": {"steps": 2, "r": 1},
     "contrastive-kl": QUICK,
     "steering": {"layer": 1},
+    "steer2edit": {"parts": "both", "alpha": 0.3},
 }
 NAMES = [
     "base", "prompt", "prompt-paper", "few-shot", "retrieval", "lora", "steering", "random",
     "magnitude", "wanda-general", "opposite", "shortest", "always-yes", "always-a", "wanda",
     "sparsegpt", "contrastive-wanda", "contrastive-sparse", "set-difference",
     "contrastive-effect", "contrastive-kl", "contrastive-taylor", "contrastive-taylor-auto",
-    "weight-steering", "contrastive-lora",
+    "weight-steering", "contrastive-lora", "steer2edit",
 ]  # fmt: skip
 
 

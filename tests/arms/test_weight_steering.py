@@ -5,7 +5,7 @@ import torch
 
 from prosopon.arms import ARMS
 from prosopon.arms.adapter import adapted, scaled
-from prosopon.arms.dose import LEAST, MOST, largest_scale
+from prosopon.arms.dose import LEAST, MOST
 from prosopon.arms.weight_steering import subtract
 from prosopon.errors import OptionError
 from prosopon.lm import text_losses
@@ -79,24 +79,6 @@ def test_target_and_opposite_exchanged_it_points_the_other_way():
         with ARMS.get("weight-steering").prepare(lab).speaking():
             moves.append((logits(lab) - base).flatten())
     assert torch.cosine_similarity(*moves, dim=0) < -0.5
-
-
-def test_the_dose_is_the_largest_scale_within_the_limit():
-    lab = tiny_lab()
-    target, opposite = random_state(lab, 1), random_state(lab, 2)
-
-    def wear(scale):
-        return adapted(
-            lab.model, r=4, alpha=8.0, state=scaled(subtract(target, opposite), 0.05 * scale)
-        )
-
-    tight, cost = largest_scale(lab, wear, 0.05)
-    wide, dearer = largest_scale(lab, wear, 0.5)
-    assert cost <= 0.05
-    assert dearer <= 0.5
-    assert LEAST <= tight < wide
-    assert largest_scale(lab, wear, 1e9)[0] == MOST
-    assert largest_scale(lab, wear, -1.0)[0] == LEAST
 
 
 def test_bad_options_are_refused():

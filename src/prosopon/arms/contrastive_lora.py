@@ -46,7 +46,7 @@ class ContrastiveLoraArm(LoraArm):
         """Read the general text."""
         lab.extractor.general()
 
-    def learn(self, lab: Lab, options: Any) -> Adapter:
+    def train(self, lab: Lab, options: Any) -> Adapter:
         """Return the adapter that the pairs teach."""
         target, opposite = lab.contrast.drawn(lab.examples, lab.seed)
         examples = pair_examples(target.examples, opposite.examples)

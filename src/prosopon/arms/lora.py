@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from prosopon.arms.adapter import Parameters, adapted, scaled, train
 from prosopon.arms.base import ARMS, Cost, Kind, Lab
-from prosopon.arms.dose import largest_scale
+from prosopon.arms.dose import Candidate, ScaleDial
 from prosopon.arms.options import WithOptions
-from prosopon.arms.ready import Clock, Ready, counter, speaker_of
+from prosopon.arms.ready import Clock, Ready, counter
 from prosopon.data import Persona
 from prosopon.data.dropout import with_word_dropout
 from prosopon.errors import OptionError
-from prosopon.evaluation.speaking import Speaker
 from prosopon.options import option, require
 
 if TYPE_CHECKING:
@@ -106,13 +105,19 @@ class LoraArm(WithOptions):
             ModelError: The training diverges.
         """
         parsed = self.parse(lab.options)
-        if reason := self.refuses(lab):
-            raise OptionError(reason)
         if parsed.max_loss:
             lab.extractor.held_out()  # shared by all arms
+        dial = self.dial(lab)
+        return dial.within(parsed.max_loss) if parsed.max_loss else dial.at(parsed.scale)
+
+    def dial(self, lab: Lab) -> ScaleDial:
+        """Train once, for every scale; raises as :meth:`prepare` does."""
+        parsed = self.parse(lab.options)
+        if reason := self.refuses(lab):
+            raise OptionError(reason)
         self.read_shared(lab)
         clock = Clock()
-        adapter = self.learn(lab, parsed)
+        adapter = self.train(lab, parsed)
 
         @contextmanager
         def wear(scale: float) -> Iterator[None]:
@@ -122,26 +127,18 @@ class LoraArm(WithOptions):
                     parameter.requires_grad_(False)
                 yield
 
-        scale = parsed.scale
-        details: dict[str, Any] = {"r": adapter.r, "alpha": adapter.alpha, **adapter.details}
-        if parsed.max_loss:
-            scale, details["general_loss"] = largest_scale(lab, wear, parsed.max_loss)
-        seconds = clock.seconds()
-
-        @contextmanager
-        def enter() -> Iterator[Speaker]:
-            with wear(scale):
-                yield speaker_of(lab)
-
         values = adapter.state.values()
-        details |= {"parameters": sum(value.numel() for value in values), "scale": scale}
+        details = {
+            "r": adapter.r, "alpha": adapter.alpha, **adapter.details,
+            "parameters": sum(value.numel() for value in values),
+        }  # fmt: skip
         size = sum(value.numel() * value.element_size() for value in values)
-        return Ready(Cost(seconds, size, details), enter)
+        return ScaleDial(lab, [Candidate(wear, wear, {})], Cost(clock.seconds(), size, details))
 
     def read_shared(self, lab: Lab) -> None:
         """Read what every persona of the model shares, before the clock starts."""
 
-    def learn(self, lab: Lab, options: Any) -> Adapter:
+    def train(self, lab: Lab, options: Any) -> Adapter:
         """Return the adapter that the calibration examples teach."""
         target, _ = lab.contrast.drawn(lab.examples, lab.seed)
         return train_side(lab, target, options, "training LoRA")

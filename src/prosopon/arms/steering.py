@@ -8,20 +8,20 @@ transformers than this project supports, so this is a small implementation of ou
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from prosopon.arms.base import ARMS, Cost, Kind, Lab
+from prosopon.arms.dose import Candidate, ScaleDial
 from prosopon.arms.options import WithOptions
-from prosopon.arms.ready import Clock, Ready, counter, speaker_of
+from prosopon.arms.ready import Clock, Ready, counter
 from prosopon.arms.vectors import decoder_layers, difference, layer_means, steered
 from prosopon.data import Encoded, Example, encode_all
 from prosopon.data.openings import without_shared_beginning
 from prosopon.data.pairs import pair_examples
 from prosopon.errors import ModelError, OptionError
-from prosopon.evaluation.speaking import Speaker
 from prosopon.lm import row_log_likelihoods, text_losses
 from prosopon.options import option, require
 
@@ -49,10 +49,17 @@ class SteeringOptions:
     tolerance: float = option(
         0.05, "auto: how much the loss of general text may rise, as a share of the base's"
     )
+    max_loss: float = option(
+        0.0,
+        "nats a token that held-out general text may lose: the largest multiplier within it is "
+        "taken, and auto chooses the layer among those; 0: tolerance and multiplier stand",
+    )
 
     def __post_init__(self) -> None:
         require(self.layer == "auto" or self.layer >= 0, f"option layer={self.layer}: below 0")
-        require(self.tolerance >= 0, f"option tolerance={self.tolerance}: must not be negative")
+        for name in ("tolerance", "max_loss"):
+            value = getattr(self, name)
+            require(value >= 0, f"option {name}={value}: must not be negative")
 
 
 @dataclass(frozen=True)
@@ -98,32 +105,58 @@ class SteeringArm(WithOptions):
             ModelError: The model's layers cannot be found.
         """
         parsed: SteeringOptions = self.parse(lab.options)
-        stack = decoder_layers(lab.model)
-        if parsed.layer != "auto" and parsed.layer >= len(stack):
-            raise OptionError(
-                f"option layer={parsed.layer}: the model has {len(stack)} decoder layers, 0 to "
-                f"{len(stack) - 1}"
-            )
+        if parsed.max_loss:
+            return self.dial(lab).within(parsed.max_loss)
+        stack = self._stack(lab, parsed)
         lab.extractor.general()  # shared by all arms
         clock = Clock()
         target, opposite = lab.contrast.drawn(lab.examples, lab.seed)
         pairs = pair_examples(target.examples, opposite.examples)
         chosen, details = _choose(lab, stack, pairs, parsed)
         vector = _vectors(lab, [chosen.layer], pairs)[chosen.layer]
-        seconds = clock.seconds()
+        cost = Cost(clock.seconds(), vector.numel() * vector.element_size(), details)
+        place = _place(stack[chosen.layer], chosen.layer, vector, vector)
+        return ScaleDial(lab, [place], cost, name="multiplier").at(chosen.multiplier)
 
-        @contextmanager
-        def enter() -> Iterator[Speaker]:
-            with steered(stack[chosen.layer], vector, chosen.multiplier):
-                yield speaker_of(lab)
+    def dial(self, lab: Lab) -> ScaleDial:
+        """Find the vectors once, for every multiplier; raises as :meth:`prepare` does.
 
-        size = vector.numel() * vector.element_size()
-        place = {
-            "layer": chosen.layer,
-            "multiplier": chosen.multiplier,
-            "norm": float(vector.norm()),
-        }
-        return Ready(Cost(seconds, size, place | details), enter)
+        Of several layers the one is taken whose margin on held-out pairs is largest, each at its
+        multiplier within the limit, with vectors that did not see those pairs.
+        """
+        parsed: SteeringOptions = self.parse(lab.options)
+        stack = self._stack(lab, parsed)
+        clock = Clock()
+        target, opposite = lab.contrast.drawn(lab.examples, lab.seed)
+        pairs = pair_examples(target.examples, opposite.examples)
+        if parsed.layer != "auto":
+            vectors = trials = _vectors(lab, [parsed.layer], pairs)
+            margin = None
+        else:
+            rest, held_out = split_pairs(pairs, lab.seed)
+            layers = candidates(len(stack))
+            vectors, trials = _vectors(lab, layers, pairs), _vectors(lab, layers, rest)
+            margin = margin_of(lab, held_out)
+        size = next(iter(vectors.values())).numel() * 4
+        places = [
+            _place(stack[layer], layer, vector, trials[layer]) for layer, vector in vectors.items()
+        ]
+        return ScaleDial(lab, places, Cost(clock.seconds(), size), margin, name="multiplier")
+
+    def _stack(self, lab: Lab, options: SteeringOptions) -> list[nn.Module]:
+        stack = decoder_layers(lab.model)
+        if options.layer != "auto" and options.layer >= len(stack):
+            raise OptionError(
+                f"option layer={options.layer}: the model has {len(stack)} decoder layers, 0 to "
+                f"{len(stack) - 1}"
+            )
+        return stack
+
+
+def _place(layer: nn.Module, number: int, vector: Tensor, trial: Tensor) -> Candidate:
+    """Return a layer as a place to steer at."""
+    details = {"layer": number, "norm": float(vector.norm())}
+    return Candidate(partial(steered, layer, vector), partial(steered, layer, trial), details)
 
 
 def candidates(layers: int) -> list[int]:
@@ -149,14 +182,7 @@ def _choose(
     """Return layer and multiplier, and how they were chosen."""
     if options.layer != "auto" and options.multiplier != "auto":
         return SteeringTrial(options.layer, options.multiplier, 0.0, 0.0), {}
-    if len(pairs) < HELD_OUT:
-        raise OptionError(
-            f"steering holds pairs out to choose layer and multiplier by and needs {HELD_OUT}; "
-            f"there are {len(pairs)}: give both as options"
-        )
-    order = random.Random(f"{lab.seed}/steering").sample(range(len(pairs)), len(pairs))
-    held_out = [pairs[i] for i in order[::HELD_OUT]]
-    rest = [pairs[i] for number, i in enumerate(order) if number % HELD_OUT]
+    rest, held_out = split_pairs(pairs, lab.seed)
     layers = candidates(len(stack)) if options.layer == "auto" else [options.layer]
     sizes = MULTIPLIERS if options.multiplier == "auto" else (options.multiplier,)
     measure = _yardstick(lab, held_out)
@@ -180,19 +206,44 @@ def _choose(
     return best, details
 
 
-def _yardstick(lab: Lab, held_out: Pairs) -> Callable[[], tuple[float, float]]:
-    """Return what measures (margin of the held-out pairs, loss of general text) as it is."""
+def split_pairs(
+    pairs: Pairs,
+    seed: int,
+    choice: str = "steering holds pairs out to choose layer and multiplier by",
+    otherwise: str = "give both as options",
+) -> tuple[Pairs, Pairs]:
+    """Return the pairs to learn from, and every fourth, to choose by.
+
+    Raises:
+        OptionError: There are too few.
+    """
+    if len(pairs) < HELD_OUT:
+        raise OptionError(f"{choice} and needs {HELD_OUT}; there are {len(pairs)}: {otherwise}")
+    order = random.Random(f"{seed}/steering").sample(range(len(pairs)), len(pairs))
+    rest = [pairs[i] for number, i in enumerate(order) if number % HELD_OUT]
+    return rest, [pairs[i] for i in order[::HELD_OUT]]
+
+
+def margin_of(lab: Lab, held_out: Pairs) -> Callable[[], float]:
+    """Return what measures the pairs' mean margin, nats a token, with the model as it is."""
     ours, theirs = encode_sides(lab, held_out)
-    general = lab.extractor.general()[:TEXTS]
     limit = lab.extractor.max_tokens
 
     def mean(texts: Sequence[Encoded]) -> float:
         rows = row_log_likelihoods(lab.model, texts, every=False, max_tokens=limit)
         return sum(total / count for total, count in rows) / len(rows)
 
+    return lambda: mean(ours) - mean(theirs)
+
+
+def _yardstick(lab: Lab, held_out: Pairs) -> Callable[[], tuple[float, float]]:
+    """Return what measures (margin of the held-out pairs, loss of general text) as it is."""
+    margin, general = margin_of(lab, held_out), lab.extractor.general()[:TEXTS]
+
     def measure() -> tuple[float, float]:
+        limit = lab.extractor.max_tokens
         total, count = text_losses(lab.model, general, every=True, max_tokens=limit)
-        return mean(ours) - mean(theirs), total / count
+        return margin(), total / count
 
     return measure
 

@@ -35,7 +35,7 @@ class WeightSteeringArm(LoraArm):
     summary = "LoRA on the target less LoRA on the opposite, as strong as general text bears"
     options = WeightSteeringOptions
 
-    def learn(self, lab: Lab, options: Any) -> Adapter:
+    def train(self, lab: Lab, options: Any) -> Adapter:
         """Return the adapter of the difference."""
         target, opposite = (
             train_side(lab, side, options, f"training LoRA on {side.name}")
