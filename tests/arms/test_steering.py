@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from prosopon.arms import ARMS
-from prosopon.arms.steering import SteeringTrial, candidates, pick
+from prosopon.arms.steering import SteeringTrial, candidates, margin_of, pick, split_pairs
 from prosopon.arms.vectors import decoder_layers, layer_means, steered
 from prosopon.data import Example, Message, Persona
 from prosopon.errors import ModelError, OptionError
@@ -169,3 +169,73 @@ def test_what_plain_texts_begin_with_in_common_does_not_count():
         totals.append(total / count)
     norm = ARMS.get("steering").prepare(common).cost.details["norm"]
     assert norm == pytest.approx(float((totals[0] - totals[1]).norm()), rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """Return a lab whose general text is sampled once."""
+    lab = tiny_lab()
+    lab.extractor.held_out()
+    return lab
+
+
+def test_at_equal_loss_the_layer_with_the_best_margin_is_taken(shared):
+    lab = dataclasses.replace(shared, options={"max_loss": 0.02})
+    details = ARMS.get("steering").prepare(lab).cost.details
+    assert [trial["layer"] for trial in details["trials"]] == [0, 1]
+    assert all(trial["general_loss"] <= 0.02 for trial in details["trials"])
+    best = max(details["trials"], key=lambda trial: trial["margin"])
+    assert details["layer"] == best["layer"]
+    assert 0 < details["general_loss"] <= 0.02
+
+
+def test_the_trials_vectors_did_not_see_the_held_out_pairs(shared):
+    target, opposite = shared.contrast.drawn(8, 0)
+    pairs = list(zip(target.examples, opposite.examples, strict=True))
+    rest, held_out = split_pairs(pairs, 0)
+    assert (len(rest), len(held_out)) == (6, 2)
+    assert sorted(map(id, (*rest, *held_out))) == sorted(map(id, pairs))
+    assert split_pairs(pairs, 1) != (rest, held_out)
+
+    def vector(some):
+        sides = [
+            shared.extractor.encode(Persona("side", tuple(side)), "response")
+            for side in zip(*some, strict=True)
+        ]
+        ours, theirs = (layer_means(shared.model, [1], side)[1].value for side in sides)
+        return (ours - theirs).float()
+
+    place = ARMS.get("steering").dial(shared)._candidates[1]
+    base = outputs(shared, 1)
+    for wear, some in ((place.wear, pairs), (place.trial, rest)):
+        with wear(2.0):
+            moved = outputs(shared, 1) - base
+        assert torch.allclose(moved, (2 * vector(some)).expand_as(base), atol=1e-4)
+
+
+def test_a_margin_is_that_of_the_answers_one_by_one(shared):
+    pairs = list(zip(*(side.examples[:3] for side in shared.contrast.calibration), strict=True))
+    margins = []
+    for pair in pairs:
+        means = []
+        for example in pair:
+            text = shared.extractor.encode(Persona("one", (example,)), "response")[0]
+            with torch.no_grad():
+                logits = shared.model(input_ids=torch.tensor([text.input_ids])).logits[0]
+            logs = logits.log_softmax(-1)
+            told = [
+                float(logs[at - 1, token])
+                for at, token in enumerate(text.input_ids)
+                if text.response[at]
+            ]
+            means.append(sum(told) / len(told))
+        margins.append(means[0] - means[1])
+    assert margin_of(shared, pairs)() == pytest.approx(sum(margins) / 3, abs=1e-4)
+
+
+def test_a_layer_that_is_given_needs_no_pairs_to_choose_by(shared):
+    lab = dataclasses.replace(shared, examples=3, options={"layer": 1, "max_loss": 0.02})
+    details = ARMS.get("steering").prepare(lab).cost.details
+    assert (details["layer"], "trials" in details) == (1, False)
+    with pytest.raises(OptionError, match=r"max_loss=-1\.0: must not be negative"):
+        ARMS.get("steering").prepare(tiny_lab(options={"max_loss": -1}))

@@ -74,14 +74,14 @@ class Doses:
     ) -> None:
         self._measure, self._start, self._least, self._most = rise, start, least, most
         self._report = report
-        self._known: dict[float, float] = {}
+        self._rises: dict[float, float] = {}
 
     def rise(self, dose: float) -> float:
         """Return what a dose costs; infinity where the model breaks."""
-        if dose not in self._known:
+        if dose not in self._rises:
             rise = self._measure(dose)
-            self._known[dose] = rise if math.isfinite(rise) else math.inf
-        return self._known[dose]
+            self._rises[dose] = rise if math.isfinite(rise) else math.inf
+        return self._rises[dose]
 
     def largest(self, limit: float) -> tuple[float, float]:
         """Return the largest dose within a limit, and what it costs.
@@ -103,7 +103,7 @@ class Doses:
             low, high = self._bracket(limit)
             if low is None or high is None or high < NEAR * low:
                 return
-            if self._known[low] >= CLOSE * limit:
+            if self._rises[low] >= CLOSE * limit:
                 return
             yield self._between(low, high, limit)
 
@@ -121,16 +121,16 @@ class Doses:
 
     def _bracket(self, limit: float) -> tuple[float | None, float | None]:
         """Return the largest harmless dose below the least harmful one, and that one."""
-        high = min((dose for dose, rise in self._known.items() if rise > limit), default=None)
+        high = min((dose for dose, rise in self._rises.items() if rise > limit), default=None)
         harmless = (
             dose
-            for dose, rise in self._known.items()
+            for dose, rise in self._rises.items()
             if rise <= limit and (high is None or dose < high)
         )
         return max(harmless, default=None), high
 
     def _between(self, low: float, high: float, limit: float) -> float:
-        share, (cheap, dear) = 0.5, (self._known[low], self._known[high])
+        share, (cheap, dear) = 0.5, (self._rises[low], self._rises[high])
         if 0 < cheap < dear < math.inf:
             aim = limit * (1 + CLOSE) / 2
             share = math.log(aim / cheap) / math.log(dear / cheap)
@@ -265,7 +265,7 @@ class ScaleDial:
         assert self._margin is not None
         if not self._trials:
             measure = general_rise(self._lab, FEW)
-            self._trials = [self._search(measure(each.trial)) for each in self._candidates]
+            self._trials = [self._search(measure(place.trial)) for place in self._candidates]
         trials, say = list[dict[str, Any]](), counter(self._lab, "choosing", len(self._candidates))
         for place, doses in zip(self._candidates, self._trials, strict=True):
             dose, rise = doses.largest(limit)

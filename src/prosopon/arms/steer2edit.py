@@ -147,10 +147,11 @@ class Steer2EditArm(WithOptions):
             rest, held_out = split_pairs(
                 pairs, lab.seed, "steer2edit holds pairs out to choose parts and alpha by"
             )
-            parts_of = (_personas(target, opposite, some) for some in (rest, held_out))
-            known = [_statistics(lab, sides) for sides in parts_of]
-            sums = known[0][0] + known[1][0], known[0][1] + known[1][1]
-            edits, trials = edits_of(places, *sums), edits_of(places, *known[0])
+            halves = [
+                _statistics(lab, _personas(target, opposite, some)) for some in (rest, held_out)
+            ]
+            whole = [one + other for one, other in zip(*halves, strict=True)]
+            edits, trials = edits_of(places, *whole), edits_of(places, *halves[0])
             margin = margin_of(lab, held_out)
         else:
             edits = trials = edits_of(places, *_statistics(lab, (target, opposite)))
