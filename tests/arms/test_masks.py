@@ -5,9 +5,13 @@ import dataclasses
 import pytest
 
 from prosopon.arms import ARMS, Lab
+from prosopon.arms.dose import Dialable
 from prosopon.data import Example, Message, Persona
+from prosopon.errors import OptionError
 from prosopon.evaluation.speaking import OptionQuestion
 from prosopon.extraction import Extractor
+from prosopon.extraction.dial import mask_dial
+from prosopon.lm import text_losses
 from prosopon.runtime import PersonaModel, worn
 from tests.arms.samples import (
     PROMPTS,
@@ -124,3 +128,97 @@ def test_wanda_on_general_text_is_wanda_with_general_text_as_the_persona():
     assert found == whole.extract(read, criterion="wanda")
     assert found != whole.extract(lab.contrast.calibration[0], criterion="wanda")
     assert (found.config.persona, found.config.calibration.target_count) == ("general-text", 3)
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """Return a lab whose general text is sampled once."""
+    lab = tiny_lab()
+    lab.extractor.held_out()
+    return lab
+
+
+def rise_of(lab, mask):
+    texts = lab.extractor.held_out()
+    base, tokens = text_losses(lab.model, texts, every=True)
+    with worn(lab.model, lab.tokenizer, mask):
+        worse, _ = text_losses(lab.model, texts, every=True)
+    return (worse - base) / tokens
+
+
+@pytest.mark.parametrize("name", ["wanda", "contrastive-wanda", "contrastive-sparse", "sparsegpt"])
+def test_the_dial_of_a_scored_mask_is_its_sparsity(name, shared):
+    lab = dataclasses.replace(shared, options={"max_loss": 0.02})
+    weights = weights_of(lab.model)
+    ready = ARMS.get(name).prepare(lab)
+    details = ready.cost.details
+    mask = lab.extractor.extract(
+        *lab.contrast.drawn(8, 0), criterion=name, sparsity=details["dose"]
+    )
+    assert ready.subnetwork == mask
+    assert details["sparsity"] == details["dose"]
+    assert rise_of(lab, mask) == pytest.approx(details["general_loss"], abs=1e-5)
+    assert details["general_loss"] <= 0.02 or details["dose"] == 1e-4
+    assert same_weights(lab.model, weights)
+
+
+def test_a_scored_mask_reads_the_examples_once_for_every_level(shared, monkeypatch):
+    said = []
+    lab = dataclasses.replace(shared)
+    monkeypatch.setattr(lab.extractor.collector, "settings", dataclasses.replace(
+        lab.extractor.settings, report=lambda *given: said.append(given[0])
+    ))  # fmt: skip
+    dial = ARMS.get("contrastive-wanda").dial(lab)
+    assert any(stage.startswith("reading") for stage in said)
+    said.clear()
+    found = [dial.within(limit) for limit in (0.005, 0.02, 0.05)]
+    assert not any(stage.startswith("reading") for stage in said)
+    doses = [ready.cost.details["dose"] for ready in found]
+    assert doses == sorted(doses)
+    assert doses[0] < doses[-1]
+
+
+@pytest.mark.parametrize("name", ["contrastive-kl", "contrastive-taylor"])
+def test_the_dial_of_a_light_mask_is_one_over_lambda_on_one_path(name, shared, monkeypatch):
+    said = []
+    settings = dataclasses.replace(
+        shared.extractor.settings, report=lambda stage, *_: said.append(stage)
+    )
+    monkeypatch.setattr(shared.extractor.collector, "settings", settings)
+    options = {"rounds": 3, "sparsity": 0.05}
+    dial = ARMS.get(name).dial(dataclasses.replace(shared, options=options))
+    assert said.count("pruning") >= 2
+    said.clear()
+    found = [dial.within(limit) for limit in (0.002, 0.01, 0.05)]
+    assert "pruning" not in said
+    pruned = [ready.subnetwork.pruned for ready in found]
+    assert 0 < pruned[0] <= pruned[1] <= pruned[2] <= 0.05 * found[0].subnetwork.total
+    for ready, limit in zip(found, (0.002, 0.01, 0.05), strict=True):
+        details = ready.cost.details
+        assert details["general_loss"] <= limit
+        loss = rise_of(shared, ready.subnetwork)
+        assert loss == pytest.approx(details["general_loss"], abs=1e-5)
+        damage = ready.subnetwork.config.options["auto"]["damage"]
+        assert damage == pytest.approx(1 / details["dose"])
+
+
+def test_what_a_light_arm_is_without_levels_stays(shared):
+    options = {"rounds": 2, "max_loss": 0.01}
+    ready = ARMS.get("contrastive-kl").prepare(dataclasses.replace(shared, options=options))
+    sides = shared.contrast.drawn(8, 0)
+    assert ready.subnetwork == shared.extractor.without_statistics(0).extract(
+        *sides, criterion="contrastive-kl", options=options
+    )
+
+
+def test_who_has_no_dial():
+    have = {name for name, arm in ARMS.items() if isinstance(arm, Dialable)}
+    assert have >= {"wanda", "contrastive-wanda", "contrastive-kl", "lora", "steer2edit"}
+    assert not have & {"base", "prompt", "few-shot", "random", "magnitude", "shortest", "opposite"}
+    lab = tiny_lab(options={"sparsity": "auto"})
+    with pytest.raises(OptionError, match="no dose at sparsity 'auto'"):
+        ARMS.get("contrastive-taylor").dial(lab)
+    with pytest.raises(OptionError, match=r"sparsity 0\.3 is the dose of 'wanda'"):
+        mask_dial(lab.extractor, *lab.contrast.drawn(8, 0), criterion="wanda", sparsity=0.3)
+    with pytest.raises(OptionError, match="has no option 'max_loss'"):
+        ARMS.get("random").parse({"max_loss": 0.1})

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from prosopon.arms.base import ARMS, Cost, Kind, Lab
+from prosopon.arms.dose import Doses, dose_counter, general_rise
 from prosopon.arms.options import WithOptions
 from prosopon.arms.ready import Clock, Ready, speaker_of
-from prosopon.criteria import CRITERIA, Criterion
+from prosopon.criteria import CRITERIA, Criterion, LightCriterion
+from prosopon.errors import OptionError
 from prosopon.evaluation.speaking import Speaker
+from prosopon.extraction.dial import MaskDial, mask_dial
 from prosopon.extraction.light.mask import FEWEST
 from prosopon.extraction.request import Sparsity
 from prosopon.options import option
@@ -50,7 +53,11 @@ class MaskSettings:
 
 
 def mask_options(
-    criterion: Criterion, default: str = "default", *, chosen: str | None = None
+    criterion: Criterion,
+    default: str = "default",
+    *,
+    chosen: str | None = None,
+    dosed: bool = False,
 ) -> type:
     """Return a dataclass of sparsity, pattern and a criterion's own options.
 
@@ -58,6 +65,7 @@ def mask_options(
         criterion: The criterion.
         default: Default sparsity.
         chosen: Default of one more option, ``criterion``, for arms that let it be chosen.
+        dosed: Whether there is an option ``max_loss``, which light criteria have anyway.
     """
     words = Literal["default", "auto"]
     sparsity = option(default, "share of weights to prune, default or auto")
@@ -65,6 +73,9 @@ def mask_options(
     fields: list[Any] = [("sparsity", words | float, sparsity), ("pattern", str, pattern)]
     if chosen is not None:
         fields.append(("criterion", str, option(chosen, "whose masks")))
+    if dosed and not isinstance(criterion, LightCriterion):
+        limit = "nats a token that held-out general text may lose: the largest sparsity within it"
+        fields.append(("max_loss", float, option(0.0, f"{limit} is taken; 0: sparsity stands")))
     own = criterion.options
     return dataclasses.make_dataclass(f"Mask{own.__name__}", fields, bases=(own,), frozen=True)
 
@@ -88,13 +99,15 @@ class MaskArm(WithOptions):
         sparsity: Default sparsity: a number as text, ``auto`` or ``default``.
     """
 
+    dosed = False
+
     def __init__(self, criterion: str, name: str | None = None, sparsity: str = "default") -> None:
         self.criterion = CRITERIA.get(criterion)
         self.name = name or self.criterion.name
         chosen = ", sparsity chosen on held-out examples" if sparsity == "auto" else ""
         self.summary = self.criterion.summary + chosen
         self.kind: Kind = "control" if self.name in CONTROLS else "mask"
-        self.options = mask_options(self.criterion, sparsity)
+        self.options = mask_options(self.criterion, sparsity, dosed=self.dosed)
 
     def refuses(self, lab: Lab) -> str | None:
         """Return why there are too few examples, or None."""
@@ -110,6 +123,68 @@ class MaskArm(WithOptions):
         """
         settings = settings_of(self.parse(lab.options), self.criterion)
         return extracted(lab, self.criterion, settings)
+
+
+class DosedMaskArm(MaskArm):
+    """A criterion's mask, which can be as strong as one likes: lambda or sparsity is its dial."""
+
+    dosed = True
+
+    def prepare(self, lab: Lab) -> MaskReady:
+        """See :class:`MaskArm`; ``max_loss`` of a criterion that is not light sets its sparsity."""
+        limit = self.parse(lab.options).max_loss
+        if limit and not isinstance(self.criterion, LightCriterion):
+            return self.dial(lab).within(limit)
+        return super().prepare(lab)
+
+    def dial(self, lab: Lab) -> DosedMasks:
+        """Read the examples once, for every dose; raises as :meth:`prepare` does."""
+        settings = settings_of(self.parse(lab.options), self.criterion)
+        if settings.sparsity == "auto":
+            raise OptionError(f"arm {self.name!r} has no dose at sparsity 'auto': give a number")
+        lab.extractor.prepare([self.criterion.name], search=False)
+        clock = Clock()
+        target, opposite = lab.contrast.drawn(lab.examples, lab.seed)
+        light = isinstance(self.criterion, LightCriterion)
+        dial = mask_dial(
+            lab.extractor.without_statistics(lab.seed), target, opposite,
+            criterion=self.criterion.name, sparsity=settings.sparsity if light else None,
+            pattern=settings.pattern, options=settings.options,
+        )  # fmt: skip
+        return DosedMasks(lab, dial, clock.seconds())
+
+
+class DosedMasks:
+    """The masks of one extraction, worn at the strongest within a limit.
+
+    Args:
+        lab: The lab.
+        dial: The masks.
+        seconds: What reading the examples took.
+    """
+
+    def __init__(self, lab: Lab, dial: MaskDial, seconds: float) -> None:
+        self._lab, self._dial, self._seconds = lab, dial, seconds
+        self._doses: Doses | None = None
+
+    def within(self, limit: float) -> MaskReady:
+        """See :class:`prosopon.arms.dose.Dial`."""
+        self._lab.extractor.held_out()  # shared by all arms
+        clock, dial = Clock(), self._dial
+        if self._doses is None:
+            self._doses = Doses(
+                general_rise(self._lab)(self._wear), start=dial.start, least=dial.least,
+                most=dial.most, report=dose_counter(self._lab),
+            )  # fmt: skip
+        dose, rise = self._doses.largest(limit)
+        details = {"dose": dose, "general_loss": rise}
+        searching = self._seconds + clock.seconds()
+        return make_ready(self._lab, lambda: dial.find(dose), details, searching)
+
+    def _wear(self, dose: float) -> AbstractContextManager[Any]:
+        from prosopon.runtime import worn
+
+        return worn(self._lab.model, self._lab.tokenizer, self._dial.find(dose))
 
 
 def extracted(
@@ -143,12 +218,15 @@ def extracted(
 
 
 def make_ready(
-    lab: Lab, find: Callable[[], Subnetwork], details: Mapping[str, object]
+    lab: Lab,
+    find: Callable[[], Subnetwork],
+    details: Mapping[str, object],
+    seconds: float = 0.0,
 ) -> MaskReady:
-    """Time the search for a mask and return the arm that wears it."""
+    """Time the search for a mask, add what came before, and return the arm that wears it."""
     clock = Clock()
     subnetwork = find()
-    cost = _cost(subnetwork, clock.seconds(), details)
+    cost = _cost(subnetwork, seconds + clock.seconds(), details)
 
     @contextmanager
     def enter() -> Iterator[Speaker]:
@@ -182,4 +260,4 @@ ARMS.add(
     "contrastive-taylor-auto",
     MaskArm("contrastive-taylor", "contrastive-taylor-auto", sparsity="auto"),
 )
-ARMS.follow(CRITERIA.names, MaskArm)
+ARMS.follow(CRITERIA.names, lambda name: (MaskArm if name in CONTROLS else DosedMaskArm)(name))

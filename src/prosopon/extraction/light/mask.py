@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from prosopon.criteria import LightCriterion, LightOptions
@@ -46,6 +46,27 @@ def light_mask(collector: Collector, request: Request) -> ExtractedMask:
     return maker.choose(pairs) if request.sparsity == "auto" else maker.make(pairs, request.share)
 
 
+def light_masks(
+    collector: Collector, request: Request
+) -> tuple[float, Callable[[float], ExtractedMask]]:
+    """Grow a light mask once, as the options say; return its lambda, and the mask of any other.
+
+    Raises:
+        OptionError: See :func:`light_mask`; or ``auto``, which chooses one mask.
+    """
+    assert request.opposite is not None
+    if request.sparsity == "auto":
+        raise OptionError("sparsity auto chooses a dose by itself: leave one of the two out")
+    maker = _LightMaker(collector, request)
+    maker.make(pair_examples(request.target.examples, request.opposite.examples), request.share)
+    path, largest = maker.grown
+
+    def mask(price: float) -> ExtractedMask:
+        return maker.mask(path.ranking(largest, price), {"damage": price})
+
+    return path.damage_weight, mask
+
+
 class _LightMaker:
     """Makes one light mask; what it needs at every step is kept here."""
 
@@ -67,11 +88,12 @@ class _LightMaker:
         weight = 0.0 if weight == "auto" else weight
         free_text = self._free_text(pairs, weight, self._judge(pairs)) if weight else None
         path, largest = self._path(pairs, share, free_text), int(share * self._weights)
+        self.grown = path, largest
         if options.max_loss:
             return self._spend(path, largest)
         for number in path.grow(largest, options.rounds - 1):
             self._settings.say("pruning", number + 1, options.rounds)
-        return self._mask(path.ranking(largest))
+        return self.mask(path.ranking(largest))
 
     def _spend(self, path: LightPath, largest: int) -> ExtractedMask:
         """Make a mask that costs held-out general text at most ``max_loss`` nats a token."""
@@ -90,7 +112,7 @@ class _LightMaker:
             path.step(mask)
             self._settings.say("pruning", number + 1, options.rounds)
         ranking, notes = budget.spend(path, last=True)
-        return self._mask(ranking, notes)
+        return self.mask(ranking, notes)
 
     def choose(self, pairs: list[ExamplePair]) -> ExtractedMask:
         """Make a mask whose size, rounds and lambda are chosen on pairs that are held out."""
@@ -121,7 +143,7 @@ class _LightMaker:
             tolerance=options.tolerance,
             report=lambda done, total: self._settings.say("pruning and choosing", done, total),
         )  # fmt: skip
-        return self._mask(ranking, notes | {"free": weight})
+        return self.mask(ranking, notes | {"free": weight})
 
     def _path(
         self, pairs: Sequence[ExamplePair], share: float, free_text: FreeTextTerms | None
@@ -217,7 +239,8 @@ class _LightMaker:
             for both, pair in zip(encoded, pairs, strict=True)
         ]
 
-    def _mask(self, ranking: Ranking, notes: Mapping[str, Any] | None = None) -> ExtractedMask:
+    def mask(self, ranking: Ranking, notes: Mapping[str, Any] | None = None) -> ExtractedMask:
+        """Return the mask of a ranking."""
         keep = ranking.keep(self._collector.sites)
         return ExtractedMask(keep, ranking.levels(), notes=notes or {})
 
