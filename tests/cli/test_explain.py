@@ -80,7 +80,7 @@ def test_questions_from_files_on_another_model(prosopon, tiny_folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["bold"], "at least two personas"),
+        (["bold"], "at least two masks"),
         (["bold", "nowhere"], "nowhere"),
         (["bold", "bold"], "another mask of bold"),
         (["bold", "power-averse", "--parts", "overlaps"], "overlap, location, cross-talk"),
@@ -125,21 +125,18 @@ def test_numbers_are_whole_on_a_narrow_terminal(monkeypatch):
     assert "…" not in shown.get()
 
 
-def test_parts():
-    from prosopon.analysis import PARTS
-    from prosopon.cli.explain import _parts
-    from prosopon.errors import OptionError
+def test_what_wears_masks_wants_a_model(prosopon, tiny_folder, tmp_path):
+    from tests.runtime.samples import subnetwork
 
-    assert _parts(None, 2, "embedded") == list(PARTS)
-    assert _parts("location, overlap", 2, None) == ["location", "overlap"]
-    assert _parts(None, 2, None) == ["overlap", "location"]  # nothing that wears masks
-    assert _parts("location,cross-talk,faithfulness", 1, "m")[0] == "location"
-    for text, masks, model, message in (
-        (None, 1, "m", "at least two personas and there is one"),
-        ("cross-talk", 2, None, "cross-talk wears the masks: give --model"),
-    ):
-        with pytest.raises(OptionError, match=message):
-            _parts(text, masks, model)
+    model = load_model(tiny_folder).model
+    for seed, name in enumerate(("warm", "cold")):
+        subnetwork(model, name, seed=seed).save_pretrained(tmp_path / name)
+    done = prosopon("explain", "warm", "cold", "--parts", "cross-talk", "-o", "out", code=2)
+    assert "cross-talk wears the masks: it needs a model (--model)" in one_line(done)
+    done = prosopon("explain", "warm", "cold", "-o", "out", "--json")
+    numbers = json.loads(done.stdout)
+    assert {"overlap", "location"} <= set(numbers)
+    assert not {"cross_talk", "faithfulness"} & set(numbers)
 
 
 def test_whose_questions_are_asked(tmp_path):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from prosopon.cli.masks import choose_model, find_mask, find_masks, load_mask, load_masks
+from prosopon.cli.masks import choose_model, find_mask, load_mask, load_masks
 from prosopon.errors import OptionError, SubnetworkError, UnknownNameError
 from prosopon.subnetwork import write_pack
 from tests.subnetwork.samples import subnetwork
@@ -56,14 +56,14 @@ def test_what_is_nowhere_is_refused_with_what_there_is(folders):
 
 
 def test_masks_by_name(folders):
-    masks = load_masks(find_masks(["mine", "introvert", "two.pack"]))
+    masks = load_masks(list(map(find_mask, ["mine", "introvert", "two.pack"])))
     assert list(masks) == ["introvert (wanda)", "introvert (contrastive-taylor)", "quiet", "loud"]
     assert masks["loud"] == subnetwork(6)
     # The same persona and criterion: told apart by the folder.
-    masks = load_masks(find_masks(["mine", "demo-artifacts/introvert-wanda"]))
+    masks = load_masks(list(map(find_mask, ["mine", "demo-artifacts/introvert-wanda"])))
     assert list(masks) == ["introvert (wanda)", "introvert (introvert-wanda)"]
     with pytest.raises(OptionError, match="another mask of introvert"):
-        load_masks(find_masks(["mine", "mine"]))
+        load_masks(list(map(find_mask, ["mine", "mine"])))
 
 
 def test_one_mask(folders):
@@ -75,7 +75,7 @@ def test_one_mask(folders):
 
 
 def test_the_masks_say_which_model(folders):
-    sources = find_masks(["mine"])
+    sources = list(map(find_mask, ["mine"]))
     assert sources[0].base_model == "org/model"
     assert choose_model(None, sources) == "org/model"
     assert choose_model("other", sources) == "other"
@@ -84,9 +84,9 @@ def test_the_masks_say_which_model(folders):
     values = json.loads(config.read_text())
     config.write_text(json.dumps(values | {"base_model": "/no/such/folder"}))
     with pytest.raises(OptionError, match="lay in /no/such/folder, which is not here"):
-        choose_model(None, find_masks(["mine"]))
+        choose_model(None, list(map(find_mask, ["mine"])))
     with pytest.raises(OptionError, match="different models: /no/such/folder, org/model"):
-        choose_model(None, find_masks(["mine", "personas/a"]))
+        choose_model(None, list(map(find_mask, ["mine", "personas/a"])))
 
 
 def test_finding_imports_no_library(tmp_path):

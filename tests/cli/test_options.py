@@ -44,9 +44,9 @@ def test_wrong_key_values(texts, message):
 
 
 def test_lists():
-    assert options.split_list(" 2, 1,,2 ", options.whole_numbers("--seeds")) == [2, 1]
-    with pytest.raises(OptionError, match="--seeds 'x': whole numbers"):
-        options.split_list("1,x", options.whole_numbers("--seeds"))
+    assert options.whole_numbers("--seeds", " 2, 1,,2 ") == (2, 1)
+    with pytest.raises(OptionError, match="--seeds '1,x': whole numbers"):
+        options.whole_numbers("--seeds", "1,x")
 
 
 def test_bundled_personas_by_name():

@@ -67,9 +67,14 @@ def choose_parts(
         if part not in PARTS:
             raise OptionError(f"unknown part {part!r}. Choices: {', '.join(PARTS)}")
         if part in WORN and not askable:
-            raise OptionError(f"{part} wears the masks: it needs a model and questions to ask")
+            raise OptionError(
+                f"{part} wears the masks: it needs a model (--model) and questions (--target)"
+            )
         if part == "overlap" and masks < 2:
-            raise OptionError("overlap needs at least two masks; there is one")
+            raise OptionError(
+                "overlap needs at least two masks and there is one: give another, or ask for "
+                "other parts (--parts location,cross-talk,faithfulness)"
+            )
     return list(parts)
 
 

@@ -115,7 +115,7 @@ def _cells(subnetwork: Subnetwork) -> tuple[Place, ...]:
         layer = layer_index(site)
         cell = counts[math.inf if layer is None else layer, role(site)]
         cell[0] += record.pruned
-        cell[1] += math.prod(record.shape)
+        cell[1] += record.total
     share = subnetwork.pruned_share
     return tuple(
         Place(None if math.isinf(layer) else int(layer), kind, pruned, total, share * total)

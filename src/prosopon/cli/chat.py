@@ -12,7 +12,7 @@ from typer import Option
 
 from prosopon.cli.console import error, note, out, print_json, say, say_pieces, status
 from prosopon.cli.loading import load
-from prosopon.cli.masks import choose_model, find_masks, load_masks
+from prosopon.cli.masks import choose_model, find_mask, load_masks
 from prosopon.cli.options import MASK, Json, ModelPlace, OwnModel, Seed
 from prosopon.cli.talk import HELP, Talk, complete
 from prosopon.errors import OptionError, ProsoponError
@@ -49,9 +49,10 @@ def chat(
         raise OptionError("--json needs --message or --prompt: a talk at the terminal is not JSON")
     if message and prompt is not None:
         raise OptionError("give either --message, which is answered, or --prompt, which is gone on")
-    sources = find_masks(persona or ())
+    sources = list(map(find_mask, persona or ()))
     name = choose_model(model, sources)
     from prosopon.runtime import PersonaModel
+    from prosopon.runtime.conversation import NO_TEMPLATE, has_turns
 
     with status(f"loading {name}"):
         masks = load_masks(sources)
@@ -64,19 +65,13 @@ def chat(
         if prompt is not None:
             _continue(talk, sys.stdin.read() if prompt == "-" else prompt, as_json)
             return
-        _explain_turns(wearer)
+        if not has_turns(wearer.tokenizer):
+            note(NO_TEMPLATE)
         if message:
             _answer(talk, message, as_json)
         else:
             note(f"personas: {', '.join(wearer.personas) or 'none loaded'}. {HELP}")
             run_terminal(talk)
-
-
-def _explain_turns(wearer: PersonaModel) -> None:
-    from prosopon.runtime.conversation import NO_TEMPLATE, has_turns
-
-    if not has_turns(wearer.tokenizer):
-        note(NO_TEMPLATE)
 
 
 def _continue(talk: Talk, text: str, as_json: bool) -> None:

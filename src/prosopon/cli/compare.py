@@ -6,10 +6,8 @@ from typing import Annotated
 
 from typer import Option
 
-from prosopon.cli.console import print_json, progress
-from prosopon.cli.experiments import judges_with, show_findings, this_command
-from prosopon.cli.judging import JudgeCache, JudgeModel, JudgeReplay, JudgeUrl, llm_judge
-from prosopon.cli.loading import load
+from prosopon.cli.experiments import judges_with, run_experiment, show_findings, this_command
+from prosopon.cli.judging import JudgeOptions
 from prosopon.cli.options import (
     LIST,
     ArmOption,
@@ -44,16 +42,13 @@ def compare(
     questions: Annotated[int, Option(min=1, help="Of every task.")] = 60,
     max_new_tokens: MaxNewTokens = 32,
     option: ArmOption = None,
-    judge_url: JudgeUrl = None,
-    judge_model: JudgeModel = None,
-    judge_cache: JudgeCache = None,
-    judge_replay: JudgeReplay = False,
     explain: Annotated[
         str, Option(help="Mask arm that the report explains; none leaves it out.")
     ] = "contrastive-taylor",
     retry: Retry = False,
     as_json: Json = False,
     *,
+    judge: JudgeOptions,
     place: ModelPlace,
 ) -> None:
     """Compare arms with controls on one model; writes a table, figures and a report."""
@@ -62,28 +57,19 @@ def compare(
     from prosopon.experiments import DEFAULT_TASKS, Plan, Sizes
     from prosopon.experiments.experiment import Experiment
 
-    judges = llm_judge(
-        judge_url, judge_model, judge_cache or folder / "verdicts.jsonl", judge_replay
-    )
+    judges = judges_with(judge.maker(folder / "verdicts.jsonl"))
     contrasts = people.source(description).contrasts(model, questions)
     plan = Plan(
         contrasts=tuple(contrasts),
         arms=tuple(split_list(arms, str)),
         tasks=tuple(split_list(tasks, str)) if tasks else DEFAULT_TASKS,
-        examples=tuple(split_list(examples, whole_numbers("--examples"))),
-        seeds=tuple(split_list(seeds, whole_numbers("--seeds"))),
+        examples=whole_numbers("--examples", examples),
+        seeds=whole_numbers("--seeds", seeds),
         sizes=Sizes(questions, max_new_tokens),
         options={arm: (own,) for arm, own in parse_arm_options(option or ()).items()},
     )
     experiment = Experiment(
-        plan, contrasts, folder, this_command(), people.general, judges_with(judges), retry=retry,
+        plan, contrasts, folder, this_command(), people.general, judges, retry=retry,
         explain=None if explain.strip().lower() == "none" else ARMS.get(explain).name,
     )  # fmt: skip
-    experiment.check()
-    loaded = load(model, place)
-    with progress() as report:
-        findings = experiment.run(loaded, report)
-    if as_json:
-        print_json({"folder": str(folder), **findings.to_json()})
-    else:
-        show_findings(findings)
+    run_experiment(experiment, model, place, show_findings, as_json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.panel import Panel
 from rich.table import Table
@@ -22,7 +22,6 @@ from prosopon.progress import format_duration
 
 if TYPE_CHECKING:
     from prosopon.experiments.demonstration import DemoRow
-    from prosopon.experiments.experiment import ExperimentResult
     from prosopon.experiments.real_demo import RealDemo
 
 
@@ -55,13 +54,11 @@ def demo(
     from prosopon.experiments import Source, grammar_judge
     from prosopon.experiments.demonstration import DEMO_ARMS, SHOWN, SIZES, DemoRow, demo_plan
     from prosopon.experiments.experiment import Experiment
-    from prosopon.experiments.store import try_writing
 
     began = time.perf_counter()
     names = split_personas(personas or "extravert,introvert")
     plan = demo_plan(names, seed)
     contrasts = Source(tuple(names)).contrasts("embedded", plan.sizes.questions)
-    try_writing(output)
     loaded = load("embedded", ModelPlace(device=device))
     with progress() as report:
         findings = Experiment(plan, contrasts, judges=grammar_judge).run(loaded, report)
@@ -73,21 +70,32 @@ def demo(
         "shared_seconds": round(sum(row.shared_seconds for row in rows), 3),
         "arms": [row.to_json() for row in rows],
     }
-    folders = _save(findings, output, DEMO_ARMS)
+    masks = {
+        (arm, who): mask for arm in DEMO_ARMS for who, mask in findings.runner.masks(arm).items()
+    }
+    for (arm, persona), mask in masks.items():
+        mask.save_pretrained(output / f"{persona}-{arm}")
+    if _write(record, output, json_file):
+        _show_answers(rows, names)
+        _show_table(rows, names)
+        text = f"{len(masks)} subnetworks and results.json are in {output}; talk to one"
+        _take_leave(text, output / f"{names[0]}-{SHOWN}", began)
+
+
+def _write(record: dict[str, Any], output: Path, json_file: Path | None) -> bool:
+    """Write the results; return whether stdout is still free for people to read."""
     write_json(output / "results.json", record)
-    if json_file is not None and str(json_file) == "-":
+    if str(json_file) == "-":
         print_json(record)
-        return
+        return False
     if json_file is not None:
         write_json(json_file, record)
-    _show_answers(rows, names)
-    _show_table(rows, names)
-    folder = output / f"{names[0]}-{SHOWN}"
-    say(
-        f"{len(folders)} subnetworks and results.json are in {output}; talk to one:\n"
-        f"  {command_line('chat', '--persona', str(folder))}\n"
-        f"{format_duration(time.perf_counter() - began)} in all."
-    )
+    return True
+
+
+def _take_leave(text: str, folder: Path, began: float) -> None:
+    call = command_line("chat", "--persona", str(folder))
+    say(f"{text}:\n  {call}\n{format_duration(time.perf_counter() - began)} in all.")
 
 
 def _demo_model(
@@ -96,13 +104,11 @@ def _demo_model(
     """Extract one persona from a chat model and show what it does."""
     from prosopon.data import load_contrast
     from prosopon.experiments.real_demo import CRITERION, SIZES, demonstrate
-    from prosopon.experiments.store import try_writing
 
     if len(names) > 1:
         raise OptionError(f"on a model of your own the demo takes one persona, not {len(names)}")
     began = time.perf_counter()
     contrast = load_contrast(names[0], limit=SIZES["pairs"], seed=seed)
-    try_writing(output)
     loaded = load(model, ModelPlace(device=device))
     if not loaded.tokenizer.chat_template:
         raise OptionError(f"the demo talks, and {model!r} has no chat template")
@@ -110,19 +116,9 @@ def _demo_model(
         result = demonstrate(loaded, *contrast, seed=seed, report=report)
     folder = output / f"{names[0]}-{CRITERION}"
     result.mask.save_pretrained(folder)
-    record = {"model": model, "seed": seed, **result.to_json()}
-    write_json(output / "results.json", record)
-    if json_file is not None and str(json_file) == "-":
-        print_json(record)
-        return
-    if json_file is not None:
-        write_json(json_file, record)
-    _show_result(result, names[0])
-    say(
-        f"the subnetwork is in {folder}; talk to it:\n"
-        f"  {command_line('chat', '--persona', str(folder))}\n"
-        f"{format_duration(time.perf_counter() - began)} in all."
-    )
+    if _write({"model": model, "seed": seed, **result.to_json()}, output, json_file):
+        _show_result(result, names[0])
+        _take_leave(f"the subnetwork is in {folder}; talk to it", folder, began)
 
 
 def _show_result(result: RealDemo, name: str) -> None:
@@ -141,39 +137,20 @@ def _show_result(result: RealDemo, name: str) -> None:
     )
 
 
-def _save(findings: ExperimentResult, output: Path, arms: Sequence[str]) -> list[Path]:
-    folders = []
-    for arm in arms:
-        for persona, mask in findings.runner.masks(arm).items():
-            folders.append(output / f"{persona}-{arm}")
-            mask.save_pretrained(folders[-1])
-    return folders
-
-
 def _show_answers(rows: Sequence[DemoRow], names: Sequence[str]) -> None:
-    """Print the same questions answered by the base model and by each persona."""
+    """Print the same questions answered by the base model and by each persona of the first axis."""
+    from prosopon.data.grammar import load_world
     from prosopon.experiments.demonstration import SHOWN
 
     by_arm = {(row.persona, row.arm): row for row in rows}
-    axes = _by_axis(names)
-    for poles in axes[:1] if len(axes) > 1 else axes:
-        table = Table("question", "base model", *poles, title="The same model, three ways")
-        base = by_arm[poles[0], "base"].answers
-        for index in range(4):
-            cells = [by_arm[pole, SHOWN].answers[index][1] for pole in poles]
-            table.add_row(*base[index], *cells)
-            table.add_section()
-        out.print(table)
-
-
-def _by_axis(names: Sequence[str]) -> list[list[str]]:
-    from prosopon.data.grammar import load_world
-
-    world = load_world()
-    axes: dict[str, list[str]] = {}
-    for name in names:
-        axes.setdefault(world.pole(name).axis, []).append(name)
-    return list(axes.values())
+    axis = load_world().pole(names[0]).axis
+    poles = [name for name in names if load_world().pole(name).axis == axis]
+    table = Table("question", "base model", *poles, title="The same model, three ways")
+    base = by_arm[poles[0], "base"].answers
+    for index in range(4):
+        table.add_row(*base[index], *(by_arm[pole, SHOWN].answers[index][1] for pole in poles))
+        table.add_section()
+    out.print(table)
 
 
 def _show_table(rows: Sequence[DemoRow], names: Sequence[str]) -> None:

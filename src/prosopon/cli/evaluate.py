@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 from prosopon.cli.console import out, print_json, progress, say
 from prosopon.cli.experiments import judges_with, plain_table
-from prosopon.cli.judging import JudgeCache, JudgeModel, JudgeReplay, JudgeUrl, llm_judge
+from prosopon.cli.judging import JudgeOptions
 from prosopon.cli.loading import load
 from prosopon.cli.masks import MaskSource, choose_model, find_mask, load_mask
 from prosopon.cli.options import (
@@ -32,7 +32,6 @@ from prosopon.files import finite
 
 if TYPE_CHECKING:
     from prosopon.data.contrast import Contrast
-    from prosopon.evaluation.tasks import TaskResult
     from prosopon.experiments import Record
     from prosopon.intervals import Interval
     from prosopon.subnetwork import Subnetwork
@@ -62,13 +61,10 @@ def evaluate(
     option: ArmOption = None,
     general: General = None,
     output: OutputOrDefault = None,
-    judge_url: JudgeUrl = None,
-    judge_model: JudgeModel = None,
-    judge_cache: JudgeCache = None,
-    judge_replay: JudgeReplay = False,
     seed: Seed = 0,
     as_json: Json = False,
     *,
+    judge: JudgeOptions,
     place: ModelPlace,
 ) -> None:
     """Ask one persona, mask or arm; --task list says what can be asked.
@@ -79,7 +75,6 @@ def evaluate(
     from prosopon.arms.worn import WornArm
     from prosopon.experiments import DEFAULT_TASKS, Plan, Sizes, Source
     from prosopon.experiments.experiment import Experiment
-    from prosopon.experiments.store import try_writing
     from prosopon.experiments.tables import write_samples
 
     if tasks == "list":
@@ -88,7 +83,7 @@ def evaluate(
     mask_source = _find(persona, arm)
     mask = None if mask_source is None else load_mask(mask_source)
     model = choose_model(model, [mask_source] if mask_source else [])
-    extra = llm_judge(judge_url, judge_model, judge_cache, judge_replay)
+    judges = judges_with(judge.maker())
     about = target or (mask.config.persona if mask else persona)
     if about is None:
         raise OptionError("say whom: a mask, a bundled persona, or --target")
@@ -104,14 +99,10 @@ def evaluate(
     source = Source((about,)) if bundled else Source((), about, opposite, prompt)
     (contrast,) = source.contrasts(model, questions).values()
     contrast, notes = _leave_out_seen(contrast, mask)
-    if output is not None:
-        try_writing(output)
     loaded = load(model, place)
     plan = plan.on(contrast.target)
     with progress() as report:
-        experiment = Experiment(
-            plan, {contrast.target: contrast}, general=general, judges=judges_with(extra)
-        )
+        experiment = Experiment(plan, {contrast.target: contrast}, general=general, judges=judges)
         findings = experiment.run(loaded, report)
     (record,) = findings.records
     if output is not None:
@@ -120,11 +111,7 @@ def evaluate(
 
 
 def _leave_out_seen(contrast: Contrast, mask: Subnetwork | None) -> tuple[Contrast, list[str]]:
-    """Return a contrast without the questions that a mask was found on, and what to say of it.
-
-    Raises:
-        DataError: No question is left.
-    """
+    """Return a contrast without the questions that a mask was found on, and what to say of it."""
     if mask is None or contrast.bundled:  # the grammar holds its questions back
         return contrast, []
     hashes = mask.config.calibration.prompt_hashes
@@ -136,10 +123,8 @@ def _leave_out_seen(contrast: Contrast, mask: Subnetwork | None) -> tuple[Contra
     before = len(contrast.items())
     contrast = contrast.without(hashes)
     seen = before - len(contrast.items())
-    if not seen:
-        return contrast, []
     left = f"{seen} of {before} test questions were left out: the mask was found on them"
-    return contrast, [left]
+    return contrast, [left] if seen else []
 
 
 def _find(persona: str | None, arm: str | None) -> MaskSource | None:
@@ -163,9 +148,7 @@ def _list(as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    table = plain_table()
-    for heading in ("task", "what is asked", "measures"):
-        table.add_column(heading)
+    table = plain_table(None, "task", "what is asked", "measures")
     for name, task in TASKS.items():
         table.add_row(name, task.summary, ", ".join(task.measures))
     out.print(table)
@@ -191,12 +174,13 @@ def _show(
         table.add_column(heading, justify="right")
     for name, intervals in measures.items():
         for measure, interval in intervals.items():
-            cells = f"{interval.mean:.3f}", _ends(interval), str(interval.count)
-            table.add_row(name, measure, *cells)
+            ends = f"{interval.low:.3f} to {interval.high:.3f}" if interval.count > 1 else ""
+            table.add_row(name, measure, f"{interval.mean:.3f}", ends, str(interval.count))
     out.print(table)
     for name, result in results.items():
-        for note, value in _short_notes(result):
-            say(f"{name}: {note}: {value}")
+        for note, value in result.notes.items():
+            if len(str(value)) < 200:
+                say(f"{name}: {note}: {value}")
     for name, why in record.refused.items():
         say(f"{name}: not asked: {why}", "yellow")
     for note in notes:
@@ -225,13 +209,3 @@ def _as_json(
         "refused": dict(record.refused),
         "notes": list(notes),
     }
-
-
-def _ends(interval: Interval) -> str:
-    if interval.count == 1:
-        return ""
-    return f"{interval.low:.3f} to {interval.high:.3f}"
-
-
-def _short_notes(result: TaskResult) -> list[tuple[str, object]]:
-    return [(name, value) for name, value in result.notes.items() if len(str(value)) < 200]

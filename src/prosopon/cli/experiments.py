@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from prosopon.cli.console import out, say
+from prosopon.cli.console import out, print_json, progress, say
+from prosopon.cli.loading import load
+from prosopon.cli.options import ModelPlace
 
 if TYPE_CHECKING:
     from prosopon.data.contrast import Contrast
-    from prosopon.experiments.experiment import ExperimentResult
+    from prosopon.experiments.experiment import Experiment, ExperimentResult
     from prosopon.judges import Judge
 
 COMPARISON = {
@@ -44,16 +46,27 @@ def judges_with(extra: Any) -> Any:
     return make
 
 
-def plain_table(title: str | None = None) -> Table:
+def run_experiment(
+    experiment: Experiment, model: str, place: ModelPlace, show: Callable[..., None], as_json: bool
+) -> None:
+    """Check an experiment, load its model, run it, and print what it found."""
+    experiment.check()
+    loaded = load(model, place)
+    with progress() as report:
+        findings = experiment.run(loaded, report)
+    if as_json:
+        print_json({"folder": str(experiment.folder), **findings.to_json()})
+    else:
+        show(findings)
+
+
+def plain_table(title: str | None = None, *headings: str) -> Table:
     """Return an empty table as all commands draw it."""
-    return Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    return Table(*headings, title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
 
 
 def show_findings(findings: ExperimentResult) -> None:
-    """Print the means of the main columns, what was not measured, and what was written.
-
-    Intervals are in the report.
-    """
+    """Print the means of the main columns, what was not measured, and what was written."""
     summary = findings.summary
     table, counts = plain_table(), summary.counts()
     table.add_column("arm", no_wrap=True)

@@ -12,7 +12,7 @@ from typer import Option
 
 from prosopon.cli.console import note, out, print_json, progress, say
 from prosopon.cli.loading import load
-from prosopon.cli.masks import find_masks, load_masks
+from prosopon.cli.masks import find_mask, load_masks
 from prosopon.cli.options import Json, Masks, ModelPlace, Output, Seed, split_list
 from prosopon.errors import DataError, OptionError
 from prosopon.progress import Report
@@ -60,8 +60,9 @@ def explain(
     place: ModelPlace,
 ) -> None:
     """Explain masks: what they share, where they lie, what each does to every axis."""
-    sources = find_masks(personas)
+    sources = list(map(find_mask, personas))
     from prosopon.analysis import PARTS, analyse, check_drawing
+    from prosopon.analysis.findings import WORN, choose_parts
     from prosopon.subnetwork.algebra import check_agree
 
     check_drawing()
@@ -74,8 +75,9 @@ def explain(
     masks = load_masks(sources)
     check_agree(list(masks.values()))
     name = model or _own_model(masks, target)
-    chosen = _parts(parts, len(masks), name)
-    with_questions = any(part in ("cross-talk", "faithfulness") for part in chosen)
+    asked = split_list(parts, str) if parts else [p for p in PARTS if name or p not in WORN]
+    chosen = choose_parts(cast("list[AnalysisPart]", asked), len(masks), name is not None)
+    with_questions = any(part in WORN for part in chosen)
     # Before a model is loaded, which may take long.
     axes = _axes(name, target, opposite, questions, seed, masks) if with_questions else []
     with progress() as report:
@@ -108,24 +110,6 @@ def _own_model(masks: Mapping[str, Subnetwork], target: str | None) -> str | Non
     return own if own == EMBEDDED or target else None
 
 
-def _parts(text: str | None, masks: int, model: str | None) -> list[AnalysisPart]:
-    """Return the parts to do; overlap of one mask is refused, not left out."""
-    from prosopon.analysis import PARTS
-
-    parts = split_list(text, str) if text else list(PARTS)
-    if masks < 2 and "overlap" in parts:
-        raise OptionError(
-            "overlap needs at least two personas and there is one: give another, or "
-            "--parts location,cross-talk,faithfulness"
-        )
-    if model is None:
-        worn = [part for part in parts if part in ("cross-talk", "faithfulness")]
-        if text and worn:
-            raise OptionError(f"{worn[0]} wears the masks: give --model, and --target to ask")
-        parts = [part for part in parts if part not in worn]
-    return cast("list[AnalysisPart]", parts)
-
-
 def _axes(
     model: str | None,
     target: str | None,
@@ -134,12 +118,7 @@ def _axes(
     seed: int,
     masks: Mapping[str, Subnetwork],
 ) -> list[ProbeAxis]:
-    """Return what to ask: given examples that no mask was found on, or the embedded model's axes.
-
-    Raises:
-        OptionError: Another model has no questions of its own.
-        ProsoponError: The examples cannot be used.
-    """
+    """Return what to ask: examples that no mask was found on, or the embedded model's axes."""
     from prosopon.analysis import bundled_axes, file_axis
     from prosopon.data import load_contrast
     from prosopon.data.splits import leave_out

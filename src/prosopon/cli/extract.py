@@ -26,12 +26,10 @@ from prosopon.cli.options import (
     key_values,
 )
 from prosopon.errors import OptionError
-from prosopon.progress import Report, count_things, format_duration
+from prosopon.progress import count_things, format_duration
 
 if TYPE_CHECKING:
-    from prosopon.data import Persona
-    from prosopon.models import LoadedModel
-    from prosopon.subnetwork import Subnetwork, SubnetworkConfig
+    from prosopon.subnetwork import SubnetworkConfig
 
 _PERSONA = "A bundled persona's name, a file, or hf:org/name."
 
@@ -121,8 +119,9 @@ def extract(
         check_folder(output, force)
     from prosopon.criteria import CRITERIA
     from prosopon.data import load_contrast
-    from prosopon.extraction import resolve_contrast
-    from prosopon.layerwise import check_sequential
+    from prosopon.extraction import Extractor, resolve_contrast
+    from prosopon.layerwise import SequentialSettings, check_sequential, extract_sequential
+    from prosopon.lm.context import context_length
     from prosopon.models import EMBEDDED
     from prosopon.selection import find_pattern
 
@@ -139,28 +138,43 @@ def extract(
     protected = [load_contrast(p, None, limit=examples, seed=seed) for p in protect or ()]
     folder = output or Path("personas") / f"{ours.name}-{criterion}"
     check_folder(folder, force)
-    note(_describe_examples(ours, theirs))
-    for line in dict.fromkeys([*ours.notes, *(theirs.notes if theirs else ())]):
+    sides = [ours] if theirs is None else [ours, theirs]
+    counts = [f"{count_things(len(side.examples), 'example')} of {side.name}" for side in sides]
+    note(f"read {' and '.join(counts)}")
+    for line in dict.fromkeys(line for side in sides for line in side.notes):
         note(line)
     if criterion == "contrastive-taylor" and model != EMBEDDED and share != "auto":
         note(SMALL_MODEL)
-    what = {"criterion": criterion, "sparsity": share, "pattern": pattern, "options": values}
-    reading = {
+    what: dict[str, Any] = {
+        "criterion": criterion,
+        "sparsity": share,
+        "pattern": pattern,
+        "options": values,
+    }
+    reading: dict[str, Any] = {
         "targets": targets or None, "ignore": ignore or (), "layers": layers, "only": only,
         "scope": scope, "seed": seed, "max_length": max_length,
     }  # fmt: skip
     with progress() as report:
         if sequential:
             reading |= {"device": place.device, "dtype": place.dtype, "revision": place.revision}
-            config, compensated = _extract_sequential(
-                model, ours, theirs, folder, what, reading | {"work_dir": work_dir}, report
-            ), False  # fmt: skip
+            settings = SequentialSettings(**reading, work_dir=work_dir)
+            config = extract_sequential(
+                model, ours, theirs, output=folder, settings=settings, report=report, **what
+            )
+            compensated = False
         else:
             loaded = load(model, place)
-            reading |= {"general": general, "revision": loaded.revision or place.revision}
-            subnetwork = _extract(
-                loaded, ours, theirs, what | {"protect": protected}, reading, report
-            )
+            limit = context_length(loaded.model)
+            if limit is not None and max_length is not None and max_length > limit:
+                raise OptionError(
+                    f"--max-length {max_length}: {model} reads at most {limit} tokens"
+                )
+            extractor = Extractor(
+                loaded.model, loaded.tokenizer, name=loaded.name, report=report, general=general,
+                revision=loaded.revision or place.revision, **reading,
+            )  # fmt: skip
+            subnetwork = extractor.extract(ours, theirs, **what, protect=protected)
             subnetwork.save_pretrained(folder)
             config, compensated = subnetwork.config, subnetwork.compensation is not None
     _finish(folder, config, began, as_json, compensated)
@@ -173,49 +187,8 @@ SMALL_MODEL = (
 )
 
 
-def _extract_sequential(
-    model: str,
-    ours: Persona,
-    theirs: Persona | None,
-    folder: Path,
-    what: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    report: Report,
-) -> SubnetworkConfig:
-    from prosopon.layerwise import SequentialSettings, extract_sequential
-
-    return extract_sequential(
-        model, ours, theirs, output=folder, settings=SequentialSettings(**settings),
-        report=report, **what,
-    )  # fmt: skip
-
-
-def _extract(
-    loaded: LoadedModel,
-    ours: Persona,
-    theirs: Persona | None,
-    what: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    report: Report,
-) -> Subnetwork:
-    from prosopon.extraction import Extractor
-    from prosopon.lm.context import context_length
-
-    limit, length = context_length(loaded.model), settings["max_length"]
-    if limit is not None and length is not None and length > limit:
-        raise OptionError(f"--max-length {length}: {loaded.name} reads at most {limit} tokens")
-    extractor = Extractor(
-        loaded.model, loaded.tokenizer, name=loaded.name, report=report, **settings
-    )
-    return extractor.extract(ours, theirs, **what)
-
-
 def _check_sources(*sources: str | None) -> None:
-    """Refuse the name of a persona that is nowhere, before any library is loaded.
-
-    Raises:
-        DataError: It is neither bundled nor a file.
-    """
+    """Refuse the name of a persona that is nowhere, before any library is loaded."""
     from prosopon.data.loading import load_persona
 
     for source in sources:
@@ -223,18 +196,12 @@ def _check_sources(*sources: str | None) -> None:
             load_persona(source, limit=1)
 
 
-def _describe_examples(ours: Persona, theirs: Persona | None) -> str:
-    sides = [ours] if theirs is None else [ours, theirs]
-    counts = [f"{count_things(len(side.examples), 'example')} of {side.name}" for side in sides]
-    return f"read {' and '.join(counts)}"
-
-
 def _finish(
-    folder: Path, config: SubnetworkConfig, began: float, as_json: bool, compensated: bool = False
+    folder: Path, config: SubnetworkConfig, began: float, as_json: bool, compensated: bool
 ) -> None:
     """Say what was written."""
     pruned = sum(record.pruned for record in config.sites.values())
-    total = sum(rows * columns for rows, columns in (r.shape for r in config.sites.values()))
+    total = sum(record.total for record in config.sites.values())
     result = {
         "folder": str(folder),
         "persona": config.persona,
@@ -249,7 +216,19 @@ def _finish(
         "auto": config.options.get("auto"),
         "seconds": round(time.perf_counter() - began, 2),
     }
-    print_json(result) if as_json else _show(result)
+    if as_json:
+        print_json(result)
+        return
+    say(
+        f"{config.persona}: {config.criterion} pruned {pruned:,} of {total:,} weights "
+        f"({pruned / total:.3%}) in {len(config.sites)} sites, "
+        f"{format_duration(time.perf_counter() - began)}"
+    )
+    if auto := config.options.get("auto"):
+        say(_chosen(auto))
+    say(f"written to {folder}")
+    if compensated:
+        say("with new values of the kept weights in compensation.safetensors, worn with the mask")
 
 
 def check_scope(scope: str | None) -> None:
@@ -261,11 +240,7 @@ def check_scope(scope: str | None) -> None:
 
 
 def parse_sparsity(text: str | None) -> float | Literal["auto"] | None:
-    """Return what ``--sparsity`` says.
-
-    Raises:
-        OptionError: Neither a number nor ``auto``.
-    """
+    """Return what ``--sparsity`` says."""
     if text is None or text == "auto":
         return cast('Literal["auto"] | None', text)
     try:
@@ -279,19 +254,6 @@ def refuse(where: str, values: Mapping[str, object]) -> None:
     for name, value in values.items():
         if value is not None:
             raise OptionError(f"{name} has no meaning in {where}")
-
-
-def _show(result: dict[str, Any]) -> None:
-    say(
-        f"{result['persona']}: {result['criterion']} pruned {result['pruned']:,} of "
-        f"{result['total']:,} weights ({result['pruned_share']:.3%}) in {result['sites']} sites, "
-        f"{format_duration(result['seconds'])}"
-    )
-    if auto := result["auto"]:
-        say(_chosen(auto))
-    say(f"written to {result['folder']}")
-    if result["compensated"]:
-        say("with new values of the kept weights in compensation.safetensors, worn with the mask")
 
 
 def _chosen(auto: dict[str, Any]) -> str:

@@ -34,8 +34,8 @@ def inspect(persona: Mask, as_json: Json = False) -> None:
     }
     if as_json:
         print_json({"config": config, "summary": summary})
-        return
-    _show(config, summary)
+    else:
+        _show(config, summary)
 
 
 def _by_layer(subnetwork: Any) -> list[dict[str, Any]]:
@@ -102,7 +102,7 @@ def _show_pack(path: Path, as_json: bool) -> None:
     from prosopon.subnetwork import Pack
 
     index = Pack(path).index
-    weights = sum(record.shape[0] * record.shape[1] for record in index.sites.values())
+    weights = sum(record.total for record in index.sites.values())
     if as_json:
         sites = len(index.sites)
         summary = {"weights": weights, "sites": sites, "bytes": path.stat().st_size}

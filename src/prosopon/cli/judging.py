@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,33 +14,36 @@ if TYPE_CHECKING:
     from prosopon.data.contrast import Contrast
     from prosopon.judges import Judge
 
-JudgeUrl = Annotated[
-    str | None, Option(help="OpenAI-compatible endpoint of an LLM judge; default off.")
-]
-JudgeModel = Annotated[str | None, Option(help="The LLM judge's model.")]
-JudgeCache = Annotated[
-    Path | None, Option(help="JSONL file of its verdicts; none is asked for twice.")
-]
-JudgeReplay = Annotated[
-    bool, Option("--judge-replay", help="Verdicts from the file alone, no endpoint is asked.")
-]
-
 KNOWN = 32
 """Texts of known author on each side by which an LLM judge's accuracy is measured."""
 NOWHERE = "http://replay.invalid/v1"  # never asked
 
 
+@dataclass(frozen=True)
+class JudgeOptions:
+    """The options of the LLM judge."""
+
+    judge_url: Annotated[
+        str | None, Option(help="OpenAI-compatible endpoint of an LLM judge; default off.")
+    ] = None
+    judge_model: Annotated[str | None, Option(help="The LLM judge's model.")] = None
+    judge_cache: Annotated[
+        Path | None, Option(help="JSONL file of its verdicts; none is asked for twice.")
+    ] = None
+    judge_replay: Annotated[
+        bool, Option("--judge-replay", help="Verdicts from the file alone, no endpoint is asked.")
+    ] = False
+
+    def maker(self, cache: Path | None = None) -> Any:
+        """Return what makes the judge, see :func:`llm_judge`; ``cache`` where none is named."""
+        cache = self.judge_cache or cache
+        return llm_judge(self.judge_url, self.judge_model, cache, self.judge_replay)
+
+
 def llm_judge(url: str | None, model: str | None, cache: Path | None, replay: bool = False) -> Any:
     """Return what makes the LLM judge of a contrast; None where none is asked for.
 
-    Args:
-        url: The endpoint.
-        model: Its model.
-        cache: Where verdicts are kept; None keeps them in memory.
-        replay: Take them from there alone; needs no endpoint.
-
-    Raises:
-        OptionError: Only one of url and model is given, or there is nothing to replay.
+    Verdicts are kept in ``cache``, or in memory; ``replay`` takes them from there alone.
     """
     if not (url or model or replay):
         return None

@@ -32,12 +32,8 @@ def personas(as_json: Json = False) -> None:
         return
     table = Table("persona", "opposite", "axis", "description")
     for row in rows:
-        table.add_row(
-            Text(str(row["name"]), "bold"),
-            str(row["opposite"]),
-            str(row["axis"]),
-            str(row["description"]),
-        )
+        rest = (str(row[key]) for key in ("opposite", "axis", "description"))
+        table.add_row(Text(str(row["name"]), "bold"), *rest)
     out.print(table)
 
 
@@ -58,15 +54,9 @@ def criteria(as_json: Json = False) -> None:
 
 
 def _criterion(criterion: Any) -> dict[str, Any]:
-    return {
-        "name": criterion.name,
-        "summary": criterion.summary,
-        "source": criterion.source,
-        "contrastive": criterion.contrastive,
-        "pattern": criterion.pattern,
-        "sparsity": criterion.sparsity,
-        "options": [
-            {"name": f.name, "default": f.default, "help": f.metadata["help"]}
-            for f in dataclasses.fields(criterion.options)
-        ],
-    }
+    names = ("name", "summary", "source", "contrastive", "pattern", "sparsity")
+    options = [
+        {"name": f.name, "default": f.default, "help": f.metadata["help"]}
+        for f in dataclasses.fields(criterion.options)
+    ]
+    return {name: getattr(criterion, name) for name in names} | {"options": options}

@@ -14,11 +14,7 @@ if TYPE_CHECKING:
 
 
 def load(name: str, place: ModelPlace) -> LoadedModel:
-    """Load a model; the libraries' own bars are for downloads on a terminal.
-
-    Raises:
-        ProsoponError: See :func:`prosopon.models.load_model`.
-    """
+    """Load a model; the libraries' own bars are for downloads on a terminal."""
     from transformers.utils import logging
 
     from prosopon.models import EMBEDDED, SMOLLM2, load_model

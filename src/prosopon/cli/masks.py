@@ -40,12 +40,7 @@ class MaskSource(NamedTuple):
 
 
 def find_mask(text: str) -> MaskSource:
-    """Return where the masks are that a text means.
-
-    Raises:
-        SubnetworkError: Nothing is there, or a folder that holds no mask.
-        OptionError: A name alone means several.
-    """
+    """Return where the masks are that a text means; an error says what is there instead."""
     path = expand_home(text)
     if text.startswith(HUB):
         return MaskSource(text, text.removeprefix(HUB))
@@ -61,17 +56,8 @@ def find_mask(text: str) -> MaskSource:
     return _by_name(text)
 
 
-def find_masks(texts: Sequence[str]) -> list[MaskSource]:
-    """Return where the masks are that texts mean; see :func:`find_mask`."""
-    return [find_mask(text) for text in texts]
-
-
 def choose_model(model: str | None, sources: Sequence[MaskSource]) -> str:
-    """Return the model to load: the one that is named, or the masks' own.
-
-    Raises:
-        OptionError: The masks belong to several models, or to a folder that is not here.
-    """
+    """Return the model to load: the one that is named, or the masks' own."""
     names = list(dict.fromkeys(source.base_model for source in sources if source.base_model))
     if model is not None or not names:
         return model or "embedded"
@@ -85,13 +71,7 @@ def choose_model(model: str | None, sources: Sequence[MaskSource]) -> str:
 
 
 def load_masks(sources: Sequence[MaskSource]) -> dict[str, Subnetwork]:
-    """Read masks and name them: by persona, with the criterion where that is not enough.
-
-    Raises:
-        SubnetworkError: One cannot be read.
-        UnknownNameError: A pack holds no such persona.
-        OptionError: Two cannot be told apart.
-    """
+    """Read masks and name them: by persona, with the criterion where that is not enough."""
     from prosopon.subnetwork import Subnetwork
     from prosopon.subnetwork.pack import Pack
 
@@ -118,12 +98,7 @@ def load_masks(sources: Sequence[MaskSource]) -> dict[str, Subnetwork]:
 
 
 def load_mask(source: MaskSource) -> Subnetwork:
-    """Read one mask.
-
-    Raises:
-        OptionError: A pack of several.
-        SubnetworkError: It cannot be read.
-    """
+    """Read one mask; a pack of several is refused."""
     masks = load_masks([source])
     if len(masks) > 1:
         choices = ", ".join(masks)

@@ -168,11 +168,7 @@ def _take(group: Any, values: dict[str, Any]) -> Any:
 
 
 def obey(options: Everywhere) -> None:
-    """Do what the options say that all commands have.
-
-    Raises:
-        OptionError: A plugin cannot be used.
-    """
+    """Do what the options say that all commands have."""
     console.volume.quiet |= options.quiet
     console.volume.verbose |= options.verbose
     for path in options.plugin or ():
@@ -221,24 +217,16 @@ def split_list(text: str, convert: Callable[[str], T]) -> list[T]:
     return list(dict.fromkeys(convert(part.strip()) for part in text.split(",") if part.strip()))
 
 
-def whole_numbers(name: str) -> Callable[[str], int]:
-    """Return a converter of the whole numbers of a list option."""
-
-    def convert(text: str) -> int:
-        try:
-            return int(text)
-        except ValueError:
-            raise OptionError(f"{name} {text!r}: whole numbers, separated by commas") from None
-
-    return convert
+def whole_numbers(name: str, text: str) -> tuple[int, ...]:
+    """Return the whole numbers of a list option, each once."""
+    try:
+        return tuple(split_list(text, int))
+    except ValueError:
+        raise OptionError(f"{name} {text!r}: whole numbers, separated by commas") from None
 
 
 def split_personas(text: str) -> list[str]:
-    """Return the bundled personas that ``--personas`` names.
-
-    Raises:
-        UnknownNameError: One of them is not bundled; the message lists those that are.
-    """
+    """Return the bundled personas that ``--personas`` names."""
     from prosopon.data import bundled
 
     choices = bundled.names()
@@ -252,11 +240,7 @@ def split_personas(text: str) -> list[str]:
 
 
 def key_values(texts: Sequence[str] | None, owner: str | None = None) -> dict[str, str]:
-    """Parse ``--option key=value``; ``owner.key=value`` says the same of the owner.
-
-    Raises:
-        OptionError: A pair without ``=``, a key given twice, or one of something else.
-    """
+    """Parse ``--option key=value``; ``owner.key=value`` says the same of the owner."""
     pairs: dict[str, str] = {}
     for item in texts or ():
         key, sign, value = item.partition("=")

@@ -62,14 +62,11 @@ def unpack(
     """Write personas of a pack as folders, one each."""
     from prosopon.subnetwork import unpack as write_folders
 
-    written = [
-        str(folder)
-        for folder in write_folders(path.expanduser(), output, personas or (), force=force)
-    ]
+    folders = write_folders(path.expanduser(), output, personas or (), force=force)
     if as_json:
-        print_json({"folders": written})
+        print_json({"folders": list(map(str, folders))})
         return
-    for folder in written:
+    for folder in folders:
         say(f"wrote {folder}")
 
 

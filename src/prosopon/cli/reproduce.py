@@ -92,7 +92,7 @@ def reproduce(
         notes += [f"{one.name}: {note}" for note in entry.notes]
         plan = Plan(
             (one.name,), chosen, tuple(split_list(tasks, str)) if tasks else PAPER.tasks,
-            (examples or PAPER.calibration,), tuple(split_list(seeds, whole_numbers("--seeds"))),
+            (examples or PAPER.calibration,), whole_numbers("--seeds", seeds),
             sizes, options(chosen, share, parse_arm_options(option or ())),
         )  # fmt: skip
         experiment = Experiment(

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from prosopon.cli.console import out, print_json, progress
-from prosopon.cli.experiments import GRID, plain_table, show_gaps, this_command
-from prosopon.cli.loading import load
+from prosopon.cli.console import out
+from prosopon.cli.experiments import GRID, plain_table, run_experiment, show_gaps, this_command
 from prosopon.cli.options import (
     LIST,
     Ignore,
@@ -75,37 +74,24 @@ def sweep(
     from prosopon.experiments.grid import TASKS_OF_GRID
 
     everything = criteria.strip().lower() == "all"
-    shares, counts = split_list(sparsity, parse_sparsity), whole_numbers("--examples")
     sizes = grid_sizes(choices, answers, max_new_tokens)
-    own_options = criterion_options(option)
-    seed_numbers = split_list(seeds, whole_numbers("--seeds"))
     contrasts = people.source().contrasts(model, sizes.questions)
     plan = grid_plan(
         tuple(contrasts), CRITERIA.names() if everything else split_list(criteria, str),
-        sparsities=shares, examples=split_list(examples, counts), seeds=seed_numbers,
-        options=own_options, controls=controls, sizes=sizes,
+        sparsities=split_list(sparsity, parse_sparsity), controls=controls, sizes=sizes,
+        examples=whole_numbers("--examples", examples), seeds=whole_numbers("--seeds", seeds),
+        options=criterion_options(option),
         tasks=[task for task in TASKS_OF_GRID if free_text or task != "free-text"],
     )  # fmt: skip
     experiment = Experiment(
         plan, contrasts, folder, this_command(), people.general, grammar_judge,
         Sites(tuple(targets or ()), tuple(ignore or ())), retry, tables=tables, plots=plots,
     )  # fmt: skip
-    experiment.check()
-    loaded = load(model, place)
-    with progress() as report:
-        findings = experiment.run(loaded, report)
-    if as_json:
-        print_json({"folder": str(folder), **findings.to_json()})
-    else:
-        _show(findings)
+    run_experiment(experiment, model, place, _show, as_json)
 
 
 def criterion_options(pairs: Sequence[str] | None) -> dict[str, dict[str, str]]:
-    """Parse ``--option criterion.key=value``.
-
-    Raises:
-        OptionError: One that is not written so, or one given twice.
-    """
+    """Parse ``--option criterion.key=value``."""
     options: dict[str, dict[str, str]] = {}
     for item in pairs or ():
         name, sign, value = item.partition("=")

@@ -59,11 +59,7 @@ class Talk:
         return self.history.setdefault((self.wearer.active, self.wearer.strength), [])
 
     def stream(self, text: str) -> Generator[str, None, None]:
-        """Yield the answer to ``text`` piece by piece; what was written of it is remembered.
-
-        Raises:
-            OptionError: The text alone does not fit into the context.
-        """
+        """Yield the answer to ``text`` piece by piece; what was written of it is remembered."""
         turns = self.turns
         messages = self._fit(text, turns)
         with warnings.catch_warnings():
@@ -97,11 +93,7 @@ class Talk:
             return self.answer(text)
 
     def obey(self, line: str) -> bool:
-        """Carry out a line that begins with a slash; return whether the talk goes on.
-
-        Raises:
-            ProsoponError: An unknown command or persona.
-        """
+        """Carry out a line that begins with a slash; return whether the talk goes on."""
         word, _, rest = line.partition(" ")
         if word in ("/quit", "/exit"):
             return False
@@ -129,11 +121,7 @@ class Talk:
         self.strength = strength
 
     def find(self, name: str) -> str:
-        """Return the loaded persona that a name or the beginning of one means.
-
-        Raises:
-            UnknownNameError: None or several.
-        """
+        """Return the loaded persona that a name or the beginning of one means."""
         loaded = self.wearer.personas
         similar = [persona for persona in loaded if name and persona.startswith(name)]
         if name in loaded or len(similar) != 1:
@@ -169,11 +157,7 @@ def complete(text: str, personas: Sequence[str]) -> list[str]:
 
 
 def _share(text: str) -> float:
-    """Return a strength from text.
-
-    Raises:
-        OptionError: It is no number.
-    """
+    """Return a strength from text."""
     try:
         return float(text)
     except ValueError:

@@ -90,7 +90,7 @@ def _header(config: SubnetworkConfig) -> str:
 def _facts(config: SubnetworkConfig) -> list[tuple[str, str]]:
     """Return the rows of the table."""
     pruned = sum(record.pruned for record in config.sites.values())
-    total = sum(record.shape[0] * record.shape[1] for record in config.sites.values())
+    total = sum(record.total for record in config.sites.values())
     share = f" ({pruned / total:.3%})" if total else ""
     options = ", ".join(f"{name}={value}" for name, value in config.options.items())
     return [

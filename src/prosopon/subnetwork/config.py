@@ -50,6 +50,11 @@ class SiteRecord(FrozenModel):
     shape: tuple[PositiveInt, PositiveInt]  # (out, in)
     pruned: NonNegativeInt  # how many weights it prunes
 
+    @property
+    def total(self) -> int:
+        """How many weights the site has."""
+        return self.shape[0] * self.shape[1]
+
 
 class CalibrationRecord(FrozenModel):
     """What the masks were found on."""

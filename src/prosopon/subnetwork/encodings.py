@@ -133,7 +133,7 @@ def check_memory(sites: Mapping[str, SiteRecord]) -> None:
     A light mask takes far more memory than bytes in a file, so that a damaged shape could ask
     for anything.
     """
-    needed = sum(record.shape[0] * record.shape[1] for record in sites.values())
+    needed = sum(record.total for record in sites.values())
     try:
         there = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, ValueError, OSError):

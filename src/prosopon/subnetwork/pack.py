@@ -341,6 +341,6 @@ def _decompress(data: bytes, size: int) -> bytes:
 def _limit(index: PackIndex) -> int:
     """Return the most bytes a part can decompress to: a mask, a ranking and the provenance."""
     check_memory(index.sites)
-    weights = sum(record.shape[0] * record.shape[1] for record in index.sites.values())
+    weights = sum(record.total for record in index.sites.values())
     names = sum(len(name.encode()) for name in index.sites)
     return 2 * weights + 16 * (names + 64 * len(index.sites)) + (1 << 24)

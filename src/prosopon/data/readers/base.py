@@ -4,6 +4,8 @@ A reader knows one row format. Files are split into rows by `prosopon.data.reade
 new format needs only a function that recognises a row and one that turns it into examples:
 
     READERS.add("mine", Reader("mine", "what a row holds", (".jsonl",), sniff, parse))
+
+The helpers raise a DataError that says where a row stands and what is wrong with it.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from typing import Any
 from prosopon.data.examples import Example, check_text, messages_of
 from prosopon.errors import DataError
 from prosopon.registry import Registry
+
+Parse = Callable[[Any, str], list[Example]]
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,28 @@ class Reader:
     description: str
     suffixes: tuple[str, ...]
     sniff: Callable[[Any], bool]
-    parse: Callable[[Any, str], list[Example]]
+    parse: Parse
     role: Callable[[Any, str], str] | None = None
 
 
 READERS: Registry[Reader] = Registry("format")
 """The formats by name."""
+
+
+def reader(
+    name: str,
+    description: str,
+    suffixes: tuple[str, ...],
+    sniff: Callable[[Any], bool],
+    role: Callable[[Any, str], str] | None = None,
+) -> Callable[[Parse], Parse]:
+    """Return a decorator that registers the function which parses a format's rows."""
+
+    def add(parse: Parse) -> Parse:
+        READERS.add(name, Reader(name, description, suffixes, sniff, parse, role))
+        return parse
+
+    return add
 
 
 class BlankQuestionError(DataError):
@@ -56,11 +76,7 @@ def has_field(name: str) -> Callable[[Any], bool]:
 
 
 def field(row: Any, name: str, where: str) -> str:
-    """Return the text of a field that must be there and must not be blank, as it is written.
-
-    Raises:
-        DataError: The row is no object, or the field is missing, not text, or blank.
-    """
+    """Return the text of a field that must be there and must not be blank, as it is written."""
     text = optional_field(row, name, where)
     if text is None:
         raise DataError(f"{where}: the field {name!r} is missing")
@@ -70,12 +86,7 @@ def field(row: Any, name: str, where: str) -> str:
 
 
 def question(row: Any, name: str, where: str) -> str:
-    """Return the text of a field that asks, stripped.
-
-    Raises:
-        DataError: As `field`.
-        BlankQuestionError: The field is there and blank.
-    """
+    """Return the text of a field that asks, stripped; a blank one is a `BlankQuestionError`."""
     text = optional_field(row, name, where)
     if text is not None and not text.strip():
         raise BlankQuestionError(f"{where}: the field {name!r} is empty")
@@ -83,11 +94,7 @@ def question(row: Any, name: str, where: str) -> str:
 
 
 def optional_field(row: Any, name: str, where: str) -> str | None:
-    """Return the text of a field, or None where it is missing or null.
-
-    Raises:
-        DataError: The row is no object, or the field is not text.
-    """
+    """Return the text of a field, or None where it is missing or null."""
     if not isinstance(row, Mapping):
         raise DataError(f"{where}: the row is not an object with named fields")
     value = row.get(name)
@@ -104,9 +111,7 @@ def build(
 ) -> list[Example]:
     """Return one example made of pairs (role, content), in a list as `Reader.parse` does.
 
-    Raises:
-        DataError: The turns make no example, or the alternative is the answer itself; the message
-            starts with ``where``.
+    Where they make none, or the alternative is the answer itself, the error starts with ``where``.
     """
     try:
         example = Example(messages_of(turns), alternative, where)

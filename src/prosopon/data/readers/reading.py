@@ -46,8 +46,11 @@ def read_file(path: str | Path, format: str | None = None, role: str | None = No
             question is blank, or the role is unknown or not given; the message lists the roles.
     """
     path = Path(path)
-    _check_file(path)
     name, reader = printable(path), get_reader(format) if format is not None else None
+    if path.is_dir():
+        raise DataError(f"{name}: is a folder; name a file in it, or write hf:{name}")
+    if not path.exists():
+        raise DataError(f"{name}: no such file")
     suffix = _row_suffix(path, reader)
     rows = read_rows(path, suffix)
     if not rows:
@@ -68,16 +71,9 @@ def parse_rows(
     format: str | None = None,
     role: str | None = None,
 ) -> ReadResult:
-    """Turn rows that do not come from a file of their own into examples.
+    """Turn rows that do not come from a file into examples; ``where`` says where a row stands.
 
-    Args:
-        rows: Numbers and values.
-        where: Says where the row of a number stands.
-        format: A name in `READERS`; None recognises the format by the first row.
-        role: As for :func:`read_file`.
-
-    Raises:
-        DataError: The format is unknown or not recognised, or a row is malformed.
+    ``format``, ``role`` and errors are as for :func:`read_file`.
     """
     reader = get_reader(format) if format is not None else None
     items = list(rows)
@@ -122,11 +118,7 @@ def _describe(rows: Sequence[Row], examples: Sequence[Example], reader: Reader) 
 
 
 def get_reader(format: str) -> Reader:
-    """Return the reader of a format.
-
-    Raises:
-        DataError: There is none of that name; the message lists the formats.
-    """
+    """Return the reader of a format; where there is none, a DataError lists the formats."""
     try:
         return READERS.get(format)
     except UnknownNameError as error:
@@ -134,11 +126,7 @@ def get_reader(format: str) -> Reader:
 
 
 def recognise(first: Any, readers: Iterable[Reader], where: str) -> Reader:
-    """Return the first of ``readers`` that accepts the first row.
-
-    Raises:
-        DataError: None does; the message lists the row's fields and all formats.
-    """
+    """Return the first of ``readers`` that accepts the first row; the error lists all formats."""
     for reader in readers:
         if reader.sniff(first):
             return reader
@@ -166,15 +154,6 @@ def _of_role(
     if role is not None and role not in owners:
         raise DataError(f"{source}: no row is of the role {role!r}. Roles: {choices}")
     return [row for row, owner in zip(rows, owners, strict=True) if role in (None, owner)]
-
-
-def _check_file(path: Path) -> None:
-    """Refuse what is not there or is a folder."""
-    name = printable(path)
-    if path.is_dir():
-        raise DataError(f"{name}: is a folder; name a file in it, or write hf:{name}")
-    if not path.exists():
-        raise DataError(f"{name}: no such file")
 
 
 def _row_suffix(path: Path, reader: Reader | None) -> str:

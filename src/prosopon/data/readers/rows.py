@@ -36,9 +36,6 @@ def read_rows(path: Path, suffix: str) -> list[Row]:
     ``.csv`` gives a mapping a row, ``.json`` and ``.jsonl`` (a list, or a value a line, whichever
     the file holds) a JSON value, anything else a text: a line, or, where blank lines stand between
     texts, a paragraph.
-
-    Raises:
-        DataError: The file cannot be read, is not UTF-8, or is broken somewhere.
     """
     text = read_text(path)
     splitters = {".csv": _csv_rows, ".json": _json_rows, ".jsonl": _json_rows}
@@ -46,11 +43,7 @@ def read_rows(path: Path, suffix: str) -> list[Row]:
 
 
 def read_text(path: Path) -> str:
-    """Read a UTF-8 file, with or without a byte order mark.
-
-    Raises:
-        DataError: The file cannot be read or is not UTF-8; the message says on which line.
-    """
+    """Read a UTF-8 file, with or without a byte order mark; an error says on which line it is."""
     try:
         data = path.read_bytes()
     except OSError as error:

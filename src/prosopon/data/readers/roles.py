@@ -1,9 +1,4 @@
-"""RoleAgentBench: roles of scripts (Liu et al. 2024, RoleAgent).
-
-Three of its files hold questions to a role: ``general_response.json`` (free answers),
-``reaction.json`` (what the role says next, among options) and ``self_knowledge.json`` (statements
-about the role, true or false).
-"""
+"""The formats whose files hold rows of many roles: RoleBench and RoleAgentBench."""
 
 from __future__ import annotations
 
@@ -11,22 +6,47 @@ from collections.abc import Mapping
 from typing import Any
 
 from prosopon.data.examples import Example
-from prosopon.data.readers.base import READERS, Reader, build, field, has_field, optional_field
+from prosopon.data.readers.base import build, field, has_field, optional_field, question, reader
 from prosopon.errors import DataError
 
 TRUTH = {True: "True", False: "False"}
+_ROLEBENCH = '{"role", "question", "generated": [answers]}; file#role names one role'
+_AGENTS = (
+    '{"target_role"} with {"question", "answer"}, {"multi_choices", "gt_answer"} or '
+    '{"instruction", "answer"}; file#role names one role'
+)
 
 
-def parse(row: Any, where: str) -> list[Example]:
-    """Read a row of any of the three files, recognised by its fields.
+def _role(row: Any, where: str) -> str:
+    return field(row, "role", where).strip()
 
-    A reaction has several wrong options and an example one alternative: the wrong option that
-    follows the right one, the first after the last, so that no place is always right.
 
-    Raises:
-        DataError: A field is missing, blank, or none of the three kinds fits.
+def _target_role(row: Any, where: str) -> str:
+    return field(row, "target_role", where).strip()
+
+
+@reader("rolebench", _ROLEBENCH, (".jsonl", ".json"), has_field("generated"), _role)
+def _rolebench(row: Any, where: str) -> list[Example]:
+    """Read a question of RoleBench (Wang et al. 2023, RoleLLM); the first answer is the example.
+
+    Some rows give several answers of one model to one question; more than one would let such a
+    question weigh more than others.
     """
-    role(row, where)
+    prompt, answers = question(row, "question", where), row.get("generated")
+    if not isinstance(answers, list) or not answers:
+        raise DataError(f"{where}: the field 'generated' is not a list with at least one answer")
+    answer = field({"generated": answers[0]}, "generated", where).strip()
+    return build([("user", prompt), ("assistant", answer)], where)
+
+
+@reader("role-agent-bench", _AGENTS, (".json", ".jsonl"), has_field("target_role"), _target_role)
+def _role_agent_bench(row: Any, where: str) -> list[Example]:
+    """Read a row of a script's role (Liu et al. 2024, RoleAgent), recognised by its fields.
+
+    It is of ``general_response.json`` (a free answer), ``reaction.json`` (what the role says next,
+    among options) or ``self_knowledge.json`` (a statement about the role, true or false).
+    """
+    _target_role(row, where)
     if "multi_choices" in row:
         return _reaction(row, where)
     if "instruction" in row:
@@ -40,23 +60,18 @@ def parse(row: Any, where: str) -> list[Example]:
     )
 
 
-def role(row: Any, where: str) -> str:
-    """Return who is asked.
-
-    Raises:
-        DataError: The field ``target_role`` is missing or blank.
-    """
-    return field(row, "target_role", where).strip()
-
-
 def _question(row: Mapping[str, Any], where: str) -> str:
     """Return the question with who asks it, where that is told."""
-    question = field(row, "question", where).strip()
+    asked = field(row, "question", where).strip()
     source = (optional_field(row, "source_role", where) or "").strip()
-    return f"{source}: {question}" if source else question
+    return f"{source}: {asked}" if source else asked
 
 
 def _reaction(row: Mapping[str, Any], where: str) -> list[Example]:
+    """Read options; the alternative is the wrong one after the right one, the first after the last.
+
+    So no place among the options is always right.
+    """
     options, right = _options(row["multi_choices"], where), field(row, "gt_answer", where).strip()
     if right not in options:
         raise DataError(f"{where}: 'gt_answer' is {right!r}; the options are {', '.join(options)}")
@@ -83,19 +98,3 @@ def _self_knowledge(row: Mapping[str, Any], where: str) -> list[Example]:
         raise DataError(f"{where}: the field 'answer' is neither true nor false")
     turns = [("user", statement), ("assistant", TRUTH[answer])]
     return build(turns, where, alternative=TRUTH[not answer])
-
-
-READERS.add(
-    "role-agent-bench",
-    Reader(
-        "role-agent-bench",
-        (
-            '{"target_role"} with {"question", "answer"}, {"multi_choices", "gt_answer"} or '
-            '{"instruction", "answer"}; file#role names one role'
-        ),
-        (".json", ".jsonl"),
-        has_field("target_role"),
-        parse,
-        role,
-    ),
-)
