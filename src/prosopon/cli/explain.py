@@ -75,8 +75,8 @@ def explain(
     masks = load_masks(sources)
     check_agree(list(masks.values()))
     name = model or _own_model(masks, target)
-    asked = split_list(parts, str) if parts else [p for p in PARTS if name or p not in WORN]
-    chosen = choose_parts(cast("list[AnalysisPart]", asked), len(masks), name is not None)
+    wanted = split_list(parts, str) if parts else [p for p in PARTS if name or p not in WORN]
+    chosen = choose_parts(cast("list[AnalysisPart]", wanted), len(masks), name is not None)
     with_questions = any(part in WORN for part in chosen)
     # Before a model is loaded, which may take long.
     axes = _axes(name, target, opposite, questions, seed, masks) if with_questions else []

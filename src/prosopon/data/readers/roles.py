@@ -62,9 +62,9 @@ def _role_agent_bench(row: Any, where: str) -> list[Example]:
 
 def _question(row: Mapping[str, Any], where: str) -> str:
     """Return the question with who asks it, where that is told."""
-    asked = field(row, "question", where).strip()
+    text = field(row, "question", where).strip()
     source = (optional_field(row, "source_role", where) or "").strip()
-    return f"{source}: {asked}" if source else asked
+    return f"{source}: {text}" if source else text
 
 
 def _reaction(row: Mapping[str, Any], where: str) -> list[Example]:
