@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from prosopon.data import Encoded, length_buckets
+from prosopon.data import Batch, Encoded, length_buckets
 from prosopon.lm.forward import inputs
 from prosopon.lm.likelihood import response_mask
+from prosopon.lm.pairs import logits_at
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -19,10 +20,10 @@ EXACT = 2**30  # bytes of predictions up to which they stay float32; beyond it f
 
 
 class Anchor:
-    """Holds the base model's next-token distribution at every token of general text.
+    """Holds the base model's next-token distribution at every token of general text in scope.
 
-    Of the texts' tokens all but the first count. The divergence is the expected rise of the loss
-    on text that the base model writes, without the noise of which token was drawn.
+    The divergence is the expected rise of the loss on text that the base model writes, without
+    the noise of which token was drawn.
 
     Args:
         model: A causal LM as it should stay; it is read once.
@@ -33,25 +34,45 @@ class Anchor:
     def __init__(
         self, model: nn.Module, texts: Sequence[Encoded], *, max_tokens: int = 2048
     ) -> None:
-        self._batches = list(length_buckets(texts, max_tokens=max_tokens, max_rows=64))
-        self._masks = [response_mask(batch, every=True) for batch in self._batches]
-        self._tokens = sum(int(mask.sum()) for mask in self._masks)
-        self._base: list[Tensor] = []
+        self.texts, self._max_tokens = list(texts), max_tokens
+        self._base: list[Tensor] = [torch.empty(0)] * len(texts)
+        counts = [sum(text.scope[1:]) for text in texts]
         with torch.no_grad():
-            for batch, mask in zip(self._batches, self._masks, strict=True):
-                rows = _log_probabilities(model(**inputs(model, batch)).logits, mask)
-                size = 4 * self._tokens * rows.shape[1]
-                self._base.append(rows.cpu() if size <= EXACT else rows.half().cpu())
+            for batch, mask in self._batches(range(len(texts))):
+                rows = _log_probabilities(model, batch, mask)
+                if 4 * sum(counts) * rows.shape[1] > EXACT:
+                    rows = rows.half()
+                sizes = [counts[i] for i in batch.index]
+                for i, part in zip(batch.index, rows.cpu().split(sizes), strict=True):
+                    self._base[i] = part
 
-    def terms(self, model: nn.Module, weight: float = 1.0) -> Iterator[Tensor]:
-        """Yield scalars that add up to ``weight * KL(base || model)``, nats per token."""
-        for batch, mask, rows in zip(self._batches, self._masks, self._base, strict=True):
-            ours = _log_probabilities(model(**inputs(model, batch)).logits, mask)
-            base = rows.to(ours.device).float()
+    def terms(
+        self, model: nn.Module, weight: float = 1.0, part: Sequence[int] | None = None
+    ) -> Iterator[Tensor]:
+        """Yield scalars that add up to ``weight * KL(base || model)``, nats per token.
+
+        Args:
+            model: The model as it is now.
+            weight: Weight of the divergence.
+            part: Indices of the texts that are read; default all.
+        """
+        indices = range(len(self.texts)) if part is None else part
+        tokens = sum(len(self._base[i]) for i in indices)
+        for batch, mask in self._batches(indices):
+            ours = _log_probabilities(model, batch, mask)
+            base = torch.cat([self._base[i] for i in batch.index]).to(ours.device).float()
             gap = (base - ours).where(base > -math.inf, 0.0)  # 0 log 0 is 0
-            yield weight * (base.exp() * gap).sum() / self._tokens
+            yield weight * (base.exp() * gap).sum() / tokens
+
+    def _batches(self, indices: Sequence[int]) -> Iterator[tuple[Batch, Tensor]]:
+        """Yield batches, their rows' indices among all texts, and which columns count."""
+        texts = [self.texts[i] for i in indices]
+        for batch in length_buckets(texts, max_tokens=self._max_tokens, max_rows=64):
+            batch.index[:] = [indices[i] for i in batch.index]
+            yield batch, response_mask(batch, every=True)
 
 
-def _log_probabilities(logits: Tensor, mask: Tensor) -> Tensor:
+def _log_probabilities(model: nn.Module, batch: Batch, mask: Tensor) -> Tensor:
     """Return log p of the masked columns' next tokens, float32 ``[tokens, vocabulary]``."""
-    return logits[:, :-1][mask.to(logits.device)].float().log_softmax(-1)
+    columns = torch.nn.functional.pad(mask, (0, 1))
+    return logits_at(model, inputs(model, batch), columns).log_softmax(-1)

@@ -18,6 +18,7 @@ from prosopon.data import Batch, Encoded, EncodedPair, collate, length_buckets
 from prosopon.data.batching import chunk_by_length
 from prosopon.errors import StatisticsError
 from prosopon.lm.likelihood import mean_per_row, response_mask, token_log_likelihoods
+from prosopon.lm.pairs import pair_log_likelihoods, pair_width
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -45,7 +46,8 @@ class Material:
     """What the objective is computed on."""
 
     pairs: Sequence[EncodedPair]  # (target, opposite) encoded examples, each with response tokens
-    reference: Tensor  # :func:`pair_log_odds` of ``pairs`` on the base model, [pairs]
+    # :func:`pair_log_odds` of ``pairs`` on the base model, [pairs]; only "shift" reads it
+    reference: Tensor
     # encoded general texts, every token of which counts; may be empty
     general: Sequence[Encoded] = ()
     # pairs of contrasts that must stay as they are; may be empty
@@ -79,14 +81,19 @@ def pair_log_odds(
     """
     odds = torch.zeros(len(pairs))
     with torch.no_grad():
-        for batch, indices in pair_batches(pairs, max_tokens):
-            sums = _answer_sums(model, batch)[0].cpu()
+        for values, mask, indices in _answers(model, pairs, max_tokens):
+            sums = (values * mask).sum(1).cpu()
             odds[indices] = sums[: len(indices)] - sums[len(indices) :]
     return odds
 
 
 def objective_terms(
-    model: nn.Module, material: Material, objective: Objective, *, max_tokens: int = 2048
+    model: nn.Module,
+    material: Material,
+    objective: Objective,
+    *,
+    max_tokens: int = 2048,
+    share_prompts: bool = False,
 ) -> Iterator[Tensor]:
     """Yield scalars that add up to the loss, differentiable one after the other.
 
@@ -95,12 +102,13 @@ def objective_terms(
         material: What the loss is computed on.
         objective: The weights of the terms.
         max_tokens: Most tokens, padding included, in one forward pass.
+        share_prompts: Read a prompt that a pair shares once; the same but for rounding.
     """
     pairs, count = material.pairs, len(material.pairs)
     tokens = sum(sum(target.response) for target, _ in pairs)
-    for batch, indices in pair_batches(pairs, max_tokens):
-        sums, values, mask = _answer_sums(model, batch)
-        rows = len(indices)
+    read = _shared_answers if share_prompts else _answers
+    for values, mask, indices in read(model, pairs, max_tokens):
+        sums, rows = (values * mask).sum(1), len(indices)
         if objective.log_odds == "shift":
             shift = _shift(sums, material.reference, indices)
             odds = torch.nn.functional.softplus(-shift) * (count / tokens)
@@ -121,8 +129,8 @@ def objective_terms(
             yield objective.general_weight * -(values * mask).sum() / length
     if objective.protect_weight and material.protected:
         tokens = sum(sum(target.response) for target, _ in material.protected)
-        for batch, indices in pair_batches(material.protected, max_tokens):
-            shift = _shift(_answer_sums(model, batch)[0], material.protected_reference, indices)
+        for values, mask, indices in _answers(model, material.protected, max_tokens):
+            shift = _shift((values * mask).sum(1), material.protected_reference, indices)
             # Quadratic near zero, linear far off: no single pair can outvote the persona.
             yield objective.protect_weight * ((1 + shift.square()).sqrt() - 1).sum() / tokens
 
@@ -136,11 +144,20 @@ def pair_batches(
         yield collate([pairs[i][side] for side in (0, 1) for i in chunk]), chunk
 
 
-def _answer_sums(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Return each row's log-likelihood of its answer, and the values and mask behind it."""
-    values = token_log_likelihoods(model, batch)
-    mask = response_mask(batch).to(values.device)
-    return (values * mask).sum(1), values, mask
+def _answers(
+    model: nn.Module, pairs: Sequence[EncodedPair], max_tokens: int
+) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
+    """Yield the tokens' log-likelihoods, which of them are answers', and whose pairs they are."""
+    for batch, indices in pair_batches(pairs, max_tokens):
+        values = token_log_likelihoods(model, batch)
+        yield values, response_mask(batch).to(values.device), indices
+
+
+def _shared_answers(
+    model: nn.Module, pairs: Sequence[EncodedPair], max_tokens: int
+) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
+    for chunk in chunk_by_length(list(map(pair_width, pairs)), max_tokens, max(1, len(pairs))):
+        yield *pair_log_likelihoods(model, [pairs[i] for i in chunk]), chunk
 
 
 def _shift(sums: Tensor, reference: Tensor, indices: list[int]) -> Tensor:

@@ -15,14 +15,19 @@ from prosopon.models import Site
 if TYPE_CHECKING:
     from torch import nn
 
-FACTOR = 4.0  # between prices until a harmless and a harmful one enclose the limit
-FEW = 32  # texts that are read between rounds; all are read for the last mask
-TRIES = (5, 8)  # prices between rounds, and for the last mask
+FACTOR = 2.0  # between prices until a harmless and a harmful one enclose the limit
+TRIES = 5
+NEAR = 0.9  # of the limit is near enough
+MOST = 4.0  # by how much the foreseen damage may be off
 HIGHEST = 1e12  # lambda at which a mask is as good as empty
 
 
 class Budget:
-    """Sets a path's lambda by measuring what its mask costs text that it did not learn from.
+    """Sets a path's lambda so that its mask costs general text what is allowed.
+
+    Between rounds the second-order damage says which lambda that is, corrected by what the last
+    round's mask really did, which the round measures anyway. The last mask is measured on text
+    that it did not learn from.
 
     Args:
         model: A causal LM; its weights are as before after every call.
@@ -42,42 +47,58 @@ class Budget:
         count: int,
     ) -> None:
         self._model, self._sites, self._limit, self._count = model, sites, limit, count
-        self._texts = {False: list(texts[:FEW]), True: list(texts)}
-        self._base = {last: mean_loss(model, some) for last, some in self._texts.items()}
+        self._texts, self._excess = list(texts), 1.0
 
-    def rise(self, ranking: Ranking, *, last: bool) -> float:
+    def rise(self, ranking: Ranking, base: float) -> float:
         """Return how much the loss of general text rises under a mask, nats a token."""
         with temporary_pruning(self._sites) as prune:
             prune(ranking.positions)
-            loss = mean_loss(self._model, self._texts[last])
-        return loss - self._base[last] if math.isfinite(loss) else math.inf
+            loss = mean_loss(self._model, self._texts)
+        return loss - base if math.isfinite(loss) else math.inf
 
-    def spend(self, path: LightPath, *, last: bool = False) -> tuple[Ranking, dict[str, Any]]:
-        """Set the path's lambda to the least that is within the limit.
+    def step(self, path: LightPath) -> None:
+        """Do one round of a path under the mask that should cost the limit."""
+        path.damage_weight = path.price(self._limit / self._excess)
+        mask = path.ranking(self._count)
+        path.step(mask)
+        if (expected := path.damage(mask)) > 0 and math.isfinite(path.divergence):
+            self._excess = min(max(path.divergence / expected, 1 / MOST), MOST)
+
+    def spend(self, path: LightPath) -> tuple[Ranking, dict[str, Any]]:
+        """Set the path's lambda to the least whose mask is measured to be within the limit.
 
         Args:
-            path: The path; its ``damage_weight`` is where the search begins.
-            last: Read all texts, and look more closely.
+            path: The path.
 
         Returns:
             The mask, and what it cost.
         """
-        harmful, harmless, tried = 0.0, math.inf, 0
-        ranking, rise = path.ranking(0), 0.0
-        price = path.damage_weight or 1.0
-        while tried < TRIES[last] or (math.isinf(harmless) and price < HIGHEST):
+        base = mean_loss(self._model, self._texts)
+        low, high, tried = (0.0, math.inf), (math.inf, 0.0), 0  # (lambda, rise)
+        best, price = path.ranking(0), path.price(self._limit / self._excess) or 1.0
+        while tried < TRIES or (math.isinf(high[0]) and price < HIGHEST):
             trial = path.ranking(self._count, price)
-            cost, tried = self.rise(trial, last=last), tried + 1
-            if cost <= self._limit:
-                harmless, ranking, rise = price, trial, cost
+            rise, tried = self.rise(trial, base), tried + 1
+            if rise <= self._limit:
+                high, best = (price, rise), trial
+                if rise >= NEAR * self._limit or price < 1 / HIGHEST:
+                    break
             else:
-                harmful = price
-            if not harmful:
-                price = harmless / FACTOR
-            elif math.isinf(harmless):
-                price = harmful * FACTOR
-            else:
-                price = math.sqrt(harmful * harmless)
-        if math.isfinite(harmless):  # else weights without damage harm at any price: none goes
-            path.damage_weight = harmless
-        return ranking, {"damage": path.damage_weight, "general_loss": rise, "masks_tried": tried}
+                low = price, rise
+            price = self._next(low, high)
+        if math.isfinite(high[0]):  # else weights without damage harm at any price: none goes
+            path.damage_weight = high[0]
+        notes = {"damage": path.damage_weight, "general_loss": high[1], "masks_tried": tried}
+        return best, notes
+
+    def _next(self, low: tuple[float, float], high: tuple[float, float]) -> float:
+        """Return the lambda to try between one that harms too much and one that does not."""
+        if not low[0]:
+            return high[0] / FACTOR
+        if math.isinf(high[0]):
+            return low[0] * FACTOR
+        part = 0.5
+        if 0 < high[1] < low[1] < math.inf:  # the rise as a power of lambda
+            aim = math.sqrt(NEAR) * self._limit
+            part = math.log(low[1] / aim) / math.log(low[1] / high[1])
+        return low[0] * (high[0] / low[0]) ** min(max(part, 0.2), 0.9)

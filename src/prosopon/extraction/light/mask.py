@@ -6,6 +6,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+import torch
+
 from prosopon.criteria import LightCriterion, LightOptions
 from prosopon.data import Example, ExamplePair, Message, encode_all
 from prosopon.data.dropout import with_word_dropout
@@ -108,10 +110,9 @@ class _LightMaker:
             collector.model, collector.sites, texts, limit=options.max_loss, count=largest
         )
         for number in range(1, options.rounds):
-            mask, _ = budget.spend(path)
-            path.step(mask)
+            budget.step(path)
             self._settings.say("pruning", number + 1, options.rounds)
-        ranking, notes = budget.spend(path, last=True)
+        ranking, notes = budget.spend(path)
         return self.mask(ranking, notes)
 
     def choose(self, pairs: list[ExamplePair]) -> ExtractedMask:
@@ -152,7 +153,9 @@ class _LightMaker:
         encoded, protected = self._encode(self._learned(pairs)), self._encode(self._protect)
         material = Material(
             encoded,
-            pair_log_odds(collector.model, encoded, max_tokens=limit),
+            pair_log_odds(collector.model, encoded, max_tokens=limit)
+            if self._options.log_odds == "shift"
+            else torch.zeros(len(encoded)),
             collector.general() if self._options.general_weight else (),
             protected,
             pair_log_odds(collector.model, protected, max_tokens=limit),

@@ -95,6 +95,7 @@ class LightPath:
         free_text: As given.
         rounds: Rounds done; finding the candidates on all of the material is the first.
         losses: The objective before each round, on the round's batch.
+        divergence: From the base, nats a token, under the last round's mask; with an anchor.
         damage_weight: lambda; may be changed between rounds, the gains stay what they are.
     """
 
@@ -124,7 +125,7 @@ class LightPath:
         total = sum(site.out_features * site.in_features for site in sites)
         self._positions, self._gains = find_candidates(
             sites,
-            lambda: objective_terms(model, material, self._objective, max_tokens=max_tokens),
+            lambda: self._terms(material),
             self._gain,
             max(int(SHARE * total), min(10 * largest, total)),
         )
@@ -135,7 +136,18 @@ class LightPath:
             for name, weight in self._weights.items()
         }
         self._draws = _draws(material, options.batch_size, seed)
-        self.rounds, self.losses, self._count = 1, list[float](), 0
+        if anchor is not None:
+            self._anchor_draws = _epochs(
+                len(anchor.texts), options.batch_size, random.Random(f"{seed}/anchor")
+            )
+        self.rounds, self.losses, self.divergence, self._count = 1, list[float](), 0.0, 0
+
+    def _terms(self, material: Material) -> Iterator[Tensor]:
+        # Masks of criteria without an anchor stay what they were, to the last bit.
+        return objective_terms(
+            self.model, material, self._objective, max_tokens=self._max_tokens,
+            share_prompts=self._anchor is not None,
+        )  # fmt: skip
 
     def _gain(self, weight: Tensor, gradient: Tensor) -> Tensor:
         return self._criterion.gain(weight, gradient, self._options)
@@ -155,6 +167,24 @@ class LightPath:
             {name: scores[name][chosen] for name, chosen in best.items()},
         )
 
+    def price(self, damage: float) -> float:
+        """Return the lambda whose mask should do this damage, nats a token, to second order."""
+        gains = torch.cat([self._gains[name].cpu() for name in self._damages])
+        damages = torch.cat([values.cpu() for values in self._damages.values()])
+        chosen = (gains > 0) & (damages > 0)
+        worth = gains[chosen].double() / damages[chosen]
+        order = worth.argsort(descending=True)
+        number = int((damages[chosen][order].double().cumsum(0) <= damage).sum())
+        return float(worth[order][number]) / self.rounds if number < len(order) else 0.0
+
+    def damage(self, mask: Ranking) -> float:
+        """Return what a mask should cost general text, nats a token, to second order."""
+        total = 0.0
+        for name, flat in mask.positions.items():
+            places = torch.searchsorted(self._positions[name], flat)
+            total += float(self._damages[name][places].double().sum())
+        return total
+
     def step(self, mask: Ranking) -> None:
         """Take one round's gradient under a mask and add up the gains.
 
@@ -169,13 +199,11 @@ class LightPath:
         material = next(self._draws)
         with temporary_pruning(self.sites) as prune:
             prune(mask.positions)
-            terms = objective_terms(
-                self.model, material, self._objective, max_tokens=self._max_tokens
-            )
-            self.losses.append(stream_gradients(self.sites, terms, add))
+            self.losses.append(stream_gradients(self.sites, self._terms(material), add))
             if self._anchor is not None:
-                terms = self._anchor.terms(self.model, self._options.kl_weight)
-                stream_gradients(self.sites, terms, add)
+                weight = self._options.kl_weight
+                terms = self._anchor.terms(self.model, weight, next(self._anchor_draws))
+                self.divergence = stream_gradients(self.sites, terms, add) / weight
             if self.free_text is not None:
                 stream_gradients(self.sites, self.free_text.terms(self.rounds), add)
         for name, gradient in sums.items():
@@ -201,13 +229,15 @@ def _draws(material: Material, batch: int, seed: int) -> Iterator[Material]:
     """Return batches of the material without end: every epoch holds everything once."""
     lengths = (len(material.pairs), len(material.general), len(material.protected))
     streams = (
-        _epochs(length, min(batch or length, length), random.Random(f"{seed}/{part}"))
+        _epochs(length, batch, random.Random(f"{seed}/{part}"))
         for part, length in enumerate(lengths)
     )
     return map(material.part, *streams)
 
 
 def _epochs(length: int, batch: int, rng: random.Random) -> Iterator[list[int]]:
+    """Return ``batch`` of ``length`` indices without end; 0, or more than there are: all."""
+    batch = min(batch or length, length)
     waiting: list[int] = []
     while True:
         while len(waiting) < batch:
