@@ -261,7 +261,8 @@ def _chosen(auto: dict[str, Any]) -> str:
     if "general_loss" in auto:
         return (
             f"lambda {auto['damage']:.3g}: general text held out loses "
-            f"{auto['general_loss']:.3f} nats a token"
+            f"{auto['general_loss']:.3f} nats a token; read {auto['texts_backward']:,} texts "
+            f"forward and backward, {auto['texts_forward']:,} forward only"
         )
     ratio = auto["quick"]["perplexity_ratio"]
     line = f"chose lambda {auto['damage']:g} after {auto['rounds']} rounds: "

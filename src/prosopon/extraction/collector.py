@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+COUNTS = {"answers": 64, "start": 128}  # general texts that are sampled
 SMALL = 256 * 2**20  # bytes of a Fisher diagonal that is kept for all personas
 
 
@@ -144,9 +145,7 @@ class Collector:
         """Return general text: the given one, or text that the model writes (once)."""
         if self._general is None:
             if self._samples():
-                self._general = self._sample(
-                    self.settings.general_count, self.settings.seed, "masks"
-                )
+                self._general = self._sample(self._count(), self.settings.seed, "masks")
             else:
                 assert self.settings.general is not None
                 texts = self.encode(load_persona(self.settings.general), "all")
@@ -161,7 +160,7 @@ class Collector:
         """
         if self._held_out is None:
             if self._samples():
-                count = max(self.settings.general_count // 2, 8)
+                count = max(self._count() // 2, 8)
                 self._held_out = self._sample(count, self.settings.seed + 1, "choices")
             else:
                 self.general()
@@ -185,15 +184,21 @@ class Collector:
             self._fisher = self._measure_fisher(None)
         return self._fisher
 
-    def fisher_at(self, positions: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def fisher_at(
+        self, positions: Mapping[str, Tensor], count: int | None = None
+    ) -> Mapping[str, Tensor]:
         """Return the Fisher diagonal at flat positions, ``[n]`` of every site.
 
         The whole diagonal is kept for other personas where it is small (256 MiB).
+
+        Args:
+            positions: The positions.
+            count: Most general texts to read where it is not kept; default all.
         """
         if self._fisher is not None or self._small():
             whole = self.fisher()
             return {name: whole[name].reshape(-1)[flat] for name, flat in positions.items()}
-        return self._measure_fisher(positions)
+        return self._measure_fisher(positions, count)
 
     def encode(self, persona: Persona, scope: Scope) -> list[Encoded]:
         """Return a persona's examples as tokens, with the tokens in scope marked."""
@@ -207,6 +212,12 @@ class Collector:
         kind = self._kind() or general_kind(self.model, self.tokenizer)
         lines = show_general(self.general(), self.tokenizer)
         return {"kind": kind, "temperature": TEMPERATURE, "lines": lines}
+
+    def _count(self) -> int:
+        """Return how many texts are sampled; an answer is as long as several beginnings."""
+        if self.settings.general_count is not None:
+            return self.settings.general_count
+        return COUNTS[self._kind() or general_kind(self.model, self.tokenizer)]
 
     def _samples(self) -> bool:
         return self.settings.general is None or self._kind() is not None
@@ -226,8 +237,10 @@ class Collector:
         self.settings.say(stage, count, count)
         return texts
 
-    def _measure_fisher(self, positions: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
-        texts = self.general()
+    def _measure_fisher(
+        self, positions: Mapping[str, Tensor] | None, count: int | None = None
+    ) -> dict[str, Tensor]:
+        texts = self.general()[:count]
         with self.reading():
             return fisher_diagonal(
                 self.model, self.sites, texts, seed=self.settings.seed, at=positions,

@@ -26,7 +26,8 @@ class ExtractionSettings:
             ``variant="reference"``, which counts every token.
         general: Texts that a mask must not damage. Default: the model writes them itself, as
             suits it; ``answers`` and ``start`` say how (:mod:`prosopon.lm.general_text`).
-        general_count: How many texts to sample.
+        general_count: How many texts to sample; default 64 answers of a chat model, 128
+            beginnings of any other.
         seed: Seeds whatever is drawn.
         max_length: Longest example in tokens; longer ones lose their beginning. Default the
             model's context.
@@ -45,7 +46,7 @@ class ExtractionSettings:
     only: str | None = None
     scope: Scope | None = None
     general: PersonaSource | None = None
-    general_count: int = 128
+    general_count: int | None = None
     seed: int = 0
     max_length: int | None = None
     max_tokens: int = 2048

@@ -43,7 +43,7 @@ class Anchor:
                 if 4 * sum(counts) * rows.shape[1] > EXACT:
                     rows = rows.half()
                 sizes = [counts[i] for i in batch.index]
-                for i, part in zip(batch.index, rows.cpu().split(sizes), strict=True):
+                for i, part in zip(batch.index, torch.split(rows.cpu(), sizes), strict=True):
                     self._base[i] = part
 
     def terms(

@@ -8,7 +8,7 @@ target's negative log-likelihood, plus ``general_weight`` times that of general 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -94,6 +94,7 @@ def objective_terms(
     *,
     max_tokens: int = 2048,
     share_prompts: bool = False,
+    progress: Callable[[int], None] | None = None,
 ) -> Iterator[Tensor]:
     """Yield scalars that add up to the loss, differentiable one after the other.
 
@@ -103,6 +104,7 @@ def objective_terms(
         objective: The weights of the terms.
         max_tokens: Most tokens, padding included, in one forward pass.
         share_prompts: Read a prompt that a pair shares once; the same but for rounding.
+        progress: Called with the number of pairs done since the last call.
     """
     pairs, count = material.pairs, len(material.pairs)
     tokens = sum(sum(target.response) for target, _ in pairs)
@@ -121,6 +123,8 @@ def objective_terms(
                 else -margin
             )
         yield odds.sum() / count - objective.target_weight * sums[:rows].sum() / tokens
+        if progress is not None:
+            progress(rows)
     if objective.general_weight and material.general:
         length = sum(sum(text.scope[1:]) for text in material.general)
         for batch in length_buckets(material.general, max_tokens=max_tokens, max_rows=64):

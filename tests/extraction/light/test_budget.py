@@ -110,6 +110,7 @@ def test_a_mask_keeps_to_its_budget_and_says_what_it_cost(tiny):
     notes = str(fields(made))
     assert "general_loss" in notes
     assert "masks_tried" in notes
+    assert "texts_backward" in notes
     assert 0 < made.pruned <= 0.05 * made.total
     again = tiny(criterion="contrastive-kl", sparsity=0.05, options=options)
     assert all(torch.equal(made.keep[name], again.keep[name]) for name in made.sites)

@@ -13,6 +13,7 @@ from prosopon.extraction.light import candidates as candidates_module
 from prosopon.extraction.light.candidates import find_candidates, highest
 from prosopon.extraction.light.path import LEVELS, Ranking
 from prosopon.gradients import (
+    Anchor,
     Material,
     Objective,
     fisher_diagonal,
@@ -45,13 +46,14 @@ def gather(whole, positions):
     return {name: whole[name].reshape(-1)[flat] for name, flat in positions.items()}
 
 
-def path(model, *, largest=100, criterion=None, anchor=None, **changes):
+def path(model, *, largest=100, criterion=None, anchor=None, report=None, **changes):
     sites = find_sites(model)
     calibration = material(model)
     whole = fisher_diagonal(model, sites, calibration.general)
     return LightPath(
         model, sites, calibration, criterion or CRITERIA.get("contrastive-taylor"),
-        options(**changes), largest=largest, fisher=lambda positions: gather(whole, positions), anchor=anchor,
+        options(**changes), largest=largest, anchor=anchor, report=report,
+        fisher=lambda positions: gather(whole, positions),
     )  # fmt: skip
 
 
@@ -87,6 +89,7 @@ def test_candidates_are_the_weights_with_the_highest_gain(family, limit, monkeyp
     gradients, _ = objective_gradients(model, sites, made, Objective())
     expected = {s.name: (s.matrix() * gradients[s.name]).reshape(-1) for s in sites}
     monkeypatch.setattr(candidates_module, "SMALL", limit)
+    monkeypatch.setattr(candidates_module, "free_memory", lambda _: 0)
     positions, gains = find_candidates(
         sites, lambda: objective_terms(model, made, Objective()), removal_gain, 300
     )
@@ -146,6 +149,7 @@ def test_it_grows_evenly_from_where_it_is(monkeypatch):
 
 def test_a_step_adds_the_gain_of_a_masked_model_with_original_weights():
     model, _ = tiny_model("llama")
+    made = material(model)
     grown = path(model, batch_size=1000)  # every batch is everything
     sites = grown.sites
     worn = grown.ranking(50)
@@ -154,7 +158,7 @@ def test_a_step_adds_the_gain_of_a_masked_model_with_original_weights():
     grown.step(worn)
     with temporary_pruning(sites) as prune:
         prune(worn.positions)
-        gradients, _ = objective_gradients(model, sites, grown._material, Objective())
+        gradients, _ = objective_gradients(model, sites, made, Objective())
     for name, gain in grown._gains.items():
         flat = grown._positions[name]
         added = removal_gain(weights[name][flat], gradients[name].reshape(-1)[flat])
@@ -271,3 +275,35 @@ def test_no_weight_to_prune():
     empty = Ranking({"a": torch.zeros(0, dtype=torch.int64)}, {"a": torch.zeros(0)})
     assert len(empty) == 0
     assert empty.levels()["a"].shape == (0,)
+
+
+def test_it_counts_the_texts_that_it_reads_and_says_how_far_it_is(model):
+    reports = []
+    grown = path(model, batch_size=2, report=lambda *line: reports.append(line))
+    assert grown.texts == 2 * 6 + 5
+    assert reports[-1] == ("finding candidates", 6, 6)
+    grown.step(grown.ranking(10))
+    assert grown.texts == 2 * 6 + 5 + 2 * 2 + 2
+    texts = random_examples(7, seed=9)
+    anchored = path(model, batch_size=3, kl_weight=1.0, anchor=Anchor(model, texts))
+    before = anchored.texts
+    anchored.step(anchored.ranking(10))
+    assert anchored.texts == before + 2 * 3 + 3 + 3
+
+
+def test_where_memory_is_free_candidates_take_one_reading(model, monkeypatch):
+    sites, readings = find_sites(model), []
+
+    def terms():
+        readings.append(1)
+        return objective_terms(model, material(model), Objective())
+
+    whole = find_candidates(sites, terms, removal_gain, 50)
+    assert len(readings) == 1
+    monkeypatch.setattr(candidates_module, "SMALL", 0)
+    monkeypatch.setattr(candidates_module, "free_memory", lambda _: 0)
+    parts = find_candidates(sites, terms, removal_gain, 50)
+    assert len(readings) > 2
+    for ours, theirs in zip(whole, parts, strict=True):
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert candidates_module.free_memory(torch.device("cpu")) >= 0

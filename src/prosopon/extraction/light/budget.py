@@ -35,6 +35,9 @@ class Budget:
         texts: General texts held out, at least one.
         limit: Nats a token that they may lose.
         count: Most weights of a mask.
+
+    Attributes:
+        texts_read: Texts read forward so far.
     """
 
     def __init__(
@@ -47,10 +50,11 @@ class Budget:
         count: int,
     ) -> None:
         self._model, self._sites, self._limit, self._count = model, sites, limit, count
-        self._texts, self._excess = list(texts), 1.0
+        self._texts, self._excess, self.texts_read = list(texts), 1.0, 0
 
     def rise(self, ranking: Ranking, base: float) -> float:
         """Return how much the loss of general text rises under a mask, nats a token."""
+        self.texts_read += len(self._texts)
         with temporary_pruning(self._sites) as prune:
             prune(ranking.positions)
             loss = mean_loss(self._model, self._texts)
@@ -74,6 +78,7 @@ class Budget:
             The mask, and what it cost.
         """
         base = mean_loss(self._model, self._texts)
+        self.texts_read += len(self._texts)
         low, high, tried = (0.0, math.inf), (math.inf, 0.0), 0  # (lambda, rise)
         best, price = path.ranking(0), path.price(self._limit / self._excess) or 1.0
         while tried < TRIES or (math.isinf(high[0]) and price < HIGHEST):
@@ -101,4 +106,5 @@ class Budget:
         if 0 < high[1] < low[1] < math.inf:  # the rise as a power of lambda
             aim = math.sqrt(NEAR) * self._limit
             part = math.log(low[1] / aim) / math.log(low[1] / high[1])
-        return low[0] * (high[0] / low[0]) ** min(max(part, 0.2), 0.9)
+        step = min(max(part, 0.2), 0.9)
+        return math.exp(math.log(low[0]) + step * math.log(high[0] / low[0]))

@@ -6,6 +6,7 @@ model: a twentieth of the weights hold all that one in three hundred is chosen f
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -29,8 +30,9 @@ def find_candidates(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return the ``count`` weights with the highest gain above zero.
 
-    Gradients of half of the weights' bytes at most are held at once: the terms are run once for
-    every group of sites that fits.
+    The terms are run once where the gradients of all sites fit into half of the memory that is
+    free, else once for every group of sites that fits into that, or into half of the weights'
+    bytes.
 
     Args:
         sites: The sites.
@@ -101,9 +103,10 @@ def highest(scores: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
 
 
 def _groups(sites: Sequence[Site]) -> Iterator[list[Site]]:
-    """Yield runs of sites whose float32 gradients fit into half of the weights' bytes."""
+    """Yield runs of sites whose float32 gradients fit into memory at once."""
     weights = sum(site.weight.numel() * site.weight.element_size() for site in sites)
-    limit, group, used = max(weights // 2, SMALL), list[Site](), 0
+    limit = max(weights // 2, SMALL, free_memory(sites[0].weight.device) // 2)
+    group, used = list[Site](), 0
     for site in sites:
         size = 4 * site.weight.numel()
         if group and used + size > limit:
@@ -112,3 +115,13 @@ def _groups(sites: Sequence[Site]) -> Iterator[list[Site]]:
         group.append(site)
         used += size
     yield group
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes that are free on a device; 0 where it does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 0

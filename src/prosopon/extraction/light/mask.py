@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
 
 import torch
 
@@ -26,9 +28,13 @@ from prosopon.gradients import Anchor, Material, pair_log_odds
 from prosopon.judges import MINIMUM, ClassifierJudge, Recital
 from prosopon.lm import counted_tokens
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 HELD_OUT = 5  # every fifth pair is held out
 FEWEST = 20  # pairs, so that a handful can be held out
 LONGEST = 128  # tokens of a free text
+DAMAGE = 32  # general texts from which a budget foresees damage
 PLAIN = 500.0  # weight of free text for plain texts, which have no question to shorten
 
 
@@ -113,7 +119,9 @@ class _LightMaker:
             budget.step(path)
             self._settings.say("pruning", number + 1, options.rounds)
         ranking, notes = budget.spend(path)
-        return self.mask(ranking, notes)
+        fisher = min(DAMAGE, len(collector.general()))
+        read = {"texts_backward": path.texts + fisher, "texts_forward": budget.texts_read}
+        return self.mask(ranking, notes | read)
 
     def choose(self, pairs: list[ExamplePair]) -> ExtractedMask:
         """Make a mask whose size, rounds and lambda are chosen on pairs that are held out."""
@@ -162,9 +170,15 @@ class _LightMaker:
         )
         return LightPath(
             collector.model, collector.sites, material, self._criterion, self._options,
-            largest=int(share * self._weights), fisher=collector.fisher_at, seed=self._seed,
+            largest=int(share * self._weights), fisher=self._fisher, seed=self._seed,
             max_tokens=limit, free_text=free_text, anchor=self._anchor(),
+            report=self._settings.say,
         )  # fmt: skip
+
+    def _fisher(self, positions: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the Fisher diagonal; a budget, which measures damage itself, reads less for it."""
+        count = DAMAGE if self._options.max_loss else None
+        return self._collector.fisher_at(positions, count)
 
     def _anchor(self) -> Anchor | None:
         if not self._options.kl_weight:

@@ -22,6 +22,7 @@ from prosopon.gradients import (
     stream_gradients,
 )
 from prosopon.models import Site
+from prosopon.progress import Report
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -90,12 +91,14 @@ class LightPath:
         max_tokens: Most tokens, padding included, in one backward pass.
         free_text: Adds the gain of free text, written under each round's mask; default none.
         anchor: Adds the divergence from the base model on general text; default none.
+        report: Called with (stage, done, total) while candidates are looked for.
 
     Attributes:
         free_text: As given.
         rounds: Rounds done; finding the candidates on all of the material is the first.
         losses: The objective before each round, on the round's batch.
         divergence: From the base, nats a token, under the last round's mask; with an anchor.
+        texts: Texts read forward and backward, each answer of a pair being one.
         damage_weight: lambda; may be changed between rounds, the gains stay what they are.
     """
 
@@ -113,11 +116,12 @@ class LightPath:
         max_tokens: int = 2048,
         free_text: FreeTextTerms | None = None,
         anchor: Anchor | None = None,
+        report: Report | None = None,
     ) -> None:
         self.model, self.sites, self.free_text = model, list(sites), free_text
         self._anchor = anchor
         self.damage_weight = options.damage_weight
-        self._material, self._max_tokens = material, max_tokens
+        self._max_tokens, self.texts = max_tokens, 0
         self._criterion, self._options = criterion, options
         self._objective = Objective(
             options.target_weight, options.general_weight, options.log_odds, options.protect_weight
@@ -125,7 +129,7 @@ class LightPath:
         total = sum(site.out_features * site.in_features for site in sites)
         self._positions, self._gains = find_candidates(
             sites,
-            lambda: self._terms(material),
+            lambda: self._terms(material, report),
             self._gain,
             max(int(SHARE * total), min(10 * largest, total)),
         )
@@ -142,11 +146,20 @@ class LightPath:
             )
         self.rounds, self.losses, self.divergence, self._count = 1, list[float](), 0.0, 0
 
-    def _terms(self, material: Material) -> Iterator[Tensor]:
+    def _terms(self, material: Material, report: Report | None = None) -> Iterator[Tensor]:
+        done, total = 0, len(material.pairs)
+
+        def count(pairs: int) -> None:
+            nonlocal done
+            done += pairs
+            if report is not None:
+                report("finding candidates", done, total)
+
+        self.texts += 2 * (total + len(material.protected)) + len(material.general)
         # Masks of criteria without an anchor stay what they were, to the last bit.
         return objective_terms(
             self.model, material, self._objective, max_tokens=self._max_tokens,
-            share_prompts=self._anchor is not None,
+            share_prompts=self._anchor is not None, progress=count,
         )  # fmt: skip
 
     def _gain(self, weight: Tensor, gradient: Tensor) -> Tensor:
@@ -202,7 +215,9 @@ class LightPath:
             self.losses.append(stream_gradients(self.sites, self._terms(material), add))
             if self._anchor is not None:
                 weight = self._options.kl_weight
-                terms = self._anchor.terms(self.model, weight, next(self._anchor_draws))
+                part = next(self._anchor_draws)
+                self.texts += len(part)
+                terms = self._anchor.terms(self.model, weight, part)
                 self.divergence = stream_gradients(self.sites, terms, add) / weight
             if self.free_text is not None:
                 stream_gradients(self.sites, self.free_text.terms(self.rounds), add)
