@@ -170,7 +170,7 @@ def test_the_ranking_is_gain_minus_price_times_damage():
     grown = path(model, damage_weight=3.0)
     list(grown.grow(100, 2))
     sites = grown.sites
-    whole = fisher_diagonal(model, sites, grown._material.general)
+    whole = fisher_diagonal(model, sites, material(model).general)
     scores = {}
     for site in sites:
         flat = grown._positions[site.name]

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-import torch
-
 from prosopon.criteria import LightCriterion, LightOptions
 from prosopon.data import Example, ExamplePair, Message, encode_all
 from prosopon.data.dropout import with_word_dropout
