@@ -277,7 +277,8 @@ def test_no_weight_to_prune():
     assert empty.levels()["a"].shape == (0,)
 
 
-def test_it_counts_the_texts_that_it_reads_and_says_how_far_it_is(model):
+def test_it_counts_the_texts_that_it_reads_and_says_how_far_it_is():
+    model, _ = tiny_model("llama")
     reports = []
     grown = path(model, batch_size=2, report=lambda *line: reports.append(line))
     assert grown.texts == 2 * 6 + 5
@@ -291,7 +292,8 @@ def test_it_counts_the_texts_that_it_reads_and_says_how_far_it_is(model):
     assert anchored.texts == before + 2 * 3 + 3 + 3
 
 
-def test_where_memory_is_free_candidates_take_one_reading(model, monkeypatch):
+def test_where_memory_is_free_candidates_take_one_reading(monkeypatch):
+    model, _ = tiny_model("llama")
     sites, readings = find_sites(model), []
 
     def terms():
