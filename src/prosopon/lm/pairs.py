@@ -30,7 +30,7 @@ def logits_at(model: nn.Module, arguments: dict[str, Any], mask: Tensor) -> Tens
     if head is None:
         logits: Tensor = model(**arguments).logits
     else:
-        handle = head.register_forward_pre_hook(lambda _, given: (given[0][mask], *given[1:]))
+        handle = head.register_forward_pre_hook(lambda _, args: (args[0][mask], *args[1:]))
         try:
             logits = model(**arguments).logits
         finally:
