@@ -83,11 +83,19 @@ def test_the_paper_is_printed_and_run(prosopon, folder, tiny_folder):
     data = folder / "sets"
     data.mkdir()
     statements(data / "liking.jsonl")
-    prosopon(
-        "reproduce", "paper", "--run", "--data", str(data), "--model", str(tiny_folder),
-        "--arms", "base,wanda,shortest", "--questions", "6", "--out", str(folder / "repro"),
-    )  # fmt: skip
-    assert (folder / "repro" / "liking" / "report.html").is_file()
+    command = [
+        "reproduce", "paper", "--run", "--quick", "--data", str(data), "--model", str(tiny_folder),
+        "--arms", "base,wanda,shortest", "--tasks", "choice,perplexity", "--questions", "6",
+        "--only", "ai-persona", "--general", "start", "--out", str(folder / "repro"),
+    ]  # fmt: skip
+    shown = prosopon(*command)
+    assert "AI Persona" in shown.stdout
+    assert (folder / "repro" / "ai-persona" / "report.html").is_file()
+    assert "## Efficiency" in (folder / "repro" / "tables.md").read_text()
+    told = json.loads(prosopon(*command, "--json").stdout)
+    assert [one["set"] for one in told["sets"]] == ["ai-persona"]
+    assert [table["title"] for table in told["tables"]] == ["AI Persona", "Efficiency"]
+    assert told["sets"][0]["cells"] == told["sets"][0]["done"] == 4
 
 
 @pytest.mark.parametrize(

@@ -1,34 +1,18 @@
 """A folder shaped as the authors' data is understood: splits, infer files, bad rows, pairs."""
 
-import csv
 import json
 
 import pytest
 
 from prosopon.errors import DataError, OptionError
 from prosopon.experiments.paper import PAPER, find_sets, options, set_contrast
-
-COLUMNS = ("question", "matching", "not_matching")
-
-
-def write(path, rows, columns=COLUMNS):
-    with path.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(columns)
-        table.writerows([row[: len(columns)] for row in rows])
-
-
-def rows(word, count):
-    return [(f"{word} {i}: would you?", f"Yes, {word}.", f"No {word}.") for i in range(count)]
+from tests.experiments.authors import AXES, write_axes, write_csv, write_script, write_sets
+from tests.experiments.authors import questions as rows
 
 
 @pytest.fixture
 def folder(tmp_path):
-    for name in ("power-seeking", "wealth-seeking"):
-        known, new = rows(f"{name} known", 90), rows(f"{name} new", 12)
-        write(tmp_path / f"{name}_train.csv", [*known, ("", "Yes, blank.", "No.")])
-        write(tmp_path / f"{name}_test.csv", [*new, known[3]])
-        write(tmp_path / f"{name}_infer.csv", new, COLUMNS[:2])
+    write_sets(tmp_path)
     return tmp_path
 
 
@@ -61,7 +45,7 @@ def test_most_of_the_training_file_is_left_for_calibration(folder):
 
 
 def test_a_row_that_is_broken_otherwise_is_an_error(tmp_path):
-    write(tmp_path / "set.csv", [*rows("a", 10), ("Why?", "Yes", "Yes")])
+    write_csv(tmp_path / "set.csv", [*rows("a", 10), ("Why?", "Yes", "Yes")])
     with pytest.raises(DataError, match=r"set\.csv:12: both answers"):
         set_contrast(find_sets(tmp_path)[0][0], questions=5)
 
@@ -100,7 +84,7 @@ def test_folders_without_a_set(tmp_path):
         find_sets(tmp_path)
     with pytest.raises(OptionError, match="no such folder"):
         find_sets(tmp_path / "nowhere")
-    write(tmp_path / "alone_test.csv", rows("a", 9))
+    write_csv(tmp_path / "alone_test.csv", rows("a", 9))
     with pytest.raises(OptionError, match="holds no data set"):
         find_sets(tmp_path)
 
@@ -112,3 +96,84 @@ def test_masks_are_at_the_paper_s_sparsity_and_own_options_win():
     assert "lora" not in found
     over = options(("wanda",), 0.3, {"wanda": {"sparsity": "0.5"}, "lora": {"rank": "2"}})
     assert over == {"wanda": ({"sparsity": "0.5"},), "lora": ({"rank": "2"},)}
+    control = options(("opposite",), 0.3, {})
+    assert control["opposite"] == ({"criterion": "contrastive-wanda", "sparsity": "0.3"},)
+
+
+def test_files_of_the_ends_of_an_axis_are_two_sets(tmp_path):
+    write_axes(tmp_path, ("energy", "information"))
+    sets, notes = find_sets(tmp_path)
+    assert notes == []
+    assert [(one.name, one.part, one.group) for one in sets] == [
+        ("extravert", "mbti", "E"), ("introvert", "mbti", "I"), ("intuitive", "mbti", "N"),
+        ("sensing", "mbti", "S"),
+    ]  # fmt: skip
+    ours, theirs = (set_contrast(one, questions=4).contrast for one in sets[:2])
+    assert (ours.target, ours.opposite) == ("extravert", "introvert")
+    assert (theirs.target, theirs.opposite) == ("introvert", "extravert")
+    first, second = ours.items()[0], theirs.items()[0]
+    assert first.prompt == second.prompt
+    assert first.answers == second.answers[::-1]
+    assert "party" in first.matching
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("introvert", "extrovert"), ("MBTI-Introverted", "MBTI-Extraverted"),
+     ("en_energy_introversion_train", "en_energy_extraversion_train")],
+)  # fmt: skip
+def test_how_an_end_may_be_called(tmp_path, names):
+    for name in names:
+        rows = [{"instruction": f"{i}?", "output": f"{name} {i}."} for i in range(9)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert [one.group for one in find_sets(tmp_path)[0]] == ["E", "I"]
+
+
+def test_one_end_alone_is_no_axis_and_two_answers_are_a_set_of_their_own(tmp_path):
+    write_axes(tmp_path, ("energy",))
+    (tmp_path / "en_energy_introversion.json").unlink()
+    write_csv(tmp_path / "feeling.csv", rows("feel", 20))
+    write_csv(tmp_path / "thinking.csv", rows("think", 20))
+    sets, _ = find_sets(tmp_path)
+    assert [(one.name, one.part) for one in sets] == [
+        ("en_energy_extraversion", "ai-persona"), ("feeling", "ai-persona"),
+        ("thinking", "ai-persona"),
+    ]  # fmt: skip
+    with pytest.raises(DataError, match="no alternative"):
+        set_contrast(sets[0], questions=4)
+
+
+def test_given_pairs_are_no_axes(tmp_path):
+    write_axes(tmp_path, tuple(AXES))
+    sets, _ = find_sets(tmp_path, ["en_energy_extraversion=en_energy_introversion"])
+    assert [one.part for one in sets].count("mbti") == 6
+    assert [one.name for one in sets if one.part == "ai-persona"] == [
+        "en_energy_extraversion-en_energy_introversion"
+    ]
+
+
+def test_every_role_of_a_script_is_a_set(tmp_path):
+    write_script(tmp_path)
+    sets, notes = find_sets(tmp_path)
+    assert [(one.name, one.part, one.group) for one in sets] == [
+        ("Friends-reaction-Joey", "role-play", "Friends"),
+        ("Friends-reaction-Monica-Geller", "role-play", "Friends"),
+    ]
+    assert notes == ["Friends/general_response.json#Joey: left out: it has no not-matching answers"]
+    item = set_contrast(sets[1], questions=3).contrast.items()[0]
+    assert item.matching.startswith("Monica Geller says")
+    assert item.not_matching.startswith("Nobody says")
+
+
+def test_a_script_may_be_a_file_of_the_folder_or_lie_two_folders_down(tmp_path):
+    deep = tmp_path / "data"
+    deep.mkdir()
+    write_script(deep, "Sherlock", ("Watson",))
+    (deep / "Sherlock" / "reaction.json").rename(tmp_path / "Venice.json")
+    (deep / "Sherlock" / "general_response.json").unlink()
+    write_script(deep, "Harry Potter", ("Ron",))
+    (deep / "broken.json").write_text("{")
+    sets, _ = find_sets(tmp_path)
+    assert [(one.name, one.group) for one in sets] == [
+        ("Venice-Watson", "Venice"), ("data-Harry-Potter-reaction-Ron", "Harry Potter"),
+    ]  # fmt: skip

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from prosopon.cli.console import print_json, progress, say
-from prosopon.cli.experiments import show_findings, this_command
+from prosopon.cli.console import out, print_json, progress, say
+from prosopon.cli.experiments import plain_table, show_gaps, this_command
 from prosopon.cli.loading import load
 from prosopon.cli.options import (
     LIST,
@@ -24,6 +25,10 @@ from prosopon.cli.options import (
 )
 from prosopon.errors import OptionError, UnknownNameError
 
+if TYPE_CHECKING:
+    from prosopon.experiments.experiment import ExperimentResult
+    from prosopon.experiments.paper_plan import PaperPart, PartName
+
 PAPERS = ("paper",)
 
 
@@ -33,7 +38,8 @@ def reproduce(
     data: Annotated[
         Path | None,
         Option(
-            help="Folder of data sets: NAME or NAME_train, and NAME_test, two answers a question."
+            help="Folder of data sets: NAME or NAME_train, and NAME_test, two answers a question; "
+            "files of the ends of MBTI axes; RoleAgentBench's files.",
         ),
     ] = None,
     pair: Annotated[
@@ -58,6 +64,15 @@ def reproduce(
     questions: Annotated[int | None, Option(min=1, help="Instead of the paper's.")] = None,
     general: General = None,
     seeds: Seeds = "0",
+    quick: Annotated[
+        bool, Option("--quick", help="Everything small, for a small model on a CPU.")
+    ] = False,
+    only: Annotated[
+        str | None,
+        Option(
+            help="Of ai-persona, mbti, mbti-types, role-play, sparsity, calibration. " + LIST,
+        ),
+    ] = None,
     retry: Retry = False,
     as_json: Json = False,
     *,
@@ -65,9 +80,10 @@ def reproduce(
 ) -> None:
     """Print the protocol of a paper with our controls added; --run runs it."""
     from prosopon.arms.options import parse_arm_options
-    from prosopon.experiments import Plan, Sizes
     from prosopon.experiments.experiment import Experiment
-    from prosopon.experiments.paper import PAPER, describe, find_sets, options, set_contrast
+    from prosopon.experiments.paper import PAPER, describe, find_sets
+    from prosopon.experiments.paper_plan import QUICK, Settings, paper_parts, read_sets
+    from prosopon.experiments.paper_tables import paper_tables, write_paper_tables
 
     if what not in PAPERS:
         raise UnknownNameError("protocol", what, PAPERS)
@@ -82,39 +98,55 @@ def reproduce(
             "--run needs --data: a folder with one file for each set; the paper's own files come "
             "with its authors' repository"
         )
+    settings = QUICK if quick else Settings()
+    changes: dict[str, Any] = {
+        "arms": tuple(split_list(arms, str)) if arms else None,
+        "tasks": tuple(split_list(tasks, str)) if tasks else None,
+        "examples": examples,
+        "sparsity": sparsity,
+        "sizes": replace(settings.sizes, questions=questions) if questions else None,
+        "seeds": whole_numbers("--seeds", seeds),
+        "own": parse_arm_options(option or ()),
+    }
+    settings = replace(settings, **{name: one for name, one in changes.items() if one is not None})
     sets, notes = find_sets(data, pair or ())
-    chosen = tuple(split_list(arms, str)) if arms else (*PAPER.controls, *PAPER.arms)
-    share = PAPER.sparsity if sparsity is None else sparsity
-    sizes = Sizes(questions or PAPER.test)
-    experiments = []
-    for one in sets:
-        entry = set_contrast(one, questions=sizes.questions, line=prompt)
-        notes += [f"{one.name}: {note}" for note in entry.notes]
-        plan = Plan(
-            (one.name,), chosen, tuple(split_list(tasks, str)) if tasks else PAPER.tasks,
-            (examples or PAPER.calibration,), whole_numbers("--seeds", seeds),
-            sizes, options(chosen, share, parse_arm_options(option or ())),
-        )  # fmt: skip
-        experiment = Experiment(
-            plan, {one.name: entry.contrast}, folder / one.name, this_command(), general,
-            retry=retry,
-        )  # fmt: skip
+    entries, more = read_sets(sets, settings.sizes.questions, prompt)
+    notes += more
+    chosen = paper_parts(entries, settings, tuple(split_list(only, str)) if only else ())
+    experiments = [
+        Experiment(
+            one.plan, one.contrasts, folder / one.name, this_command(), general, retry=retry,
+            plots=one.name == "ai-persona",
+        )
+        for one in chosen
+    ]  # fmt: skip
+    for experiment in experiments:
         experiment.check()
-        experiments.append(experiment)
     loaded = load(model or PAPER.models[0], place)
     for note in notes:
         say(note, "yellow")
+    results_of: dict[PartName, tuple[PaperPart, ExperimentResult]] = {}
     results = []
-    for experiment in experiments:
+    for part, experiment in zip(chosen, experiments, strict=True):
         with progress() as report:
             findings = experiment.run(loaded, report)
-        (name,) = experiment.contrasts
-        results.append({"set": name, "folder": str(experiment.folder), **findings.to_json()})
+        results_of[part.name] = part, findings
+        path = write_paper_tables(paper_tables(results_of), notes, folder)
+        place_of = {"set": part.name, "folder": str(experiment.folder)}
+        results.append({**place_of, **findings.to_json()})
         if not as_json:
-            say(name, "bold")
-            show_findings(findings)
+            say(part.name, "bold")
+            show_gaps(findings)
+    tables = paper_tables(results_of)
     if as_json:
-        print_json({"notes": notes, "sets": results})
+        print_json({"notes": notes, "sets": results, "tables": [asdict(one) for one in tables]})
+        return
+    for table in tables:
+        shown = plain_table(table.title, *table.head)
+        for row in table.rows:
+            shown.add_row(*row)
+        out.print(shown)
+    say(f"written: {path}")
 
 
 def _describe() -> None:

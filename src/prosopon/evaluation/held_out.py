@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from prosopon.data import Encoded, Persona, encode_all, load_persona
 from prosopon.errors import DataError
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 HELD_OUT_SEED = 1_000_003
 """Seed of the general text that measures perplexity; extractors use small ones."""
+
+_written: WeakKeyDictionary[Any, dict[tuple[int, str | None], list[Encoded]]] = WeakKeyDictionary()
 
 
 def general_text(
@@ -34,9 +37,12 @@ def general_text(
     if general is None or kind:
         texts = []
         if count:
-            texts = sample_general(
-                model, tokenizer, count=count, seed=HELD_OUT_SEED, kind=kind, part="tests"
-            )
+            written = _written.setdefault(model, {})
+            if (count, kind) not in written:  # several experiments on one model share them
+                written[count, kind] = sample_general(
+                    model, tokenizer, count=count, seed=HELD_OUT_SEED, kind=kind, part="tests"
+                )
+            texts = written[count, kind]
         return kind, texts, f"sampled: {kind}" if kind else "sampled"
     source = load_persona(general)
     cut = len(source) - max(1, len(source) // 4)

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prosopon.data.contrast import Contrast, file_contrast
 from prosopon.data.examples import Persona
+from prosopon.data.readers import READERS
 from prosopon.data.readers.reading import read_file
+from prosopon.data.readers.rows import read_rows
 from prosopon.data.splits import prompt_hashes
 from prosopon.errors import DataError, OptionError
 from prosopon.experiments.plan import OptionSets
+from prosopon.runtime.mbti import POLES
 
 SUFFIXES = (".jsonl", ".json", ".csv")
+AXES = ("IE", "NS", "FT", "JP")
+LETTERS = {axis[end]: axis[1 - end] for axis in AXES for end in (0, 1)}
+"""The other end of the axis of every letter of a type."""
+
+OTHER_END = {POLES[a]: POLES[b] for a, b in LETTERS.items()}
+_CALLED = {
+    "E": r"extr[ao]ver\w+", "I": r"introver\w+", "S": "sensing", "N": r"intuiti\w+",
+    "T": "thinking", "F": "feeling", "J": r"judg\w+", "P": r"perc\w+",
+}  # fmt: skip
+"""What files of the two ends of an axis are called, at the end of their names."""
+
+Part = Literal["ai-persona", "mbti", "role-play"]
 JUDGE = 64  # prompts of a published training file that teach the judge
 
 
@@ -68,7 +83,7 @@ PAPER = Protocol(
         "base", "prompt", "random", "magnitude", "wanda-general", "opposite", "shortest",
         "always-yes", "always-a", "contrastive-taylor",
     ),
-    tasks=("choice", "yes-no", "a-b", "free-text", "neutral", "perplexity"),
+    tasks=("choice", "yes-no", "a-b", "free-text", "neutral", "facts", "perplexity"),
 )  # fmt: skip
 """Published settings; what the paper leaves open is the released script's default."""
 
@@ -90,19 +105,26 @@ class DataSet:
         train: What is learned from.
         test: What is asked; None keeps a quarter of ``train`` back.
         opposite: The other side; None where rows hold both answers.
+        part: Which of the paper's data it is.
+        group: The type's letter of an MBTI file, the script of a role; else nothing.
     """
 
     name: str
     train: str
     test: str | None = None
     opposite: str | None = None
+    part: Part = "ai-persona"
+    group: str = ""
 
 
 def find_sets(folder: Path, pairs: Sequence[str] = ()) -> tuple[list[DataSet], list[str]]:
     """Return the data sets of a folder, sorted by name, and what is left out.
 
     ``NAME_train`` and ``NAME_test`` are one set, as are ``NAME`` and ``NAME_test``. A test file
-    without a not-matching answer (``NAME_infer``) is left out.
+    without a not-matching answer (``NAME_infer``) is left out. Files without such answers that
+    are called after the two ends of an MBTI axis (``en_energy_extraversion``) are two sets, each
+    end against the other. RoleAgentBench's files, here or up to two folders down, are one set a
+    role; the script is the name of the folder that they lie in, or of a file that lies here.
 
     Args:
         folder: The folder.
@@ -123,10 +145,20 @@ def find_sets(folder: Path, pairs: Sequence[str] = ()) -> tuple[list[DataSet], l
         sides |= {Path(source.partition("#")[0]) for source in sources}
         name = re.sub(r"[^\w-]+", "-", f"{target}-{opposite}")
         sets.append(DataSet(name, sources[0], opposite=sources[1]))
+    poles = _pole_files(path for path in _data_files(folder) if path not in sides)
+    for ours, theirs in LETTERS.items():
+        if ours in poles and theirs in poles:
+            one, other = poles[ours], poles[theirs]
+            sets.append(DataSet(POLES[ours], str(one), None, str(other), "mbti", ours))
+            sides.add(one)
+    notes = list[str]()
+    for path in _deep_files(folder):
+        if roles := _roles(path):
+            sets += _role_sets(folder, path, roles, notes)
+            sides.add(path)
     groups: dict[str, dict[str, Path]] = {}
-    notes = []
-    for path in sorted(folder.iterdir()):
-        if path.suffix not in SUFFIXES or path in sides:
+    for path in _data_files(folder):
+        if path in sides:
             continue
         name, part = _name_and_part(path.stem)
         if part != "train" and not _has_both_answers(path):
@@ -190,6 +222,8 @@ def options(
     at_sparsity = {
         arm: {"sparsity": str(sparsity)} for arm in arms if arm in (*masks, "wanda-general")
     }
+    if "opposite" in arms:
+        at_sparsity["opposite"] = {"criterion": "contrastive-wanda", "sparsity": str(sparsity)}
     return {
         arm: ({**at_sparsity.get(arm, {}), **own.get(arm, {})},)
         for arm in dict.fromkeys((*at_sparsity, *own))
@@ -202,7 +236,7 @@ def _read_sides(
     target = _read(source, name, notes)
     if opposite is None:
         return target, target.opposite()
-    return target, _read(opposite, f"not-{name}", notes)
+    return target, _read(opposite, OTHER_END.get(name, f"not-{name}"), notes)
 
 
 def _read(source: str, name: str, notes: list[str]) -> Persona:
@@ -211,6 +245,52 @@ def _read(source: str, name: str, notes: list[str]) -> Persona:
     result = read_file(path, role=role or None)
     notes += [note for note in result.notes if "left out" in note]
     return Persona(name, tuple(result.examples))
+
+
+def _data_files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES]
+
+
+def _pole_files(paths: Iterable[Path]) -> dict[str, Path]:
+    """Return files of one answer a question by the letter of a type that they are called after."""
+    poles = {}
+    for path in paths:
+        for letter, name in _CALLED.items():
+            called = re.fullmatch(rf"(.*[-_ .])?{name}", path.stem, re.I) is not None
+            if called and not _has_both_answers(path):
+                poles[letter] = path
+    return poles
+
+
+def _deep_files(folder: Path) -> list[Path]:
+    """Return the JSON files of a folder and of its folders, two down."""
+    paths = [path for depth in ("*", "*/*", "*/*/*") for path in folder.glob(depth)]
+    return sorted(path for path in paths if path.suffix in (".json", ".jsonl") and path.is_file())
+
+
+def _role_sets(
+    folder: Path, path: Path, roles: Iterable[str], notes: list[str]
+) -> Iterator[DataSet]:
+    """Yield a set for each role of a RoleAgentBench file that has wrong answers, too."""
+    where = path.relative_to(folder).parts
+    script = where[-2] if len(where) > 1 else path.stem
+    for role in roles:
+        if _has_both_answers(path, role):
+            name = re.sub(r"[^\w-]+", "-", "-".join((*where[:-1], path.stem, role)))
+            yield DataSet(name, f"{path}#{role}", None, None, "role-play", script)
+        else:
+            notes.append(f"{'/'.join(where)}#{role}: left out: it has no not-matching answers")
+
+
+def _roles(path: Path) -> list[str]:
+    """Return the roles of a RoleAgentBench file; none where it is another."""
+    try:
+        rows = [row.value for row in read_rows(path, path.suffix)]
+    except DataError:
+        return []
+    if not rows or not READERS.get("role-agent-bench").sniff(rows[0]):
+        return []
+    return sorted({str(row.get("target_role", "")).strip() for row in rows} - {""})
 
 
 def _source(folder: Path, side: str) -> str:
@@ -232,9 +312,9 @@ def _name_and_part(stem: str) -> tuple[str, str]:
     return match[1], "train" if part in ("train", "calibration") else "test"
 
 
-def _has_both_answers(path: Path) -> bool:
+def _has_both_answers(path: Path, role: str | None = None) -> bool:
     try:
-        examples = read_file(path).examples
+        examples = read_file(path, role=role).examples
     except DataError:
         return False
     return bool(examples) and all(example.alternative is not None for example in examples)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import cycle, islice
 from typing import Any
 
@@ -83,11 +83,15 @@ class Runner:
             yield self._record(cell)
         self._report(len(cells), len(cells))
 
-    def masks(self, arm: str) -> dict[str, Subnetwork]:
+    def masks(self, arm: str, among: Collection[str] | None = None) -> dict[str, Subnetwork]:
         """Return the masks that an arm wears, of the first seed and its first variant, by contrast.
 
         They are kept as the arm is prepared; one that is not there is found again. Contrasts on
         which the arm was refused or failed have none.
+
+        Args:
+            arm: The arm.
+            among: Contrasts to look at; None for all.
 
         Raises:
             ProsoponError: It cannot be found.
@@ -95,6 +99,8 @@ class Runner:
         masks: dict[str, Subnetwork] = {}
         for cell in self.cells():
             if cell.arm != arm or cell.seed != self.plan.seeds[0] or cell.contrast in masks:
+                continue
+            if among is not None and cell.contrast not in among:
                 continue
             record, name = self.store.get(self.key(cell)), self._mask_name(cell)
             if record is None or record.status != "done":
