@@ -107,6 +107,7 @@ def extract(
     began = time.perf_counter()
     _check_sources(target, opposite, *(protect or ()))
     share = parse_sparsity(sparsity)
+    criterion = criterion or _default_criterion(model, share)
     values = key_values(option, criterion)
     if sequential:
         refuse(
@@ -178,6 +179,13 @@ def extract(
             subnetwork.save_pretrained(folder)
             config, compensated = subnetwork.config, subnetwork.compensation is not None
     _finish(folder, config, began, as_json, compensated)
+
+
+def _default_criterion(model: str, share: float | Literal["auto"] | None) -> str:
+    """Return the criterion of a run that names none: one that chooses its dose by itself."""
+    from prosopon.models import EMBEDDED
+
+    return "contrastive-kl" if model != EMBEDDED and share is None else "contrastive-taylor"
 
 
 SMALL_MODEL = (

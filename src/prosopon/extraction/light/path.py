@@ -97,7 +97,6 @@ class LightPath:
         free_text: As given.
         rounds: Rounds done; finding the candidates on all of the material is the first.
         losses: The objective before each round, on the round's batch.
-        divergence: From the base, nats a token, under the last round's mask; with an anchor.
         texts: Texts read forward and backward, each answer of a pair being one.
         damage_weight: lambda; may be changed between rounds, the gains stay what they are.
     """
@@ -144,7 +143,7 @@ class LightPath:
             self._anchor_draws = _epochs(
                 len(anchor.texts), options.batch_size, random.Random(f"{seed}/anchor")
             )
-        self.rounds, self.losses, self.divergence, self._count = 1, list[float](), 0.0, 0
+        self.rounds, self.losses, self._count = 1, list[float](), 0
 
     def _terms(self, material: Material, report: Report | None = None) -> Iterator[Tensor]:
         done, total = 0, len(material.pairs)
@@ -198,6 +197,14 @@ class LightPath:
             total += float(self._damages[name][places].double().sum())
         return total
 
+    def divergence(self, mask: Ranking, count: int) -> float:
+        """Return how far a mask is from the base on the first general texts, nats a token."""
+        assert self._anchor is not None
+        part = range(min(count, len(self._anchor.texts)))
+        with temporary_pruning(self.sites) as prune, torch.no_grad():
+            prune(mask.positions)
+            return sum(float(term) for term in self._anchor.terms(self.model, 1.0, part))
+
     def step(self, mask: Ranking) -> None:
         """Take one round's gradient under a mask and add up the gains.
 
@@ -218,7 +225,7 @@ class LightPath:
                 part = next(self._anchor_draws)
                 self.texts += len(part)
                 terms = self._anchor.terms(self.model, weight, part)
-                self.divergence = stream_gradients(self.sites, terms, add) / weight
+                stream_gradients(self.sites, terms, add)
             if self.free_text is not None:
                 stream_gradients(self.sites, self.free_text.terms(self.rounds), add)
         for name, gradient in sums.items():
