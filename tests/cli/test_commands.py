@@ -63,6 +63,17 @@ def test_who_takes_the_defaults_of_a_small_model_is_warned(prosopon, tiny_folder
     assert ("general text held out loses 0.0" in made.stdout) != small
 
 
+def test_without_a_criterion_the_dose_is_measured(prosopon, tiny_folder):
+    made = prosopon(
+        "extract", "-m", tiny_folder, "-t", "bold", "--opposite", "cautious", "-n", 4,
+        "--option", "rounds=1", "-o", "mask", "--json",
+    )  # fmt: skip
+    result = json.loads(made.stdout)
+    assert result["criterion"] == "contrastive-kl"
+    assert result["auto"]["general_loss"] <= 0.05
+    assert result["auto"]["texts_backward"] > 8
+
+
 def test_auto_and_protection(prosopon, tiny_folder):
     made = prosopon(
         "extract", "-m", tiny_folder, "-t", "bold", "-n", "20", "-s", "auto", "-o", "bold",

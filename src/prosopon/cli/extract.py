@@ -45,8 +45,15 @@ def extract(
     ] = None,
     model: Model = "embedded",
     criterion: Annotated[
-        str, Option("--criterion", "-c", help="See prosopon criteria.")
-    ] = "contrastive-taylor",
+        str | None,
+        Option(
+            "--criterion",
+            "-c",
+            help="See prosopon criteria. Default: contrastive-kl, which measures what general "
+            "text loses and sets its dose by that; on the embedded model, or with --sparsity or "
+            "--sequential, contrastive-taylor.",
+        ),
+    ] = None,
     sparsity: Annotated[
         str | None,
         Option(
@@ -107,7 +114,7 @@ def extract(
     began = time.perf_counter()
     _check_sources(target, opposite, *(protect or ()))
     share = parse_sparsity(sparsity)
-    criterion = criterion or _default_criterion(model, share)
+    criterion = criterion or _default_criterion(model, share is None and not sequential)
     values = key_values(option, criterion)
     if sequential:
         refuse(
@@ -181,11 +188,11 @@ def extract(
     _finish(folder, config, began, as_json, compensated)
 
 
-def _default_criterion(model: str, share: float | Literal["auto"] | None) -> str:
+def _default_criterion(model: str, free: bool) -> str:
     """Return the criterion of a run that names none: one that chooses its dose by itself."""
     from prosopon.models import EMBEDDED
 
-    return "contrastive-kl" if model != EMBEDDED and share is None else "contrastive-taylor"
+    return "contrastive-kl" if model != EMBEDDED and free else "contrastive-taylor"
 
 
 SMALL_MODEL = (
