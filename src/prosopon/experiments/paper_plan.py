@@ -69,7 +69,7 @@ QUICK = Settings(
     sizes=Sizes(16, 24, general=8, speed=0, by_task={"facts": 16, "free-text": 6}),
     wide=("prompt-paper", "wanda", *CONTRASTIVE),
     types=("INFJ", "INFP"),
-    sparsities=(0.02, 0.1, 0.5),
+    sparsities=(0.02, 0.1),
     calibration=(4, 64),
 )  # fmt: skip
 """Everything once and small, for a model of some hundred million parameters on two cores."""

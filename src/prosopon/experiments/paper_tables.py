@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prosopon.analysis.overlap import PairOverlap, pair_overlap
+from prosopon.evaluation.tasks import TaskResult
 from prosopon.experiments.columns import COLUMNS, Column, estimate, perplexity_ratio
 from prosopon.experiments.markdown import COSTS, cost, grid
 from prosopon.experiments.paper import AXES
@@ -41,8 +42,8 @@ PERSONAS = {
 }  # fmt: skip
 """AI Persona on Llama 2 13B, percent; the two rules are an audit's of the data, not the paper's."""
 
-SETS = ("power", "wealth", "hallucination")  # how the sets' names begin
-SCRIPTS = ("friends", "harry", "sherlock", "big", "venice")  # what the scripts' names hold
+SETS = ("power", "wealth", "hallucination")  # what the names of the sets hold, of the scripts:
+SCRIPTS = ("friends", "harry", "sherlock", "big", "venice")
 ROLES = {
     "prompt-paper": (18.37, 42.06, 42.11, 29.55, 41.67),
     "contrastive-sparse": (51.02, 53.97, 60.53, 61.76, 70.83),
@@ -83,12 +84,18 @@ class PaperTable:
 
 def paper_tables(findings: Findings) -> list[PaperTable]:
     """Return every table that there are results for, in the paper's order."""
-    makers: tuple[tuple[PartName, Maker], ...] = (
-        ("ai-persona", _personas), ("mbti", _axes), ("mbti", _masks), ("mbti-types", _types),
-        ("mbti-types", _type_masks), ("role-play", _roles), ("ai-persona", _costs),
-        ("sparsity", _sensitivity), ("calibration", _sensitivity),
-    )  # fmt: skip
-    return [table for name, make in makers if name in findings for table in make(*findings[name])]
+    makers: Mapping[PartName, tuple[Maker, ...]] = {
+        "ai-persona": (_personas, _ability, _costs), "mbti": (_axes, _masks),
+        "mbti-types": (_types, _type_masks), "role-play": (_roles,),
+        "sparsity": (_sensitivity,), "calibration": (_sensitivity,),
+    }  # fmt: skip
+    return [
+        table
+        for name, own in makers.items()
+        if name in findings
+        for make in own
+        for table in make(*findings[name])
+    ]
 
 
 def write_paper_tables(tables: Sequence[PaperTable], notes: Sequence[str], folder: Path) -> Path:
@@ -102,48 +109,66 @@ def write_paper_tables(tables: Sequence[PaperTable], notes: Sequence[str], folde
 
 
 def _personas(part: PaperPart, result: ExperimentResult) -> list[PaperTable]:
-    names, base = list(part.contrasts), _base(result.records)
-    texts = any("free-text" in record.results for record in result.records)
-    extra = ("text: target", "neither") if texts else ()
-    facts = any("facts" in record.results for record in result.records)
-
-    def cells(records: list[Record]) -> list[str]:
-        arm, row = records[0].cell.arm.removesuffix(" under the prompt"), list[str]()
-        published = PERSONAS.get(arm, ())
-        for name in names:
-            own = [record for record in records if record.cell.contrast == name]
-            place = next((i for i, word in enumerate(SETS) if name.startswith(word)), None)
-            figure = None if place is None or not published else published[place]
-            row += [_percent(_choice(own, "summed"), figure), _percent(_choice(own, "per-token"))]
-        texts = [_percent(_column(records, name)) for name in extra]
-        return [*row, *texts, _loss(records, base)]
-
-    head = [f"{name}, {rule}" for name in names for rule in ("summed", "per token")]
     note = (
         "Percent of test questions whose matching answer is likelier; *summed* is the paper's "
         "rule, which favours short answers. In brackets 95% intervals over questions, then the "
         "paper's figure (Llama 2 13B), or an audit's of its data for the two rules. *Loss*: nats a "
         "token that general text loses against the base, and the ratio of the perplexities."
     )
-    tables = [
-        PaperTable("AI Persona", ("method", *head, *extra, "loss"), _rows(result, cells), note)
-    ]
+    columns = {name: name for name in part.contrasts}
+    return [_by_column("AI Persona", result, columns, SETS, PERSONAS, note)]
 
-    def ability(records: list[Record]) -> list[str]:
+
+def _by_column(
+    title: str,
+    result: ExperimentResult,
+    columns: Mapping[str, str],
+    words: Sequence[str],
+    published: Mapping[str, Sequence[float]],
+    note: str,
+) -> PaperTable:
+    """Return a table with a column, by both rules, for every set or script.
+
+    Args:
+        title: Its title.
+        result: What was found.
+        columns: The set or script of every contrast.
+        words: What the names of the paper's sets hold, in the order of its figures.
+        published: The paper's figures by arm.
+        note: How to read it.
+    """
+    base, names = _base(result.records), list(dict.fromkeys(columns.values()))
+    places = [next((i for i, w in enumerate(words) if w in name.lower()), None) for name in names]
+
+    def cells(records: list[Record]) -> list[str]:
+        row = list[str]()
+        figures = published.get(records[0].cell.arm.removesuffix(" under the prompt"))
+        for name, place in zip(names, places, strict=True):
+            own = [record for record in records if columns[record.cell.contrast] == name]
+            figure = None if figures is None or place is None else figures[place]
+            row += [_percent(_choice(own, "summed"), figure), _percent(_choice(own, "per-token"))]
+        return [*row, _loss(records, base)]
+
+    head = [f"{name}, {rule}" for name in names for rule in ("summed", "per token")]
+    return PaperTable(title, ("method", *head, "loss"), _rows(result, cells), note)
+
+
+def _ability(part: PaperPart, result: ExperimentResult) -> list[PaperTable]:
+    base = _base(result.records)
+
+    def cells(records: list[Record]) -> list[str]:
         right = estimate(records, Column("", "facts", "right", ""))
         paper = ABILITY.get(records[0].cell.arm, ("-", "-"))
         return [_percent(right), _loss(records, base), *(str(figure) for figure in paper)]
 
-    head = ["facts right", "loss", "paper: MMLU", "paper: HellaSwag"]
+    if not any("facts" in record.results for record in result.records):
+        return []
+    head = ("method", "facts right", "loss", "paper: MMLU", "paper: HellaSwag")
     note = (
         "*Facts*: percent of neutral questions with short answers that were answered rightly. MMLU "
         "and HellaSwag are not asked here: `prosopon lm-eval` does that."
     )
-    if facts:
-        tables.append(
-            PaperTable("General ability", ("method", *head), _rows(result, ability), note)
-        )
-    return tables
+    return [PaperTable("General ability", head, _rows(result, cells), note)]
 
 
 def _axes(part: PaperPart, result: ExperimentResult) -> list[PaperTable]:
@@ -173,14 +198,16 @@ def _axes(part: PaperPart, result: ExperimentResult) -> list[PaperTable]:
 
 
 def _types(part: PaperPart, result: ExperimentResult) -> list[PaperTable]:
-    base, sides = _base(result.records), part.letters
+    base = _base(result.records)
 
     def cells(records: list[Record]) -> list[str]:
         row = []
         for kind in part.contrasts:
             own = [record for record in records if record.cell.contrast == kind]
-            shares = (f"{letter} {_short(_choice(own, 'per-token', sides[letter]))}"
-                      for letter in kind)  # fmt: skip
+            shares = (
+                f"{letter} {_short(_choice([*_only(own, part.letters[letter])], 'per-token'))}"
+                for letter in kind
+            )
             row.append(f"{_percent(_choice(own, 'per-token'))} ({', '.join(shares)})")
         return [*row, _loss(records, base)]
 
@@ -226,25 +253,12 @@ def _type_masks(part: PaperPart, result: ExperimentResult) -> list[PaperTable]:
 
 
 def _roles(part: PaperPart, result: ExperimentResult) -> list[PaperTable]:
-    base, scripts = _base(result.records), dict.fromkeys(map(part.groups.get, part.contrasts))
-
-    def cells(records: list[Record]) -> list[str]:
-        row, published = list[str](), ROLES.get(records[0].cell.arm)
-        for script in scripts:
-            own = [r for r in records if part.groups[r.cell.contrast] == script]
-            place = next((i for i, s in enumerate(SCRIPTS) if s in str(script).lower()), None)
-            figure = None if place is None or published is None else published[place]
-            row += [_percent(_choice(own, "summed"), figure), _percent(_choice(own, "per-token"))]
-        return [*row, _loss(records, base)]
-
-    head = [f"{script}, {rule}" for script in scripts for rule in ("summed", "per token")]
     note = (
         "Percent of held-out reactions whose right option is likelier than the wrong one that "
         "follows it, mean over a script's roles, each under its own mask or prompt."
     )
-    return [
-        PaperTable("Role-play by script", ("method", *head, "loss"), _rows(result, cells), note)
-    ]
+    columns = {name: part.groups[name] for name in part.contrasts}
+    return [_by_column("Role-play by script", result, columns, SCRIPTS, ROLES, note)]
 
 
 def _costs(part: PaperPart, result: ExperimentResult) -> list[PaperTable]:
@@ -296,22 +310,15 @@ def _name(arm: str, registered: str) -> str:
     return f"{called} ({arm})"
 
 
-def _choice(
-    records: Sequence[Record], measure: str, questions: frozenset[str] | None = None
-) -> Interval | None:
-    rows = list(records)
-    if questions is not None:
-        rows = [_only(record, questions) for record in records]
-    return estimate(rows, Column("", "choice", measure, ""))
+def _choice(records: Sequence[Record], measure: str) -> Interval | None:
+    return estimate(records, Column("", "choice", measure, ""))
 
 
-def _only(record: Record, questions: frozenset[str]) -> Record:
-    result = record.results.get("choice")
-    if result is None:
-        return record
-    outcomes = [outcome for outcome in result.outcomes if outcome.question in questions]
-    own = dataclasses.replace(result, outcomes=outcomes)
-    return dataclasses.replace(record, results={**record.results, "choice": own})
+def _only(records: Sequence[Record], questions: frozenset[str]) -> Iterator[Record]:
+    """Yield records with those of the choices that were asked in some questions."""
+    for record in records:
+        outcomes = [one for one in record.results["choice"].outcomes if one.question in questions]
+        yield dataclasses.replace(record, results={"choice": TaskResult(outcomes)})
 
 
 def _column(records: Sequence[Record], name: str) -> Interval | None:
@@ -353,9 +360,9 @@ def _mask_arms(result: ExperimentResult) -> list[str]:
 def _pair(result: ExperimentResult, arm: str, names: tuple[str, str]) -> PairOverlap | None:
     """Return what two contrasts' masks share; they alone are in memory."""
     masks = result.runner.masks(arm, names)
-    return (
-        pair_overlap(names, masks[names[0]], masks[names[1]]) if len(masks) == len(names) else None
-    )
+    if len(masks) < len(names):
+        return None
+    return pair_overlap(names, masks[names[0]], masks[names[1]])
 
 
 def _cosines(pair: PairOverlap) -> Iterator[str]:
