@@ -74,6 +74,25 @@ def test_without_a_criterion_the_dose_is_measured(prosopon, tiny_folder):
     assert result["auto"]["texts_backward"] > 8
 
 
+def test_a_fast_mask_takes_fewer_rounds_and_texts(prosopon, tiny_folder):
+    made = {}
+    for fast in ((), ("--fast",)):
+        prosopon(
+            "extract", "-m", tiny_folder, "-t", "bold", "--opposite", "cautious", "-n", 40,
+            "-c", "contrastive-kl", "-o", "mask", "--force", "-q", "--max-length", 16, *fast,
+        )  # fmt: skip
+        made[fast] = json.loads(prosopon("inspect", "mask", "--json").stdout)["config"]
+    whole, quick = made.values()
+    assert (whole["options"]["rounds"], quick["options"]["rounds"]) == (4, 1)
+    assert (whole["calibration"]["count"], quick["calibration"]["count"]) == (40, 32)
+    read = [config["options"]["auto"]["texts_backward"] for config in (whole, quick)]
+    assert read[1] <= read[0] / 4
+    refused = prosopon(
+        "extract", "-m", tiny_folder, "-t", "bold", "-c", "wanda", "--fast", "-o", "x", code=2
+    )
+    assert "--fast is for light criteria" in refused.stderr
+
+
 def test_auto_and_protection(prosopon, tiny_folder):
     made = prosopon(
         "extract", "-m", tiny_folder, "-t", "bold", "-n", "20", "-s", "auto", "-o", "bold",

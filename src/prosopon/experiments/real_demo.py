@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from prosopon.subnetwork import Subnetwork
 
 CRITERION = "contrastive-kl"
-OPTIONS = {"rounds": 5}
-"""Fewer rounds than the criterion's own eight, so that two cores need minutes."""
-
 SHARE = 0.003  # of the weights, at most
 SIZES = {"pairs": 32, "general": 32, "held_out": 16, "open": 6, "facts": 24}
 TOKENS = {"open": 48, "facts": 24}  # longest answers
@@ -51,7 +48,7 @@ class RealDemo:
             "persona": self.mask.config.persona,
             "opposite": self.mask.config.opposite,
             "criterion": CRITERION,
-            "options": OPTIONS,
+            "options": self.mask.config.options,
             "sizes": SIZES,
             "pruned": pruned,
             "answers": [
@@ -88,7 +85,7 @@ def demonstrate(
     extractor.general()
     stage = f"extracting {target.name}"
     report(stage, 0, 1)  # so that lines come also while no step ends
-    mask = extractor.extract(target, opposite, criterion=CRITERION, sparsity=SHARE, options=OPTIONS)
+    mask = extractor.extract(target, opposite, criterion=CRITERION, sparsity=SHARE)
     report(stage, 1, 1)
     extracted = time.perf_counter()
     texts = sample_general(
