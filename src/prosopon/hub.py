@@ -18,6 +18,11 @@ def unreachable() -> str | None:
     try:
         get_session().head(constants.ENDPOINT, timeout=TIMEOUT)
     except Exception as error:  # whatever the HTTP client of the library's version raises
-        reason = str(error).strip().splitlines()
-        return reason[0] if reason else type(error).__name__
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
     return None
+
+
+def reason(error: BaseException) -> str:
+    """Return an error's message, and its cause's where it has one, as one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"{text}: {reason(error.__cause__)}" if error.__cause__ else text

@@ -95,7 +95,7 @@ def test_refusals(analysed):
         analyse({})
     with pytest.raises(OptionError, match="at least two masks"):
         analyse(one, parts=["overlap"])
-    with pytest.raises(OptionError, match="needs a model and questions"):
+    with pytest.raises(OptionError, match="needs a model"):
         analyse(one, parts=["cross-talk"])
     with pytest.raises(OptionError, match=", ".join(PARTS)):
         analyse(one, parts=["overlaps"])

@@ -67,13 +67,7 @@ class CrossTalk:
         return math.fsum(others) / len(others) if others else None
 
     def leaks(self, figure: Figure = "rate") -> list[tuple[str, str, Paired]]:
-        """Return (mask, axis, change) of every effect on another axis that is significant.
-
-        The largest first.
-
-        Args:
-            figure: Which figure has to be significant, and is returned.
-        """
+        """Return (mask, axis, change) of every significant effect on another axis, by size."""
         adjusted = self.adjusted(figure)
         leaks: list[tuple[str, str, Paired]] = [
             (self.names[row], self.axes[column].name, getattr(self.effects[row][column], figure))
@@ -85,10 +79,8 @@ class CrossTalk:
     def relative_leak(self, row: int) -> tuple[str, float] | None:
         """Return the other axis whose margin a mask moves most, over how far it moves its own.
 
-        Returns:
-            The axis, and the ratio, positive where its target's answers gain; None where the own
-            axis or another one was not asked, or the interval of the own margin does not lie on
-            the persona's side of 0: a share of noise has no meaning.
+        The ratio is positive where the axis' target gains. None where the own axis or another one
+        was not asked, or the own interval reaches 0: a share of noise has no meaning.
         """
         own = self.own(row)
         if own is None or len(self.axes) < 2:
@@ -107,6 +99,7 @@ class CrossTalk:
             {"axis": axis.name, "target": axis.target, "opposite": axis.opposite, "base_rate": base}
             for axis, base in zip(self.axes, self.base, strict=True)
         ]
+        adjusted = {figure: self.adjusted(figure) for figure in get_args(Figure)}
         masks = [
             {
                 "mask": name,
@@ -117,8 +110,8 @@ class CrossTalk:
                 "axes": {
                     axis.name: {
                         figure: paired_json(getattr(self.effects[row][column], figure))
-                        | {"p_holm": self.adjusted(figure)[row][column]}
-                        for figure in get_args(Figure)
+                        | {"p_holm": p[row][column]}
+                        for figure, p in adjusted.items()
                     }
                     for column, axis in enumerate(self.axes)
                 },
@@ -138,16 +131,9 @@ def cross_talk(
 ) -> CrossTalk:
     """Wear each mask, ask every axis, and compare with the base question by question.
 
-    Args:
-        probe: Asks the model.
-        subnetworks: Masks by name, of the probe's model.
-        axes: What to ask; names are unique.
-        seed: Seeds the intervals and tests.
-        report: Called with (stage, done, total).
-
     Raises:
         OptionError: No mask, no axis, or two axes of one name.
-        SubnetworkError: A mask belongs to another model.
+        SubnetworkError: A mask belongs to another model than the probe's.
     """
     if not subnetworks or not axes:
         raise OptionError("cross-talk needs at least one mask and one axis")

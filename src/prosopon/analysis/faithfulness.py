@@ -179,8 +179,8 @@ def faithfulness(
         axis: What to ask; the persona is one of its poles.
         opposite: Mask of the opposite persona, of the same criterion.
         shares: Shares of the mask that the curves measure, besides 0 and 1.
-        draws: Draws of every random control.
-        seed: Seeds draws, orders, intervals and tests.
+        draws: Of every random control.
+        seed: Of draws, orders, intervals and tests.
         report: Called with (stage, done, total).
 
     Raises:

@@ -35,10 +35,9 @@ def draw_overlap(names: Sequence[str], pairs: Sequence[PairOverlap]) -> str:
 
 
 def draw_layers(pairs: Sequence[PairOverlap], first: Sequence[PairOverlap] = ()) -> str | None:
-    """Return cosine and differing share by layer; None without two layers.
+    """Return cosine and differing share by layer, of ``first`` and the pairs that are most alike.
 
-    At most eight pairs are drawn: those of ``first`` (opposites), then those whose pruned sets
-    are most alike. The numbers have all.
+    At most eight pairs are drawn; None without two layers.
     """
     ranked = sorted(pairs, key=lambda p: (p not in first, -(p.whole.jaccard_pruned or 0.0)))
     chosen = [pair for pair in pairs if pair in ranked[:MOST_LINES]]

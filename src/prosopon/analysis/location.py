@@ -79,16 +79,7 @@ class Location:
 
 
 def locate(subnetwork: Subnetwork, *, draws: int = DRAWS, seed: int = 0) -> Location:
-    """Return where a subnetwork's pruned weights sit.
-
-    Args:
-        subnetwork: The mask.
-        draws: Random masks that the chance of concentration is estimated from.
-        seed: Seeds them.
-
-    Raises:
-        OptionError: ``draws`` is less than 1.
-    """
+    """Return where a subnetwork's pruned weights sit; ``draws`` random masks say what chance is."""
     if draws < 1:
         raise OptionError(f"draws {draws}: chance needs at least one random mask")
     inputs, outputs, channels = [], [], []

@@ -155,12 +155,7 @@ def pair_overlap(names: tuple[str, str], first: Subnetwork, second: Subnetwork) 
 
 
 def overlaps(subnetworks: Mapping[str, Subnetwork]) -> list[PairOverlap]:
-    """Return the overlap of every pair, in the order of the names.
-
-    Raises:
-        OptionError: There are fewer than two.
-        SubnetworkError: Two belong to different models, or their sites differ.
-    """
+    """Return the overlap of every pair, in the order of the names; there must be two or more."""
     if len(subnetworks) < 2:
         raise OptionError(f"an overlap needs at least two subnetworks; there is {len(subnetworks)}")
     return [
@@ -197,12 +192,7 @@ class Clustering:
 
 
 def cluster(names: Sequence[str], pairs: Sequence[PairOverlap]) -> Clustering:
-    """Cluster personas by average linkage over the Jaccard distance of their pruned sets.
-
-    Args:
-        names: At least two.
-        pairs: The overlap of every two, see :func:`overlaps`.
-    """
+    """Cluster two or more personas by average linkage over the Jaccard distance of pruned sets."""
     from scipy.cluster.hierarchy import leaves_list, linkage
     from scipy.spatial.distance import squareform
 

@@ -51,15 +51,9 @@ def elsewhere(
 ) -> Subnetwork:
     """Return a mask that prunes as many weights of each site, drawn from those that it keeps.
 
-    Args:
-        subnetwork: The mask.
-        sites: Sites of the base model by name, for weights of the same size: each pruned weight
-            is replaced by a kept one whose absolute value has about the same rank, so that what
-            the two masks differ in is which weights they prune and not how large these are.
-        seed: Seeds the draw.
-
-    Raises:
-        OptionError: A site keeps fewer weights than it prunes.
+    With ``sites``, those of the base model by name, each pruned weight is replaced by a kept one
+    whose absolute value has about the same rank: then the two masks differ in which weights they
+    prune and not in how large these are. A site must keep as many weights as it prunes.
     """
     rng = np.random.default_rng(seed)
     keep = {}
@@ -102,16 +96,7 @@ def prefix(
 
     For one seed the masks of growing shares are nested. Weights of one level come in random
     order, so that any share can be had, not only those that a strength reaches; each site's part
-    is right up to the chance of that order.
-
-    Args:
-        subnetwork: The mask.
-        share: From 0 (nothing is pruned) to 1 (all of it).
-        ranked: In the order of the ranking; False in random order.
-        seed: Seeds the order.
-
-    Raises:
-        OptionError: The mask has no ranking, or ``share`` is outside [0, 1].
+    is right up to the chance of that order. Without ``ranked`` the whole order is random.
     """
     if not 0 <= share <= 1:
         raise OptionError(f"share {share}: must lie between 0 and 1")
@@ -160,10 +145,7 @@ def _threshold(levels: Mapping[str, NDArray[np.uint8]], share: float) -> tuple[i
 
 
 def _distinct(wanted: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return ascending places as near to ``wanted`` (ascending) as going up and then down finds.
-
-    Each place is used once, and all lie in [0, count).
-    """
+    """Return ascending places in [0, count), each once, near to ``wanted``: going up, then down."""
     steps = np.arange(len(wanted))
     upward: NDArray[np.int64] = np.maximum.accumulate(np.maximum(wanted, 0) - steps) + steps
     limit = count - len(wanted) + steps

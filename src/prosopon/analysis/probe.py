@@ -35,11 +35,7 @@ class ProbeAxis:
 
 
 def bundled_axes(questions: int, *, seed: int = 0) -> list[ProbeAxis]:
-    """Return the embedded model's axes with held-out questions; the first pole is the target.
-
-    Raises:
-        OptionError: ``questions`` is less than 1.
-    """
+    """Return the embedded model's axes with held-out questions; the first pole is the target."""
     if questions < 1:
         raise OptionError(f"questions {questions}: ask at least one")
     axes = []
@@ -54,10 +50,6 @@ def file_axis(target: Persona, opposite: Persona, questions: int) -> ProbeAxis:
     """Return the axis between two personas of any kind, asked with their own examples.
 
     Give examples that no mask was extracted from. Pairs are made as for an extraction.
-
-    Raises:
-        DataError: No pair can be made.
-        OptionError: ``questions`` is less than 1.
     """
     if questions < 1:
         raise OptionError(f"questions {questions}: ask at least one")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
@@ -31,25 +31,21 @@ class Batch:
         return len(self.index)
 
     def row(self, number: int) -> Batch:
-        """Return one row as a batch of its own, padding included.
-
-        Raises:
-            IndexError: There is no such row.
-        """
-        item = self.index[number]
-        row = number % len(self)
-        tensors = {name: getattr(self, name)[row : row + 1] for name in _tensor_names()}
-        return Batch(**tensors, index=[item])
+        """Return one row as a batch of its own, padding included; or raise an IndexError."""
+        item, row = self.index[number], number % len(self)
+        return self._map(lambda tensor: tensor[row : row + 1], [item])
 
     def columns(self, part: slice) -> Batch:
         """Return a part of every row."""
-        tensors = {name: getattr(self, name)[:, part] for name in _tensor_names()}
-        return Batch(**tensors, index=self.index)
+        return self._map(lambda tensor: tensor[:, part], self.index)
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch with its tensors on ``device``."""
-        tensors = {name: getattr(self, name).to(device) for name in _tensor_names()}
-        return Batch(**tensors, index=self.index)
+        return self._map(lambda tensor: tensor.to(device), self.index)
+
+    def _map(self, change: Callable[[torch.Tensor], torch.Tensor], index: list[int]) -> Batch:
+        names = (field.name for field in fields(self) if field.name != "index")
+        return Batch(**{name: change(getattr(self, name)) for name in names}, index=index)
 
 
 def length_buckets(
@@ -68,11 +64,8 @@ def length_buckets(
         encoded: What to put into batches; every item comes once.
         max_tokens: Most tokens of a batch, padding included; an item longer than that is alone.
         max_rows: Most rows of a batch.
-        padding_side: Where shorter rows are filled up.
-        pad_id: The token that fills them up.
-
-    Raises:
-        OptionError: ``max_tokens`` or ``max_rows`` is less than 1, or the side is unknown.
+        padding_side: Where shorter rows are filled up, by ``pad_id``.
+        pad_id: A token.
     """
     for name, value in (("max_tokens", max_tokens), ("max_rows", max_rows)):
         if value < 1:
@@ -88,16 +81,7 @@ def length_buckets(
 def collate(
     encoded: Sequence[Encoded], *, padding_side: PaddingSide = "right", pad_id: int = 0
 ) -> Batch:
-    """Put items into one batch, in their order.
-
-    Args:
-        encoded: At least one item; row i is item i.
-        padding_side: Where shorter rows are filled up.
-        pad_id: The token that fills them up.
-
-    Raises:
-        OptionError: There is no item, or the side is unknown.
-    """
+    """Put at least one item into one batch: row i is item i; see :func:`length_buckets`."""
     _check_side(padding_side)
     if not encoded:
         raise OptionError("a batch needs at least one row")
@@ -147,8 +131,3 @@ def _collate(
 def _check_side(padding_side: str) -> None:
     if padding_side not in ("left", "right"):
         raise OptionError(f"unknown padding side {padding_side!r}. Choices: left, right")
-
-
-def _tensor_names() -> list[str]:
-    """Return the fields of a batch that hold tensors."""
-    return [field.name for field in fields(Batch) if field.name != "index"]

@@ -2,6 +2,7 @@
 
 Their examples use training templates and values only, and none of the reserved sentences; what is
 held out serves evaluation. Both poles of an axis answer the same questions in the same order.
+A name that is none is an UnknownNameError, which lists them.
 """
 
 from __future__ import annotations
@@ -21,30 +22,18 @@ def names() -> list[str]:
 
 
 def description(name: str) -> str:
-    """Return one line that says who a bundled persona is.
-
-    Raises:
-        UnknownNameError: No such persona; the message lists them.
-    """
+    """Return one line that says who a bundled persona is."""
     return load_world().pole(name).description
 
 
 def opposite(name: str) -> str:
-    """Return the name of the persona at the other end of the axis.
-
-    Raises:
-        UnknownNameError: No such persona; the message lists them.
-    """
+    """Return the name of the persona at the other end of the axis."""
     return load_world().opposite(name).name
 
 
 @cache
 def load(name: str) -> Persona:
-    """Return a bundled persona: 512 questions, its answer and the opposite's to each.
-
-    Raises:
-        UnknownNameError: No such persona; the message lists them.
-    """
+    """Return a bundled persona: 512 questions, its answer and the opposite's to each."""
     world = load_world()
     pole, other = world.pole(name), world.opposite(name)
     examples = []

@@ -56,9 +56,7 @@ def render(
 ) -> Rendered:
     """Render a conversation that ends with the assistant's answer.
 
-    Args:
-        messages: The turns.
-        tokenizer: Its chat template is used; None, or one without, gives the plain form.
+    The tokenizer's chat template is used; None, or one without, gives the plain form.
 
     Raises:
         DataError: The last message is not an answer, or the template refuses the conversation or
@@ -86,10 +84,6 @@ def render_prompt(
     ``"Assistant:"`` without a space, because tokenizers make the space a part of the answer's
     first token. No messages give an empty text, as before an answer that is plain text.
 
-    Args:
-        messages: The turns before the answer.
-        tokenizer: As in `render`.
-
     Raises:
         DataError: The last message is the assistant's own, a system message is not the first, or
             the template refuses the conversation.
@@ -113,10 +107,7 @@ def rendering_date(tokenizer: PreTrainedTokenizerBase) -> str | None:
 
 
 def merge_system(messages: Sequence[Message]) -> list[Message]:
-    """Put the system text in front of the first user message; it becomes one where there is none.
-
-    For templates that know no system role.
-    """
+    """Put the system text in front of the first user message; it becomes one if there is none."""
     if not messages or messages[0].role != "system":
         return list(messages)
     system, *rest = messages
@@ -143,8 +134,7 @@ def _has_template(tokenizer: PreTrainedTokenizerBase | None) -> bool:
 class _Template:
     """A tokenizer's template, and whether the system text has to be merged into the user's.
 
-    Found out on a whole conversation, because a template may refuse a system role (Gemma) or drop
-    it without a word; then the answered conversation and its prompt must be treated alike.
+    A template may refuse a system role (Gemma) or drop it without a word.
     """
 
     def __init__(self, tokenizer: Any, messages: Sequence[Message]) -> None:
@@ -188,12 +178,9 @@ def _apply(
         template["chat_template"] = _frozen_clock() + tokenizer.get_chat_template()
     try:
         text = tokenizer.apply_chat_template(
-            turns,
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            **_TEMPLATE_VARIABLES,
-            **template,
-        )
+            turns, tokenize=False, add_generation_prompt=add_generation_prompt,
+            **_TEMPLATE_VARIABLES, **template,
+        )  # fmt: skip
     except Exception as error:  # a template is a program: it refuses or fails in any way
         return error
     return str(text)

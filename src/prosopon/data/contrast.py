@@ -57,10 +57,7 @@ class Contrast:
         return responses(target.examples), responses(opposite.examples)
 
     def without(self, hashes: Iterable[str]) -> Contrast:
-        """Return the contrast without the test questions whose prompts are among ``hashes``.
-
-        Args:
-            hashes: See :func:`prosopon.data.splits.prompt_hashes`.
+        """Return the contrast without the test questions of some :func:`prompt_hashes`.
 
         Raises:
             DataError: None is left.
@@ -89,13 +86,7 @@ class Contrast:
 def bundled_contrast(target: str, *, questions: int = 100, judge: int = 128) -> Contrast:
     """Return the contrast of a bundled persona; test questions and answers are held out.
 
-    Args:
-        target: Its name.
-        questions: Test questions.
-        judge: Examples that the classifier learns from; they are not for calibration.
-
-    Raises:
-        UnknownNameError: No such persona; the message lists them.
+    The classifier learns from ``judge`` examples, which are not for calibration.
     """
     sides = bundled.load(target), bundled.load(bundled.opposite(target))
     items = choice_items(target, questions)
@@ -104,29 +95,22 @@ def bundled_contrast(target: str, *, questions: int = 100, judge: int = 128) -> 
         _persona(sides[0], [(i.prompt, i.matching, i.not_matching) for i in items]),
         _persona(sides[1], [(i.prompt, i.not_matching, i.matching) for i in items]),
     )
-    calibration, learned = (
-        tuple(Persona(side.name, side.examples[part], side.description) for side in sides)
-        for part in (slice(None, -judge), slice(-judge, None))
-    )
+    ours, theirs = (side.with_examples(side.examples[:-judge]) for side in sides)
     # The judge reads answers alone; under questions of its own it shares none with calibration.
-    taught = tuple(
+    judge_target, judge_opposite = (
         _persona(
             side,
             [
                 ((Message("user", pool[i % len(pool)]),), example.response, example.alternative)
-                for i, example in enumerate(side.examples)
+                for i, example in enumerate(side.examples[-judge:])
             ],
         )
-        for side in learned
+        for side in sides
     )
     return Contrast(
-        (calibration[0], calibration[1]),
-        (taught[0], taught[1]),
-        test,
-        prompt_line(load_world().pole(target)),
-        bundled.description(target),
-        bundled=True,
-    )
+        (ours, theirs), (judge_target, judge_opposite), test,
+        prompt_line(load_world().pole(target)), bundled.description(target), bundled=True,
+    )  # fmt: skip
 
 
 def file_contrast(
@@ -138,18 +122,9 @@ def file_contrast(
     questions: int = 100,
     judge: int = 200,
 ) -> Contrast:
-    """Return the contrast of any two personas, split by prompt.
+    """Return the contrast of any two personas; see :func:`split_contrast`.
 
-    Args:
-        target: All examples of the target.
-        opposite: All examples of the opposite.
-        line: A system line that names the target.
-        description: One line on the target.
-        questions: Most prompts for the test; never more than a quarter of all.
-        judge: Most prompts for the judge; likewise.
-
-    Raises:
-        DataError: A part of a side stays empty.
+    ``line`` is a system line that names the target, ``description`` one on it for people.
     """
     split = split_contrast(target, opposite, judge=judge, test=questions)
     return Contrast(
@@ -158,7 +133,6 @@ def file_contrast(
 
 
 def _persona(like: Persona, rows: Sequence[tuple[tuple[Message, ...], str, str | None]]) -> Persona:
-    examples = tuple(
+    return like.with_examples(
         Example((*prompt, Message("assistant", text)), other) for prompt, text, other in rows
     )
-    return Persona(like.name, examples, like.description)

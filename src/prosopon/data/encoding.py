@@ -75,12 +75,7 @@ def encode_all(
     scope: Scope = "response",
     max_length: int | None = None,
 ) -> list[Encoded]:
-    """Tokenise many conversations at once; as `encode`, in the same order.
-
-    Raises:
-        DataError: As in `encode`.
-        OptionError: As in `encode`.
-    """
+    """Tokenise many conversations at once; as `encode`, in the same order."""
     _check(tokenizer, scope, max_length)
     rendered = [_render(item, tokenizer) for item in conversations]
     return _encode([_where(item) for item in conversations], rendered, tokenizer, scope, max_length)
@@ -94,15 +89,8 @@ def encode_continuations(
 ) -> list[Encoded]:
     """Tokenise plain texts of which only a later part counts, as `encode_all` does an answer.
 
-    Args:
-        pairs: (text before, what goes on from it). A space joins the two where neither brings
-            white space, and belongs to what goes on.
-        tokenizer: A fast tokenizer.
-        max_length: Most tokens; what is cut is the beginning of the text before.
-
-    Raises:
-        DataError: What goes on is blank or has no token, or the tokenizer is not a fast one.
-        OptionError: ``max_length`` is less than 1.
+    ``pairs`` are (text before, what goes on from it). A space joins the two where neither brings
+    white space, and belongs to what goes on. Beyond ``max_length`` the beginning is cut.
     """
     _check(tokenizer, "response", max_length)
     rendered = []
@@ -189,12 +177,10 @@ def _tokenise(
 
 
 def _overlaps(offset: tuple[int, int], text: Rendered) -> bool:
-    """Tell whether a token shares a character with the answer.
-
-    Byte-level tokenizers may trim spaces off the offsets, which leaves a token of nothing but
-    spaces empty at the place where its last space ends. Added tokens are empty at 0.
-    """
+    """Tell whether a token shares a character with the answer."""
     start, end = offset
+    # Byte-level tokenizers may trim spaces off the offsets, which leaves a token of nothing but
+    # spaces empty at the place where its last space ends. Added tokens are empty at 0.
     if start == end:
         return text.response_start < end <= text.response_end
     return start < text.response_end and end > text.response_start

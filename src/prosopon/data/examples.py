@@ -108,6 +108,10 @@ class Persona:
     def __len__(self) -> int:
         return len(self.examples)
 
+    def with_examples(self, examples: Iterable[Example]) -> Persona:
+        """Return the persona of other examples; what was noted of these is left out."""
+        return Persona(self.name, tuple(examples), self.description)
+
     def content_hash(self) -> str:
         """Return the hexadecimal SHA-256 of what the examples say.
 
@@ -129,11 +133,7 @@ class Persona:
 
 
 def check_conversation(messages: Sequence[Message]) -> None:
-    """Check that ``messages`` end with an answer and have a system turn only at the start.
-
-    Raises:
-        DataError: They do not.
-    """
+    """Check that ``messages`` end with an answer and have a system turn only at the start."""
     if not messages:
         raise DataError("there is no message")
     if messages[-1].role != "assistant":
@@ -145,11 +145,9 @@ def check_conversation(messages: Sequence[Message]) -> None:
 
 
 def check_text(value: object, what: str) -> str:
-    """Return ``value``, a string of valid Unicode called ``what`` in messages.
+    """Return ``value``, a string called ``what`` in messages.
 
-    Raises:
-        DataError: It is no string, or holds half of a surrogate pair: JSON can write one as an
-            escape, but no tokenizer and no UTF-8 file can hold it.
+    Half of a surrogate pair is refused: JSON can write one, but no tokenizer can hold it.
     """
     if not isinstance(value, str):
         raise DataError(f"{what} is {_kind(value)}, not text")
@@ -162,11 +160,7 @@ def check_text(value: object, what: str) -> str:
 
 
 def messages_of(turns: Iterable[tuple[str, str]]) -> tuple[Message, ...]:
-    """Build messages from pairs (role, content).
-
-    Raises:
-        DataError: A role is unknown or a content is not text.
-    """
+    """Build messages from pairs (role, content)."""
     return tuple(Message(cast(Role, role), content) for role, content in turns)
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from prosopon.data.readers import ReadResult, Row, parse_rows
 from prosopon.errors import DataError
+from prosopon.hub import reason
 
 PREFIX = "hf:"
 """What an address starts with to name a data set rather than a file."""
@@ -89,7 +90,7 @@ def _load(where: HubAddress) -> tuple[str, Any]:
     try:
         loaded = datasets.load_dataset(where.path, where.config, split=where.split)
     except Exception as error:  # the library raises whatever its many back ends raise
-        raise DataError(f"{PREFIX}{where.path}: cannot be loaded: {_reason(error)}") from error
+        raise DataError(f"{PREFIX}{where.path}: cannot be loaded: {reason(error)}") from error
     return (where.split, loaded) if where.split else _default_split(where.path, loaded)
 
 
@@ -102,9 +103,3 @@ def _default_split(path: str, loaded: Any) -> tuple[str, Any]:
         )
     name = "train" if "train" in names else names[0]
     return name, loaded[name]
-
-
-def _reason(error: BaseException) -> str:
-    """Return an error's message, and its cause's where it has one, as one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return f"{text}: {_reason(error.__cause__)}" if error.__cause__ else text

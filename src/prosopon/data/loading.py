@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import random
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from prosopon.data import characters
 from prosopon.data.examples import Example, Persona
 from prosopon.data.hub import PREFIX, parse_address, read_hub
 from prosopon.data.readers import Row, parse_rows, read_file
+from prosopon.data.splits import subset
 from prosopon.errors import DataError, OptionError
 from prosopon.files import printable
 
@@ -86,9 +86,14 @@ def load_contrast(
         if target.startswith(characters.PREFIX):
             rest = characters.others(target.removeprefix(characters.PREFIX))
             return wanted, replace(rest, examples=_subset(rest.examples, limit, seed))
-        opposite = _bundled_opposite(target)
+        from prosopon.data import bundled
+
+        opposite = bundled.opposite(target) if target in bundled.names() else None
     if opposite is None:
-        return wanted, _swap(wanted)
+        try:
+            return wanted, wanted.opposite()
+        except DataError as error:
+            raise DataError(f"{error}; name an opposite persona for {wanted.name!r}") from None
     other = load_persona(opposite, format=format, limit=limit, seed=seed)
     if wanted.content_hash() == other.content_hash():
         names = " and ".join(repr(persona.name) for persona in (wanted, other))
@@ -146,27 +151,9 @@ def _find_path(source: str) -> Path | None:
         return None
 
 
-def _bundled_opposite(target: str) -> str | None:
-    """Return the name of the persona at the other end of the axis, or None for other sources."""
-    from prosopon.data import bundled
-
-    return bundled.opposite(target) if target in bundled.names() else None
-
-
-def _swap(persona: Persona) -> Persona:
-    """Return a persona's opposite; the error says that another one can be named."""
-    try:
-        return persona.opposite()
-    except DataError as error:
-        raise DataError(f"{error}; name an opposite persona for {persona.name!r}") from None
-
-
 def _subset(examples: tuple[Example, ...], limit: int | None, seed: int) -> tuple[Example, ...]:
     """Return ``limit`` random examples in their order, or all where there are no more."""
-    if limit is None or limit >= len(examples):
-        return examples
-    indices = sorted(random.Random(seed).sample(range(len(examples)), limit))
-    return tuple(examples[index] for index in indices)
+    return examples if limit is None or limit >= len(examples) else subset(examples, limit, seed)
 
 
 def _not_found(source: str, names: list[str]) -> str:

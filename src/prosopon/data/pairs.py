@@ -23,34 +23,24 @@ def pair_examples(target: Sequence[Example], opposite: Sequence[Example]) -> lis
 
     Every example of either side takes part: where one side has more left over, the other side's
     left-over examples (all its examples, if it has none left) are used again from the start.
-
-    Args:
-        target: The target's examples, at least one.
-        opposite: The opposite's examples, at least one.
-
-    Returns:
-        Pairs in the order of the target's examples; the unmatched ones last.
+    Pairs come in the order of the target's examples, the unmatched ones last.
     """
     waiting: dict[tuple[Message, ...], list[Example]] = defaultdict(list)
     for example in opposite:
         waiting[example.prompt].append(example)
-    pairs, rest = [], []
+    pairs, rest, left = [], [], []
     for example in target:
         partners = waiting[example.prompt]
         if partners:
             pairs.append((example, partners.pop(0)))
         else:
             rest.append(example)
-    left = [example for example in opposite if _take(waiting[example.prompt], example)]
+    for example in opposite:
+        if example in waiting[example.prompt]:
+            waiting[example.prompt].remove(example)
+            left.append(example)
     if rest or left:
         count = max(len(rest), len(left))
         firsts, seconds = rest or list(target), left or list(opposite)
         pairs += [(firsts[i % len(firsts)], seconds[i % len(seconds)]) for i in range(count)]
     return pairs
-
-
-def _take(waiting: list[Example], example: Example) -> bool:
-    if example in waiting:
-        waiting.remove(example)
-        return True
-    return False

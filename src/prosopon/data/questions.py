@@ -43,11 +43,7 @@ def choice_item(target: Example, opposite: Example) -> ChoiceItem:
 
 
 def paired_items(target: Sequence[Example], opposite: Sequence[Example]) -> list[ChoiceItem]:
-    """Return the questions of two sides, each once.
-
-    An example that gives its own alternative is a question by itself; others are paired with the
-    opposite's answer to the same prompt, or in order where no prompts are shared.
-    """
+    """Return the questions of two sides, each once: examples with their alternatives, or pairs."""
     if all(example.alternative for example in target):
         items = [choice_item(example, example.swapped()) for example in target]
     else:

@@ -32,11 +32,7 @@ def split_contrast(target: Persona, opposite: Persona, *, judge: int, test: int)
     and exchanging target and opposite exchanges the parts. Plain texts of two sides of equal
     number belong together row by row: they may go on from the same beginning.
 
-    Args:
-        target: All examples of the target.
-        opposite: All examples of the opposite.
-        judge: Most prompts for the judge; never more than a quarter of all.
-        test: Most prompts for the test; likewise.
+    ``judge`` and ``test`` are the most prompts of a part; it gets never more than a quarter of all.
 
     Raises:
         DataError: A part of a side stays empty.
@@ -56,7 +52,7 @@ def split_contrast(target: Persona, opposite: Persona, *, judge: int, test: int)
                 f"{persona.name}: {len(persona)} examples with {len(keys)} different prompts on "
                 f"both sides leave none for the {name}; give more"
             )
-        return Persona(persona.name, tuple(examples), persona.description)
+        return persona.with_examples(examples)
 
     def pair(name: str) -> PersonaPair:
         return part("target", name), part("opposite", name)
@@ -65,9 +61,7 @@ def split_contrast(target: Persona, opposite: Persona, *, judge: int, test: int)
 
 
 def draw(persona: Persona, count: int, seed: int) -> Persona:
-    """Return a persona of ``count`` random examples, in their order.
-
-    Two personas of equal length give the same rows for the same seed.
+    """Return a persona of ``count`` random examples; see :func:`subset`.
 
     Raises:
         DataError: There are fewer, so that a curve over the number of examples would lie.
@@ -76,16 +70,17 @@ def draw(persona: Persona, count: int, seed: int) -> Persona:
         raise DataError(
             f"{persona.name}: {count} calibration examples asked, {len(persona)} there are"
         )
-    indices = sorted(random.Random(seed).sample(range(len(persona)), count))
-    examples = tuple(persona.examples[index] for index in indices)
-    return Persona(persona.name, examples, persona.description)
+    return persona.with_examples(subset(persona.examples, count, seed))
+
+
+def subset(examples: Sequence[Example], count: int, seed: int) -> tuple[Example, ...]:
+    """Return ``count`` random examples in their order; the same rows for lists of equal length."""
+    indices = sorted(random.Random(seed).sample(range(len(examples)), count))
+    return tuple(examples[index] for index in indices)
 
 
 def prompt_hashes(*sides: Persona) -> list[str]:
-    """Return the first 16 hexadecimal digits of every example's prompt key, sorted, each once.
-
-    The key is a hash of the prompt, or of the answer where there is no prompt.
-    """
+    """Return 16 hexadecimal digits of the hash of every prompt (or lone answer), sorted."""
     return sorted({_key(example)[:DIGITS] for side in sides for example in side.examples})
 
 
@@ -100,11 +95,7 @@ def leave_out(sides: PersonaPair, hashes: Iterable[str]) -> PersonaPair:
     if plain and len(hits[0]) == len(hits[1]):
         hits = [[ours or theirs for ours, theirs in zip(*hits, strict=True)]] * 2
     target, opposite = (
-        Persona(
-            side.name,
-            tuple(e for e, hit in zip(side.examples, drop, strict=True) if not hit),
-            side.description,
-        )
+        side.with_examples(e for e, hit in zip(side.examples, drop, strict=True) if not hit)
         for side, drop in zip(sides, hits, strict=True)
     )
     return target, opposite

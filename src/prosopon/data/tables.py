@@ -15,11 +15,7 @@ def table_names(folder: Path) -> list[str]:
 
 
 def find_table(kind: str, folder: Path, source: str | Path) -> Path:
-    """Return the file that a bundled name or a path means.
-
-    Raises:
-        UnknownNameError: Neither; the message lists what is bundled.
-    """
+    """Return the file that a bundled name or a path means; the error lists what is bundled."""
     if str(source) in table_names(folder):
         return folder / f"{source}.toml"
     if not Path(source).is_file():
@@ -28,11 +24,7 @@ def find_table(kind: str, folder: Path, source: str | Path) -> Path:
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """Return what a TOML file holds.
-
-    Raises:
-        DataError: It cannot be read; names the file.
-    """
+    """Return what a TOML file holds."""
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -40,11 +32,7 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def table_rows(content: dict[str, Any], part: str, path: Path) -> list[tuple[dict[str, Any], str]]:
-    """Return the tables ``[[part]]`` of a file, each with where it stands, for messages.
-
-    Raises:
-        DataError: There is none.
-    """
+    """Return the tables ``[[part]]`` of a file, at least one, each with where it stands."""
     rows = content.get(part)
     if not isinstance(rows, list) or not rows or not all(isinstance(r, dict) for r in rows):
         raise DataError(f"{path}: holds no [[{part}]]")
@@ -54,3 +42,10 @@ def table_rows(content: dict[str, Any], part: str, path: Path) -> list[tuple[dic
 def is_texts(value: Any) -> bool:
     """Tell whether a value is a list of texts, none of them blank; it may be empty."""
     return isinstance(value, list) and all(isinstance(v, str) and v.strip() for v in value)
+
+
+def texts(value: Any, where: str, least: int = 1) -> tuple[str, ...]:
+    """Return a list of texts, at least so many; ``where`` begins the error."""
+    if not is_texts(value) or len(value) < least:
+        raise DataError(f"{where} must be a list of texts, at least {least}")
+    return tuple(value)

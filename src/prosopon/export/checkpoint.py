@@ -50,16 +50,10 @@ def write_checkpoint(job: Job, folder: Path) -> dict[str, Any]:
 def save_worn(
     job: Job, model: Any, folder: Path, state: Mapping[str, Tensor] | None = None
 ) -> None:
-    """Write a plain Hugging Face checkpoint; what the library's writer refuses is refused.
+    """Write a plain Hugging Face checkpoint, of ``state`` where that is given, else of the model.
 
-    Shards and tied weights are the writer's business. It copies at most a shard at a time.
-
-    Args:
-        job: Its persona is noted in the written configuration (see
-            :func:`prosopon.runtime.membership.check_belongs`), its tokenizer saved beside it.
-        model: A ``PreTrainedModel``; its configuration is the same afterwards.
-        folder: An existing folder.
-        state: Tensors to save instead of the model's own.
+    Shards and tied weights are the library's business. The persona is noted in the written
+    configuration (:func:`prosopon.runtime.membership.check_belongs`), not in the model's own.
     """
     from prosopon.runtime.membership import EXPORTED
 

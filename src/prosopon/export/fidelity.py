@@ -51,10 +51,7 @@ def divergence(job: Job, factors: Factors) -> dict[str, Any]:
 
 
 def mean_divergence(persona: Sequence[Tensor], other: Sequence[Tensor]) -> float:
-    """Return KL(persona || other) in nats, averaged over all tokens of all prompts.
-
-    Both are the logits, [length, vocabulary], of every prompt.
-    """
+    """Return KL(persona || other), nats a token, of the logits [length, vocabulary] of prompts."""
     sums, count = 0.0, 0
     for ours, theirs in zip(persona, other, strict=True):
         log_p, log_q = ours.double().log_softmax(-1), theirs.double().log_softmax(-1)

@@ -16,14 +16,7 @@ PROVENANCE = "prosopon.json"
 
 
 def check_output(folder: Path, force: bool) -> None:
-    """Check that a folder may be written, before anything costs time.
-
-    Only a folder that an export wrote is ever replaced, so that ``--force`` with a wrong path
-    deletes nothing else.
-
-    Raises:
-        OptionError: The path is a file, or a folder with files in it that may not be replaced.
-    """
+    """Check that a folder may be written: only one that an export wrote is ever replaced."""
     if folder.exists() and not folder.is_dir():
         raise OptionError(f"{folder}: is a file, not a folder; give another --output")
     if not folder.is_dir() or not any(folder.iterdir()):

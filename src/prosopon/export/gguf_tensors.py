@@ -136,11 +136,7 @@ def interleave(tensor: Tensor, heads: int) -> Tensor:
 
 
 def rope_factors(model: Any) -> Tensor:
-    """Return what llama.cpp divides each frequency by, float32 [head size / 2].
-
-    The frequencies come from the model itself (Llama 3.1's scaling leaves the high ones and
-    divides the low ones).
-    """
+    """Return what llama.cpp divides each of a model's frequencies by, float32 [head size / 2]."""
     config, size = model.config, head_size(model.config)
     steps = torch.arange(0, size, 2, dtype=torch.float64) / size
     plain = float(_rope(config)["rope_theta"]) ** -steps

@@ -23,14 +23,8 @@ def factors(delta: Tensor, rank: int, *, seed: int = 0) -> tuple[Tensor, Tensor]
     (Halko, Martinsson and Tropp 2011, arXiv:0909.4061), which may fall a little short; how far,
     :func:`squared_error` says of either. The global random state stays as it was.
 
-    Args:
-        delta: [out, in], floating point.
-        rank: At least 1. Beyond min(out, in) the factors are filled up with zeros.
-        seed: Of the randomised method.
-
-    Returns:
-        B, float32 [out, rank], and A, float32 [rank, in], on the matrix's device, each with the
-        square root of the singular values.
+    B is float32 [out, rank] and A float32 [rank, in], on the device of ``delta`` [out, in], each
+    with the square root of the singular values; beyond min(out, in) filled up with zeros.
     """
     delta = delta.float()
     count = min(rank, *delta.shape)

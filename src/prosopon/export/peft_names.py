@@ -28,15 +28,10 @@ PEFT_LOADING = (
 def save_adapter(
     job: Job, folder: Path, kind: Any, tensors: Mapping[tuple[str, str], Tensor], **settings: Any
 ) -> None:
-    """Write the two files of an adapter.
+    """Write the two files of an adapter, with ``kind`` PEFT's class of the configuration.
 
-    Args:
-        job: What is exported.
-        folder: Where.
-        kind: PEFT's class of the configuration.
-        tensors: By name of the site in the bare model and part of it, such as
-            ``lora_A.weight`` or ``shira_indices``.
-        settings: Of the configuration, besides those of any adapter.
+    Tensors are by the site's name and a part of it, such as ``lora_A.weight``; ``settings`` are
+    those of the configuration besides those of any adapter.
     """
     from safetensors.torch import save_file
 

@@ -34,26 +34,15 @@ MASK_TYPE = "prosopon"
 
 
 def shira_rank(pruned: Sequence[tuple[tuple[int, int], int]]) -> int:
-    """Return the smallest r with room for every site's pruned weights.
-
-    That is the largest ``ceil(pruned / (in + out))``, given (out, in) and the number of pruned
-    weights of every site.
-    """
+    """Return the smallest r with room for all, given ((out, in), pruned weights) of every site."""
     return max(math.ceil(count / (rows + columns)) for (rows, columns), count in pruned)
 
 
 def shira_entries(weight: Tensor, keep: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the positions and values of one site.
+    """Return positions, int32 [2, count] (row, column), and values [count] of one site.
 
-    Args:
-        weight: Base weight, [out, in].
-        keep: Bool [out, in], False where pruned; on the same device.
-        count: Entries wanted, at least as many as are pruned and at most ``out * in``.
-
-    Returns:
-        Positions, int32 [2, count] (row, column) in row-major order, and values [count] in the
-        weight's dtype: minus the weight where it is pruned, zero at the kept weights that come
-        first and fill up the list.
+    The values, of a base weight [out, in] and its keep-mask, are minus the weight where it is
+    pruned, and zero at the first kept weights, which fill up the list to ``count``.
     """
     flat = keep.flatten()
     missing = count - int((~flat).sum())

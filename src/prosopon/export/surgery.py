@@ -41,13 +41,7 @@ class SurgeryPlan:
 
 
 def plan_surgery(model: Any, sites: Sequence[Site], keep: Mapping[str, Tensor]) -> SurgeryPlan:
-    """Return what can be removed of a model: a plan without rows or columns if nothing can.
-
-    Args:
-        model: The ``PreTrainedModel``; its weights are not read.
-        sites: All its sites.
-        keep: Bool [out, in] masks of some of them; the others are dense.
-    """
+    """Return what can be removed of a model with all its sites, of which ``keep`` masks some."""
     plan = SurgeryPlan(copy.deepcopy(model.config))
     for kind, role in _ROLES.items():
         if not any(site.role == role and site.name in keep for site in sites):
@@ -71,12 +65,7 @@ def dead_units(group: Group, keep: Mapping[str, Tensor]) -> Tensor:
 
 
 def choose_units(dead: Tensor, count: int) -> Tensor:
-    """Return the units to keep, int64 [count], ascending: the live ones, and dead ones as padding.
-
-    Args:
-        dead: Bool [units].
-        count: At least as many as are live; the first dead ones fill up.
-    """
+    """Return the units to keep, int64 [count], ascending: live ones, and dead ones as padding."""
     return dead.int().argsort(stable=True)[:count].sort().values
 
 

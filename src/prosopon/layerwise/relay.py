@@ -93,11 +93,7 @@ class Relay:
         return hidden if self._more is None else (hidden, *[None] * self._more)
 
     def _record(self, arguments: Mapping[str, Any], *, all_of_it: bool) -> list[Any]:
-        """Run layer 0 and hand its output on, as it is or another one.
-
-        Returns:
-            What each layer was called with besides its hidden states.
-        """
+        """Run layer 0, hand its output on or another one, and return what each is called with."""
         calls: list[Any] = []
         handed: list[Tensor] = []
 
@@ -133,10 +129,7 @@ class Relay:
 
 @contextmanager
 def _replace_forward(layers: Sequence[nn.Module], act: _Act) -> Iterator[None]:
-    """Let ``act`` stand in for the forward of every layer.
-
-    The modules stay where they are, so that a model can still read what kind a layer is.
-    """
+    """Let ``act`` stand in for the forward of every layer; the modules stay where they are."""
     before = [vars(layer).get("forward") for layer in layers]
     try:
         for index, layer in enumerate(layers):

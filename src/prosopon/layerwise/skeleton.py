@@ -91,10 +91,7 @@ class Skeleton:
             trim()
 
     def load_outside(self, tokens: Tensor) -> None:
-        """Load what the body has outside its layers; of the embedding only the rows of tokens.
-
-        ``tokens`` are the ids of all that will be read, int64 ``[n]``, in any order.
-        """
+        """Load what the body has outside its layers; of the embedding only the rows of tokens."""
         embedding = self.model.get_input_embeddings()
         inside = self._stack_prefix.removeprefix(self._body_prefix)
         wanted = {

@@ -29,11 +29,7 @@ _LOCK = threading.RLock()  # re-entrant: the collector may release sites while t
 
 
 def claim(sites: Sequence[Site], owner: Owner) -> None:
-    """Make ``owner``, of which no more than a weak reference is kept, that of all sites.
-
-    Raises:
-        PersonaError: A site has an owner; then none is claimed.
-    """
+    """Make ``owner`` (weakly referenced) that of all sites; where one has another, of none."""
     with _LOCK:
         for site in sites:
             if site.module in _OWNERS:
@@ -52,11 +48,7 @@ def release(sites: Sequence[Site]) -> None:
 
 
 def check_base(sites: Sequence[Site]) -> None:
-    """Make sure that the sites hold the base model's weights.
-
-    Raises:
-        PersonaError: A persona is worn; says which.
-    """
+    """Raise a PersonaError unless the sites hold the base model's weights."""
     with _LOCK:
         owners = {_OWNERS[site.module] for site in sites if site.module in _OWNERS}
     for reference in owners:
@@ -70,11 +62,7 @@ def check_base(sites: Sequence[Site]) -> None:
 
 @contextmanager
 def base_evaluation(model: nn.Module, sites: Sequence[Site]) -> Iterator[None]:
-    """Hold a model in evaluation mode, without dropout; every module's mode comes back.
-
-    Raises:
-        PersonaError: A persona is worn.
-    """
+    """Hold a base model in evaluation mode, without dropout; every module's mode comes back."""
     check_base(sites)
     training = [module for module in model.modules() if module.training]
     model.eval()

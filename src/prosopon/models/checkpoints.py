@@ -19,8 +19,7 @@ def load_config(name: str, source: str, **keywords: Any) -> PretrainedConfig:
         from transformers import AutoConfig
 
         config = AutoConfig.from_pretrained(source, trust_remote_code=False, **keywords)
-    reason = _not_causal(config)
-    if reason is not None:
+    if reason := _not_causal(config):
         raise ModelError(
             f"cannot load model {name!r}: {config.model_type} is {reason}, not a causal "
             "language model"

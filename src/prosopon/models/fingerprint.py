@@ -63,15 +63,8 @@ def fingerprint_of(samples: Mapping[str, Sample]) -> Fingerprint:
 def sample_signs(matrix: torch.Tensor) -> Sample:
     """Return shape and packed sign bits of evenly strided elements of a ``[out, in]`` matrix."""
     rows, columns = matrix.shape
-    return Sample(rows, columns, _sign_bits(matrix))
-
-
-def _sign_bits(matrix: torch.Tensor) -> bytes:
-    """Return the packed sign bits of evenly strided elements of a [out, in] matrix."""
-    total = matrix.numel()
-    count = min(total, SAMPLES)
+    count = min(matrix.numel(), SAMPLES)
     # By row and column: flattening a transposed view would copy the whole matrix.
-    flat = torch.arange(count, device=matrix.device) * total // max(count, 1)
-    columns = matrix.shape[1]
+    flat = torch.arange(count, device=matrix.device) * matrix.numel() // max(count, 1)
     signs = torch.signbit(matrix[flat // columns, flat % columns])
-    return np.packbits(signs.cpu().numpy()).tobytes()
+    return Sample(rows, columns, np.packbits(signs.cpu().numpy()).tobytes())

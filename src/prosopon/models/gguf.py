@@ -48,11 +48,7 @@ def cache_folder() -> Path:
 
 
 def gguf_file(path: Path) -> Path | None:
-    """Return the GGUF file that a path means: itself, or the only one of a folder without config.
-
-    Raises:
-        ModelError: A folder holds several.
-    """
+    """Return the GGUF file that a path means: itself, or the one of a folder without config."""
     if path.is_file() and path.suffix.lower() == ENDING:
         return path
     if not path.is_dir() or (path / "config.json").exists():
@@ -72,11 +68,7 @@ def convert_gguf(
 ) -> Path:
     """Return the checkpoint folder of a GGUF file, converted where the cache does not hold it.
 
-    Args:
-        name: What the user called the model, for errors.
-        file: The file.
-        dtype: Of the weights; ``auto`` is float32.
-        say: Called with one line before a conversion.
+    The dtype ``auto`` is float32; ``say`` is called with one line before a conversion.
 
     Raises:
         ModelError: A package that reads such files is missing, the file is damaged, cut off or
@@ -107,11 +99,7 @@ def convert_gguf(
 
 
 def _read_header(name: str, file: Path) -> dict[str, Any]:
-    """Return what a file says of its tokenizer: those of `_WANTED` that there are.
-
-    Raises:
-        ModelError: It is no GGUF file, is damaged or cut off, or holds a part of a model.
-    """
+    """Return what a file says of its tokenizer: those of `_WANTED` that there are."""
     with one_line_errors(name, str(file.parent), "the GGUF file (damaged or cut off?)"):
         with file.open("rb") as stream:
             if stream.read(4) != b"GGUF":

@@ -66,11 +66,7 @@ class Group:
         return tuple(dict.fromkeys(part.site for part in self.parts))
 
     def unit_sums(self, site: str, matrix: Tensor) -> Tensor:
-        """Return the sum of what each unit owns of a site's [out, in] ``matrix``.
-
-        Returns:
-            float64 [units] on the CPU; zeros if the units own nothing of the site.
-        """
+        """Return the sum of what each unit owns of a site's [out, in] matrix, float64 [units]."""
         total = torch.zeros(self.units, dtype=torch.float64)
         for part in self.parts:
             if part.site == site:
@@ -79,13 +75,7 @@ class Group:
         return total
 
     def prune(self, site: str, keep: Tensor, kept_units: Tensor) -> None:
-        """Set to False, in a site's keep-mask [out, in], what the units that go own of it.
-
-        Args:
-            site: The site's name.
-            keep: Bool [out, in]; written to.
-            kept_units: Bool [units], True where the unit stays.
-        """
+        """Set to False, in a site's ``keep``, bool [out, in], what the units that go own of it."""
         for part in self.parts:
             if part.site == site:
                 gone = part.indices[~kept_units.cpu()].flatten().to(keep.device)
@@ -93,9 +83,6 @@ class Group:
 
     def kept_units(self, keep: Mapping[str, Tensor]) -> Tensor:
         """Return which units a mask keeps: bool [units], False where it prunes all of a unit.
-
-        Args:
-            keep: Keep-mask of every site, bool [out, in].
 
         Raises:
             OptionError: The mask says nothing of a site, or prunes a part of a unit only.
@@ -106,12 +93,7 @@ class Group:
                 raise OptionError(f"{self.kind} of {self.name}: no mask of site {part.site!r}")
             mask = keep[part.site].movedim(part.axis, 0)
             states.append(mask.any(dim=1).cpu()[part.indices])
-        alive = torch.cat(states, dim=1)
-        return self._whole(alive, keep)
-
-    def _whole(self, alive: Tensor, keep: Mapping[str, Tensor]) -> Tensor:
-        """Return the units that live, after making sure that a mask of only them is ``keep``."""
-        living = alive.any(dim=1)
+        living = torch.cat(states, dim=1).any(dim=1)
         for site in self.sites:
             expected = torch.ones_like(keep[site])
             self.prune(site, expected, living)

@@ -152,13 +152,7 @@ def resolve_source(
     dtype: str = "auto",
     say: Callable[[str], None] | None = None,
 ) -> str:
-    """Return the folder or Hub id that a name means, as transformers takes it.
-
-    Args:
-        name: As in :func:`load_model`.
-        revision: Branch, tag or commit of a Hub model.
-        dtype: Of the converted copy of a GGUF file.
-        say: Called with a line before a conversion.
+    """Return the folder or Hub id that a name means, as transformers takes it; see `load_model`.
 
     Raises:
         ModelError: There is no such model, or it cannot be converted.
@@ -196,11 +190,7 @@ def _smollm2_package() -> Path | None:
 
 
 def _smollm2_of_hub(revision: str | None) -> str:
-    """Return the model's Hub id.
-
-    Raises:
-        ModelError: The Hub cannot be reached; the message says what to do.
-    """
+    """Return the model's Hub id; where the Hub cannot be reached, the error says what to do."""
     try:
         hub_keywords(SMOLLM2_HUB, revision)
     except ModelError as error:
@@ -212,11 +202,7 @@ def _smollm2_of_hub(revision: str | None) -> str:
 
 
 def hub_keywords(source: str, revision: str | None) -> dict[str, Any]:
-    """Return what loading from the Hub is told: where it cannot be reached, to read the cache.
-
-    Raises:
-        ModelError: The cache does not hold the model either.
-    """
+    """Return what loading from the Hub is told: where it cannot be reached, to read the cache."""
     keywords: dict[str, Any] = {"revision": revision} if revision is not None else {}
     if Path(source).is_dir() or (reason := unreachable()) is None:
         return keywords
@@ -244,10 +230,7 @@ def _check_folder(name: str, folder: Path) -> None:
 
 
 def _ensure_pad_token(model: Any, tokenizer: Any) -> None:
-    """Give the tokenizer a padding token that the model can embed, and tell the generation it.
-
-    Some checkpoints have none, and some fine-tuned ones have one beyond the embedding's rows.
-    """
+    """Give the tokenizer a padding token within the embedding, and tell the generation it."""
     rows = model.get_input_embeddings().weight.shape[0]
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= rows:
         fallbacks = (tokenizer.eos_token_id, tokenizer.unk_token_id)

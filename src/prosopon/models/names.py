@@ -54,20 +54,15 @@ def select(
         SiteError: A pattern matches no name at all, or is not a valid regular expression.
     """
     all_names = list(names)
-    chosen = set(all_names) if not targets else _match(all_names, _as_patterns(targets))
-    chosen -= _match(all_names, _as_patterns(ignore))
+    chosen = set(all_names) if not targets else _match(all_names, targets)
+    chosen -= _match(all_names, ignore)
     return [name for name in all_names if name in chosen]
 
 
-def _as_patterns(patterns: Sequence[str]) -> list[str]:
-    """Read a lone string as one pattern rather than as its letters."""
-    return [patterns] if isinstance(patterns, str) else list(patterns)
-
-
-def _match(names: list[str], patterns: list[str]) -> set[str]:
-    """Return the names that any pattern matches; a pattern without a match is an error."""
+def _match(names: list[str], patterns: Sequence[str]) -> set[str]:
+    """Return the names that any pattern matches, each at least one; a lone string is a pattern."""
     matching_names: set[str] = set()
-    for pattern in patterns:
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
         matches = _matcher(pattern)
         hits = {name for name in names if matches(name)}
         if not hits:

@@ -15,14 +15,7 @@ _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 
 def parse_layers(text: str) -> list[int]:
-    """Return the decoder layers that ``text`` names, ascending, each once.
-
-    Args:
-        text: Numbers and ranges, both ends included: ``2-5,7``. The first layer is 0.
-
-    Raises:
-        OptionError: Something else.
-    """
+    """Return the decoder layers that a text such as ``2-5,7`` names, ascending; the first is 0."""
     layers: set[int] = set()
     for part in text.split(","):
         match = _RANGE.fullmatch(part.strip())

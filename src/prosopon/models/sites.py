@@ -129,11 +129,7 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def check_finite(sites: Iterable[Site]) -> None:
-    """Check that no weight is NaN or infinite.
-
-    Raises:
-        ModelError: Some are; names the first such site and says how many.
-    """
+    """Raise a ModelError where a weight is NaN or infinite; it names the first such site."""
     for site in sites:
         finite = torch.isfinite(site.weight.detach())
         if not finite.all():
@@ -147,8 +143,7 @@ def check_finite(sites: Iterable[Site]) -> None:
 def _candidates(model: nn.Module) -> Iterator[tuple[str, nn.Module | nn.Parameter]]:
     """Yield every matrix that a pattern can mean, also the ones that will be refused.
 
-    Fused experts come as their parameter, everything else as its module. Modules that occur
-    twice come under both names, so that the sharing is seen.
+    Fused experts come as their parameter; a module that occurs twice comes under both names.
     """
     for name, module in model.named_modules(remove_duplicate=False):
         # GPTQ and AWQ layers are no nn.Linear; they hold a packed "qweight".

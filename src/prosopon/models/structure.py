@@ -155,13 +155,8 @@ def _channels(model: nn.Module, parent: str, sites: Sites, layout: _Layout) -> G
     rows = torch.cat([units + copy * down.in_features for copy in range(stacked)], dim=1)
     parts = [Part(sites[leaf].name, ROWS, rows) for leaf in layout.up]
     field = next((name for name in _CHANNEL_FIELDS if _has(model, name)), None)
-    return Group(
-        "channels",
-        parent,
-        (*parts, Part(down.name, COLUMNS, units)),
-        down.layer,
-        {field: 1} if field else {},
-    )
+    parts.append(Part(down.name, COLUMNS, units))
+    return Group("channels", parent, tuple(parts), down.layer, {field: 1} if field else {})
 
 
 def _heads(model: nn.Module, parent: str, sites: Sites, layout: _Layout) -> Group:
@@ -192,14 +187,10 @@ def _heads(model: nn.Module, parent: str, sites: Sites, layout: _Layout) -> Grou
     elif layout.fused == "heads":
         rows = (_blocks(heads, 3 * width),)
     parts = [Part(sites[leaf].name, ROWS, row) for leaf, row in zip(layout.up, rows, strict=True)]
+    parts.append(Part(down.name, COLUMNS, query))
     fields = {"num_attention_heads": ratio, "num_key_value_heads": 1}
-    return Group(
-        "heads",
-        parent,
-        (*parts, Part(down.name, COLUMNS, query)),
-        down.layer,
-        {name: step for name, step in fields.items() if _has(model, name)},
-    )
+    shrinks = {name: step for name, step in fields.items() if _has(model, name)}
+    return Group("heads", parent, tuple(parts), down.layer, shrinks)
 
 
 def _blocks(units: int, width: int) -> Tensor:
@@ -217,10 +208,7 @@ def _head_width(model: nn.Module, parent: str, down: Site) -> int:
         _config(model, "head_dim"),
         down.in_features // heads if heads else None,
     )
-    width = next(
-        (candidate for candidate in candidates if isinstance(candidate, int) and candidate > 0),
-        None,
-    )
+    width = next((one for one in candidates if isinstance(one, int) and one > 0), None)
     if width is None or down.in_features % width:
         raise SiteError(
             f"attention {parent!r}: neither the module nor the config says how wide a head of "
@@ -250,11 +238,8 @@ def _check_shape(site: Site, rows: int, down: Site) -> None:
 def _refuse_strangers(
     model: nn.Module, parent: str, leaves: Sequence[str], allowed: Mapping[str, int]
 ) -> None:
-    """Refuse parameters that a cut would have to take into account and that nobody here knows.
-
-    An MLP that lies straight in its decoder layer (OPT's) has the layer's other parts beside it,
-    which say nothing.
-    """
+    """Refuse parameters that a cut would have to take into account and that nobody here knows."""
+    # An MLP straight in its decoder layer (OPT's) has the layer's other parts beside it.
     if parent.rpartition(".")[2].isdecimal():
         return
     for name, parameter in model.get_submodule(parent).named_parameters():

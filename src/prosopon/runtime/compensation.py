@@ -27,10 +27,7 @@ def compensated_matrix(site: Site, keep: Tensor, compensation: Compensation) -> 
 
 
 class Replacement:
-    """The compensated matrices of one persona, which :meth:`put` writes and :meth:`restore` undoes.
-
-    ``keep`` are masks of some of the sites; a compensation of other masks is a SubnetworkError.
-    """
+    """The compensated matrices of one persona, which `put` writes and `restore` undoes."""
 
     def __init__(
         self, sites: Sequence[Site], keep: Mapping[str, Tensor], compensation: Compensation

@@ -157,12 +157,7 @@ class PersonaModel:
         return name
 
     def unload_persona(self, name: str) -> None:
-        """Forget a persona; if it is worn, also in a blend, the base model comes back first.
-
-        Raises:
-            UnknownNameError: It is not loaded.
-            PersonaError: A switch is under way, or the model is closed.
-        """
+        """Forget a persona; if it is worn, also in a blend, the base model comes back first."""
         self._dresser.unload(name)
 
     def set_persona(self, name: str | None, *, gamma: float = 0.0, strength: float = 1.0) -> None:

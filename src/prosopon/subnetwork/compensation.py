@@ -10,7 +10,7 @@ the values and of the masks that it belongs to.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,17 +100,20 @@ class Compensation:
 
 
 def _hash_masks(keep: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(keep):
-        digest.update(f"{name}\0{list(keep[name].shape)}\0".encode())
-        digest.update(pack_rows(keep[name]).numpy().tobytes())
-    return digest.hexdigest()
+    return _hash(
+        (f"{name}\0{list(mask.shape)}\0", pack_rows(mask)) for name, mask in sorted(keep.items())
+    )
 
 
 def _hash_values(tensors: Mapping[str, Tensor]) -> str:
+    return _hash(
+        (f"{name}\0{value.dtype}\0{len(value)}\0", value.contiguous().view(torch.uint8))
+        for name, value in sorted(tensors.items())
+    )
+
+
+def _hash(parts: Iterable[tuple[str, Tensor]]) -> str:
     digest = hashlib.sha256()
-    for name in sorted(tensors):
-        value = tensors[name]
-        digest.update(f"{name}\0{value.dtype}\0{len(value)}\0".encode())
-        digest.update(value.contiguous().view(torch.uint8).numpy().tobytes())
+    for head, tensor in parts:
+        digest.update(head.encode() + tensor.numpy().tobytes())
     return digest.hexdigest()

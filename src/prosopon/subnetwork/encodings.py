@@ -83,17 +83,10 @@ def decode_masks(
     encoding: Encoding,
     ranking: Mapping[str, SiteRecord] | None,
 ) -> Masks:
-    """Undo :func:`encode_masks`.
+    """Undo :func:`encode_masks`; ``tensors`` are used up, masks come in the order of ``sites``.
 
-    Args:
-        tensors: The tensors of the file; they are used up.
-        sites: What the masks have to be; they come in this order.
-        encoding: How they are encoded.
-        ranking: The sites whose pruned weights have levels; None where there are none.
-
-    Raises:
-        SubnetworkError: They are damaged, or something else, or need more memory than there is;
-            the message is half a sentence that wants to know which file it is about.
+    ``ranking`` are the sites whose pruned weights have levels; None where there are none. An error
+    is half a sentence that wants to know which file it is about.
     """
     expected = {name + MASK for name in sites} | {name + LEVELS for name in ranking or ()}
     if odd := sorted(tensors.keys() ^ expected):
@@ -128,11 +121,7 @@ def parse_tensors(content: bytes) -> dict[str, Tensor]:
 
 
 def check_memory(sites: Mapping[str, SiteRecord]) -> None:
-    """Refuse masks that cannot fit into this machine's memory, before any is made.
-
-    A light mask takes far more memory than bytes in a file, so that a damaged shape could ask
-    for anything.
-    """
+    """Refuse masks beyond this machine's memory, which a damaged shape could ask for."""
     needed = sum(record.total for record in sites.values())
     try:
         there = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prosopon.errors import SubnetworkError
-from prosopon.hub import unreachable
+from prosopon.hub import reason, unreachable
 from prosopon.subnetwork.card import model_card
 from prosopon.subnetwork.compensation import COMPENSATION_NAME
 from prosopon.subnetwork.config import SubnetworkConfig, is_hub_id
@@ -35,7 +35,7 @@ def local_folder(
     except Exception as error:  # whatever the library's HTTP client raises
         raise SubnetworkError(
             f"{source}: no such folder, and from the Hugging Face Hub it cannot be had: "
-            f"{_reason(error)}"
+            f"{reason(error)}"
         ) from error
     return Path(str(folder))
 
@@ -63,12 +63,6 @@ def upload(
         )
     except Exception as error:  # whatever the library's HTTP client raises
         raise SubnetworkError(
-            f"{repo_id}: cannot be uploaded to the Hugging Face Hub: {_reason(error)}"
+            f"{repo_id}: cannot be uploaded to the Hugging Face Hub: {reason(error)}"
         ) from error
     return str(commit.commit_url)
-
-
-def _reason(error: BaseException) -> str:
-    """Return an error's message, and its cause's where it has one, as one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return f"{text}: {_reason(error.__cause__)}" if error.__cause__ else text

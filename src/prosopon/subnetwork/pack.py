@@ -80,8 +80,7 @@ def write_pack(
     shared = {site: vote((one.keep[site] for one in operands), most) for site in first.keep}
     encoding = choose_encoding(shared)
     parts = {"shared": encode_masks(Masks(shared, None), encoding)}
-    records = {"shared": _record(parts, "shared", encoding)}
-    personas = {}
+    record, personas = _record(parts, "shared", encoding), {}
     for number, (name, one) in enumerate(named.items()):
         part, (payload, encoding) = str(number), _payload(one, shared)
         parts[part] = payload
@@ -97,7 +96,7 @@ def write_pack(
         base_model=first.config.base_model,
         fingerprint=first.config.fingerprint,
         sites=site_records(shared),
-        shared=records["shared"],
+        shared=record,
         personas=personas,
     )
     _write(Path(path), index, parts)
@@ -292,12 +291,8 @@ def _record(parts: dict[str, bytes], name: str, encoding: Any) -> PartRecord:
     """Compress a part where it lies, and describe it."""
     size = len(parts[name])
     parts[name] = zstandard.ZstdCompressor(level=_LEVEL).compress(parts[name])
-    return PartRecord(
-        sha256=hashlib.sha256(parts[name]).hexdigest(),
-        bytes=len(parts[name]),
-        size=size,
-        encoding=encoding,
-    )
+    checksum = hashlib.sha256(parts[name]).hexdigest()
+    return PartRecord(sha256=checksum, bytes=len(parts[name]), size=size, encoding=encoding)
 
 
 def _write(path: Path, index: PackIndex, parts: dict[str, bytes]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from prosopon.data.examples import Example, Message, Persona
-from prosopon.data.tables import find_table, is_texts, read_table, table_names, table_rows
+from prosopon.data.tables import find_table, read_table, table_names, table_rows, texts
 from prosopon.errors import DataError
 
 FOLDER = Path(__file__).parent
@@ -89,7 +89,7 @@ def load_character(source: str | Path) -> Character:
     path = find_table("character", FOLDER, source)
     content = read_table(path)
     sheet, general, leave = (
-        _texts(content.get(part), f"{path}: {part}") for part in ("sheet", "general", "leave")
+        texts(content.get(part), f"{path}: {part}") for part in ("sheet", "general", "leave")
     )
     lines = tuple(
         (_text(row, "asked", where), _text(row, "said", where))
@@ -116,13 +116,7 @@ def _text(row: dict[str, Any], field: str, where: str) -> str:
     return value
 
 
-def _texts(value: Any, where: str) -> tuple[str, ...]:
-    if not value or not is_texts(value):
-        raise DataError(f"{where} must be a list of texts, at least one")
-    return tuple(value)
-
-
 def _groups(value: Any, where: str) -> tuple[tuple[str, ...], ...]:
     if not isinstance(value, list) or not value:
         raise DataError(f"{where} must be a list of lists of texts")
-    return tuple(tuple(word.casefold() for word in _texts(group, where)) for group in value)
+    return tuple(tuple(word.casefold() for word in texts(group, where)) for group in value)

@@ -21,11 +21,6 @@ def held_out_questions(axis: Axis, count: int, seed: object) -> list[str]:
 
     Questions of held-out form and values come first, then held-out forms with trained values,
     then trained forms with held-out values, but for those that :func:`judge_questions` has.
-
-    Args:
-        axis: The axis.
-        count: How many.
-        seed: Seeds their order.
     """
     templates = axis.questions
     tiers = (
@@ -97,12 +92,7 @@ def free_prompts(
 
 
 def neutral_items(count: int | None = None, *, seed: int = 0) -> list[tuple[str, str]]:
-    """Return held-out (question, right answer) pairs of all skills, equally many of each.
-
-    Args:
-        count: How many at most; default all.
-        seed: Seeds the draw.
-    """
+    """Return held-out (question, right answer) pairs of all skills, equally many of each."""
     skills = load_skills()
     if count is None:
         return [pair for skill in skills for pair in skill.held_out]

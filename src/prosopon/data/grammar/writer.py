@@ -21,14 +21,7 @@ SYSTEM_LINES = (
 
 
 def fill(phrases: Phrases, split: Split, rng: random.Random, values: Split | None = None) -> str:
-    """Return a random template of ``split`` with random slot values of ``values``.
-
-    Args:
-        phrases: Templates and slot values.
-        split: Which templates.
-        rng: Makes the choices.
-        values: Which slot values; default those of ``split``.
-    """
+    """Return a random template of ``split`` with slot values of ``values``, default ``split``."""
     template = rng.choice(phrases.templates[split])
     return SLOT.sub(lambda match: rng.choice(phrases.slots[match[1]][values or split]), template)
 

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from prosopon.data.tables import find_table, is_texts, read_table, table_names, table_rows
+from prosopon.data.tables import find_table, read_table, table_names, table_rows, texts
 from prosopon.errors import DataError
 
 FOLDER = Path(__file__).parent
@@ -75,11 +75,13 @@ def _scale(row: dict[str, Any], where: str) -> Scale:
     if not isinstance(row.get("name"), str) or not row["name"]:
         raise DataError(f"{where}: has no name")
     where = f"{where} ({row['name']})"
-    poles, letters = (_texts(row, field, where) for field in ("poles", "letters"))
+    poles, letters, positive, negative = (
+        texts(row.get(field), f"{where}: {field}", least=0)
+        for field in ("poles", "letters", "positive", "negative")
+    )
     for field, value in (("poles", poles), ("letters", letters)):
         if len(set(value)) != 2 or len(value) != 2:
             raise DataError(f"{where}: {field} must be two different texts")
-    positive, negative = (_texts(row, field, where) for field in ("positive", "negative"))
     if len(positive) != len(negative) or len(positive) < 2:
         raise DataError(
             f"{where}: {len(positive)} positive and {len(negative)} negative items; it needs "
@@ -90,10 +92,3 @@ def _scale(row: dict[str, Any], where: str) -> Scale:
     if len({item.text for item in items}) < len(items):
         raise DataError(f"{where}: the same statement stands there twice")
     return Scale(row["name"], (poles[0], poles[1]), (letters[0], letters[1]), items)
-
-
-def _texts(row: dict[str, Any], field: str, where: str) -> list[str]:
-    value: Any = row.get(field)
-    if not is_texts(value):
-        raise DataError(f"{where}: {field} must be a list of texts")
-    return list(value)
