@@ -29,11 +29,12 @@ def test_version_and_help(prosopon):
 
 
 @pytest.mark.parametrize("criterion", CRITERIA.names())
-def test_extract_inspect_chat(prosopon, tiny_folder, criterion):
-    options = ["--option", "rounds=2"] if criterion == "contrastive-taylor" else []
+def test_extract_inspect_chat(prosopon, tiny_folder, criterion, general):
+    light = criterion in ("contrastive-taylor", "contrastive-kl")
+    options = ["--option", "rounds=2"] if light else []
     made = prosopon(
         "extract", "-m", tiny_folder, "-t", "bold", "--opposite", "cautious", "-c", criterion,
-        "-n", "4", "-o", "bold", "--json", *options,
+        "-n", "4", "--general", general, "-o", "bold", "--json", *options,
     )  # fmt: skip
     result = json.loads(made.stdout)
     assert result["folder"] == "bold"

@@ -25,11 +25,11 @@ def statements(path, count=48):
     return path
 
 
-def test_from_data_to_report(prosopon, folder):
+def test_from_data_to_report(prosopon, folder, general):
     out = folder / "out"
     command = [
         "compare", "--personas", "bold", "--arms", "base,prompt", "--tasks", "choice,neutral",
-        "--explain", "none", *SMALL, "--out", str(out),
+        "--explain", "none", *SMALL, "--general", general, "--out", str(out),
     ]  # fmt: skip
     done = prosopon(*command, "--json")
     told = json.loads(done.stdout)
@@ -42,29 +42,31 @@ def test_from_data_to_report(prosopon, folder):
     assert "prompt" in again.stdout
 
 
-def test_any_persona_on_any_model(prosopon, folder, tiny_folder):
+def test_any_persona_on_any_model(prosopon, folder, tiny_folder, general):
     data = statements(folder / "likes.jsonl")
     done = prosopon(
         "compare", "--model", str(tiny_folder), "--target", str(data), "--arms", "base,always-yes",
-        "--tasks", "choice,yes-no", *SMALL, "--out", str(folder / "any"), "--json",
+        "--tasks", "choice,yes-no", *SMALL, "--general", general, "--out", str(folder / "any"),
+        "--json",
     )  # fmt: skip
     rows = {row["arm"]: row for row in json.loads(done.stdout)["rows"]}
     assert rows["always-yes"]["figures"]["says yes"]["mean"] == 1
 
 
-def test_a_mask_and_an_arm_are_evaluated(prosopon, folder):
+def test_a_mask_and_an_arm_are_evaluated(prosopon, folder, general):
     mask = folder / "bold"
     prosopon(
         "extract", "-t", "bold", "--opposite", "cautious", "-c", "wanda", "--examples", "8",
         "-o", mask,
     )  # fmt: skip
+    small = [*SMALL, "--general", general]
     for who in ([str(mask)], ["bold", "--arm", "prompt"]):
-        done = prosopon("evaluate", *who, "--task", "choice,free-text", *SMALL, "--json")
+        done = prosopon("evaluate", *who, "--task", "choice,free-text", *small, "--json")
         told = json.loads(done.stdout)
         mean, low, high = told["tasks"]["choice"]["measures"]["per-token"]
         assert low <= mean <= high
         assert told["persona"] == "bold"
-    shown = prosopon("evaluate", "bold", "--task", "choice", *SMALL)
+    shown = prosopon("evaluate", "bold", "--task", "choice", *small)
     assert "per-token" in shown.stdout
 
 

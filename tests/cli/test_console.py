@@ -155,12 +155,23 @@ def test_a_process_whose_output_is_not_utf8(tmp_path, variables):
     from tests.subnetwork.samples import subnetwork
 
     subnetwork(persona="größe → 🎭 [v2] \x1b[2J").save_pretrained(tmp_path / "mask")
-    for extra in ([], ["--json"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "prosopon", "inspect", "mask", *extra],
-            cwd=tmp_path, capture_output=True, env=os.environ | variables,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert b"[v2]" in done.stdout
-        assert b"\x1b" not in done.stdout
-    assert json.loads(done.stdout)["config"]["persona"] == "größe → 🎭 [v2] \x1b[2J"
+    both = """
+import sys
+from prosopon.cli import main
+for extra in ([], ["--json"]):
+    sys.argv = ["prosopon", "inspect", "mask", *extra]
+    try:
+        main()
+    except SystemExit as stop:
+        if stop.code:
+            raise
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", both],
+        cwd=tmp_path, capture_output=True, env=os.environ | variables,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(b"[v2]") == 2
+    assert b"\x1b" not in done.stdout
+    as_json = json.loads(done.stdout[done.stdout.index(b"\n{") :])
+    assert as_json["config"]["persona"] == "größe → 🎭 [v2] \x1b[2J"

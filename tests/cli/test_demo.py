@@ -7,10 +7,12 @@ import pytest
 
 from prosopon.experiments import demonstration
 from prosopon.experiments.demonstration import DEMO_ARMS
+from prosopon.extraction import ExtractionSettings
 from tests.commands import run_command
 
-SIZES = {"calibration": 24, "choices": 20, "answers": 12, "neutral": 20}
+SIZES = {"calibration": 24, "choices": 16, "answers": 10, "neutral": 16}
 QUICK = {"contrastive-taylor": ({"rounds": 8},)}
+GENERAL = 32
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +20,7 @@ def demo(tmp_path_factory):
     folder, whole = tmp_path_factory.mktemp("demo"), demonstration.demo_plan
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demonstration, "SIZES", SIZES)
+        patch.setitem(ExtractionSettings.__init__.__kwdefaults__, "general_count", GENERAL)
         patch.setattr(
             demonstration, "demo_plan",
             lambda *given: dataclasses.replace(whole(*given), options=QUICK),

@@ -14,17 +14,18 @@ def told(done):
     return json.loads(done.stdout)["tasks"]["free-text"]
 
 
-def test_what_was_asked_once_is_replayed_without_an_endpoint(prosopon, monkeypatch):
+def test_what_was_asked_once_is_replayed_without_an_endpoint(prosopon, monkeypatch, general):
     monkeypatch.setenv("no_proxy", "*")
+    judge = [*JUDGE, "--general", general]
     with running() as server:
         server.reply = lambda asked: "FIRST"
-        first = told(prosopon(*ASK, *JUDGE, "--judge-url", server.url, "--json"))
+        first = told(prosopon(*ASK, *judge, "--judge-url", server.url, "--json"))
         count = len(server.asked)
     assert count >= 64 + 5  # texts of known author, and the answers
     assert first["notes"]["judges"]["llm"] is not None
-    again = told(prosopon(*ASK, *JUDGE, "--judge-replay", "--json"))
+    again = told(prosopon(*ASK, *judge, "--judge-replay", "--json"))
     assert again == first
-    other = prosopon(*ASK[:-1], "9", *JUDGE, "--judge-replay", code=2)
+    other = prosopon(*ASK[:-1], "9", *judge, "--judge-replay", code=2)
     assert "verdicts are not in it" in other.stderr
 
 

@@ -10,10 +10,10 @@ from prosopon.errors import ProsoponError
 SMALL = ("--answers", 4, "--choices", 4, "--max-new-tokens", 4)
 
 
-def test_a_sweep_and_the_same_again(prosopon, tiny_folder, tmp_path):
+def test_a_sweep_and_the_same_again(prosopon, tiny_folder, tmp_path, general):
     asked = (
         "sweep", "-m", tiny_folder, "-t", "bold", "-c", "wanda", "-s", "0.3", "-n", "4,9999",
-        "-o", "out", *SMALL,
+        "-o", "out", "--general", general, *SMALL,
     )  # fmt: skip
     told = json.loads(prosopon(*asked, "--json").stdout)
     assert (told["cells"], told["done"]) == (8, 8)
