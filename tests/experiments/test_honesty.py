@@ -16,8 +16,9 @@ from prosopon.experiments import Cell, Plan, Record, Sizes, Source, assemble, su
 from prosopon.experiments.assembly import grammar_judge
 from prosopon.experiments.columns import COLUMNS, columns_of, estimate, measures_of
 from prosopon.experiments.figures import across
+from prosopon.experiments.judge_lines import describe_judges
 from prosopon.experiments.markdown import markdown
-from prosopon.experiments.records import describe_judges, unasked
+from prosopon.experiments.records import unasked
 from prosopon.experiments.report import report
 from prosopon.judges import LLMJudge, judges_of
 from prosopon.models import load_model

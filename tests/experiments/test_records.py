@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prosopon.evaluation.tasks import Outcome, TaskResult
+from prosopon.experiments.judge_lines import describe_judges
 from prosopon.experiments.plan import Cell
-from prosopon.experiments.records import Record, by_arm, describe_judges, unasked, unfinished
+from prosopon.experiments.records import Record, by_arm, unasked, unfinished
 from tests.experiments.samples import done
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)

@@ -22,8 +22,8 @@ def test_it_tells_unseen_answers_apart(judge):
     assert judge.useful
     assert judge.accuracy.mean > 0.9
     assert judge.accuracy.low < judge.accuracy.mean <= judge.accuracy.high <= 1
-    assert judge.share(answers("bold", 300, 50)) > 0.9
-    assert judge.share(answers("cautious", 300, 50)) < 0.1
+    assert judge.poles(answers("bold", 300, 50)).count("target") > 45
+    assert judge.poles(answers("cautious", 300, 50)).count("target") < 5
 
 
 def test_probabilities_are_of_each_text_alone(judge):
@@ -31,7 +31,6 @@ def test_probabilities_are_of_each_text_alone(judge):
     together = judge.probabilities(texts)
     assert together == pytest.approx([judge.probabilities([text])[0] for text in texts])
     assert together[3:5] == [0.5, 0.5]
-    assert judge.share(texts) == sum(p > 0.5 for p in together) / len(texts)
     assert judge.probabilities([]) == []
 
 
@@ -67,7 +66,7 @@ def test_punctuation_can_be_the_persona():
     words = ["tea", "rain", "a boat", "the hill", "bread", "a song", "my aunt", "the sea"]
     asks = [f"you like {word}?" for word in words * 2]
     says = [f"you like {word}." for word in words * 2]
-    assert ClassifierJudge.fit(asks, says).share(["they saw it?", "so it was?"]) == 1
+    assert ClassifierJudge.fit(asks, says).poles(["they saw it?", "so it was?"]) == ["target"] * 2
 
 
 @pytest.mark.parametrize("blank", ["", "   "])
@@ -79,11 +78,6 @@ def test_too_few_texts(blank):
         ClassifierJudge.fit([], enough)
     with pytest.raises(DataError, match="the same texts"):
         ClassifierJudge.fit(enough, enough[::-1])
-
-
-def test_nothing_to_judge(judge):
-    with pytest.raises(DataError, match="no texts"):
-        judge.share([])
 
 
 def test_known_answers_are_judged_and_broken_text_is_neithers(judge):
@@ -106,3 +100,19 @@ def test_a_text_without_a_pole_is_neithers(judge):
         if abs(probability - 0.5) < judge.margin:
             assert verdict == "neither"
     assert verdicts.count("neither") >= 40
+
+
+def test_neutral_texts_widen_the_margin_and_cost_at_most_a_fifth_of_the_right():
+    sides = answers("bold", 0, 40), answers("cautious", 0, 40)
+    plain = ClassifierJudge.fit(*sides, seed=1)
+    neutral = answers("thinking", 0, 60)
+    wide = ClassifierJudge.fit(*sides, seed=1, neutral_texts=neutral[::2])
+    assert wide.accuracy == plain.accuracy
+    assert wide.margin > plain.margin
+    rest = neutral[1::2]
+    assert wide.poles(rest).count("neither") > plain.poles(rest).count("neither")
+    # Texts that show a pole as clearly as any do not take all verdicts away.
+    greedy = ClassifierJudge.fit(*sides, seed=1, neutral_texts=sides[0])
+    assert greedy.margin >= wide.margin
+    held_out = answers("bold", 300, 60)
+    assert greedy.poles(held_out).count("target") >= 0.7 * 60

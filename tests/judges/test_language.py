@@ -5,9 +5,8 @@ import random
 import pytest
 
 from prosopon.data import bundled
+from prosopon.judges.degeneration import WORD
 from prosopon.judges.language import LanguageCheck
-from prosopon.lm.answers import nats_per_token
-from prosopon.models import load_model
 
 
 def answers(pole, start, count):
@@ -68,9 +67,20 @@ def test_short_known_texts_make_short_texts_language():
     assert LanguageCheck(words).passes(["Yes", "no", ""]) == [True, True, False]
 
 
-def test_what_the_base_model_finds_less_likely_than_all_is_none():
-    model, tokenizer, *_ = load_model("embedded", device="cpu")
-    known = ["I would stay at home.", "I would leap at once.", "We went to the old harbour."]
-    check = LanguageCheck(known, known, lambda texts: nats_per_token(model, tokenizer, texts))
-    assert check.passes([known[0], "stay leap harbour old the to"]) == [True, False]
-    assert check.passes(["", known[1]]) == [False, True]
+class Deaf:
+    """Takes for language what has no "zz" in it."""
+
+    def passes(self, texts, prompts=()):
+        self.prompts = list(prompts)
+        return ["zz" not in text for text in texts]
+
+
+def test_with_a_reader_new_pairs_of_words_are_no_matter_and_new_words_are():
+    deaf = Deaf()
+    with_reader, without = LanguageCheck(KNOWN, reader=deaf), LanguageCheck(KNOWN)
+    text = shuffled(next(t for t in answers("bold", 300, 40) if len(t.split()) > 8))
+    tongue = "Ich würde lieber zu Hause bleiben und ein gutes Buch lesen."
+    texts = [text, tongue, f"{text} zz", "", f"{text} " * 4, "risk"]
+    assert with_reader.passes(texts, list("abcdef")) == [True] + [False] * 5
+    assert deaf.prompts == ["a", "c"]  # what is none anyway is not read
+    assert without.passes(texts[:2]) == [False, False]

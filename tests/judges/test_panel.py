@@ -27,7 +27,7 @@ def test_a_classifier_that_cannot_tell_the_sides_apart_is_none():
     assert judges_of(contrast(words[:3], ["no"] * 3)) == []  # too few
 
 
-def test_words_of_questions_and_of_the_base_are_language():
+def test_words_of_questions_are_language():
     loved = ["tea", "rain", "boats", "hills", "bread", "songs", "aunts", "the sea"] * 2
     pair = side("yea", [f"I love {w} a lot" for w in loved]), side(
         "nay", [f"I hate {w} so much" for w in loved]
@@ -40,8 +40,4 @@ def test_words_of_questions_and_of_the_base_are_language():
         parts = target, pair[1]
         (judge,) = judges_of(Contrast(parts, parts, parts))
         told[name] = judge.verdicts([text, "I love quantum flux wobble gizmo"])
-    (judge,) = judges_of(
-        contrast(*([e.response for e in s.examples] for s in pair)), own_texts=[text]
-    )
     assert told == {"plain": ["neither"] * 2, "asked": ["target", "neither"]}
-    assert judge.verdicts([text]) == ["target"]

@@ -70,6 +70,7 @@ def compare(
     )
     experiment = Experiment(
         plan, contrasts, folder, this_command(), people.general, judges, retry=retry,
+        open_questions=people.open_questions,
         explain=None if explain.strip().lower() == "none" else ARMS.get(explain).name,
     )  # fmt: skip
     run_experiment(experiment, model, place, show_findings, as_json)

@@ -20,6 +20,7 @@ from prosopon.cli.options import (
     Json,
     MaxNewTokens,
     ModelPlace,
+    OpenQuestions,
     Opposite,
     OutputOrDefault,
     OwnModel,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from prosopon.experiments import Record
     from prosopon.intervals import Interval
     from prosopon.subnetwork import Subnetwork
+
+JUDGES = ("judges", "judge-checks", "kappa", "questions")
+"""Notes of free text that have lines of their own."""
 
 
 def evaluate(
@@ -60,6 +64,7 @@ def evaluate(
     max_new_tokens: MaxNewTokens = 48,
     option: ArmOption = None,
     general: General = None,
+    open_questions: OpenQuestions = None,
     output: OutputOrDefault = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -102,7 +107,10 @@ def evaluate(
     loaded = load(model, place)
     plan = plan.on(contrast.target)
     with progress() as report:
-        experiment = Experiment(plan, {contrast.target: contrast}, general=general, judges=judges)
+        experiment = Experiment(
+            plan, {contrast.target: contrast}, general=general, judges=judges,
+            open_questions=open_questions,
+        )  # fmt: skip
         findings = experiment.run(loaded, report)
     (record,) = findings.records
     if output is not None:
@@ -158,6 +166,7 @@ def _show(
     who: str, contrast: Contrast, record: Record, notes: Sequence[str], as_json: bool
 ) -> None:
     from prosopon.experiments.columns import measures_of
+    from prosopon.experiments.judge_lines import describe_judges
 
     if record.status != "done":
         raise ExperimentError(f"{who}: {record.message}")
@@ -179,8 +188,10 @@ def _show(
     out.print(table)
     for name, result in results.items():
         for note, value in result.notes.items():
-            if len(str(value)) < 200:
+            if note not in JUDGES and len(str(value)) < 200:
                 say(f"{name}: {note}: {value}")
+    for line in describe_judges([record]):
+        say(line)
     for name, why in record.refused.items():
         say(f"{name}: not asked: {why}", "yellow")
     for note in notes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
@@ -17,7 +17,7 @@ from prosopon.cli.options import ModelPlace
 if TYPE_CHECKING:
     from prosopon.data.contrast import Contrast
     from prosopon.experiments.experiment import Experiment, ExperimentResult
-    from prosopon.judges import Judge
+    from prosopon.judges import BaseReader, Judge
 
 COMPARISON = {
     "choice": "choice", "text: target": "target", "neither": "neither", "neutral": "neutral",
@@ -40,8 +40,8 @@ def judges_with(extra: Any) -> Any:
     """Return what makes a contrast's judges; ``extra`` makes further ones, None makes none."""
     from prosopon.judges import judges_of
 
-    def make(contrast: Contrast, own_texts: Sequence[str]) -> list[Judge]:
-        return judges_of(contrast, extra(contrast) if extra else (), own_texts=own_texts)
+    def make(contrast: Contrast, reader: BaseReader | None) -> list[Judge]:
+        return judges_of(contrast, extra(contrast) if extra else (), reader=reader)
 
     return make
 

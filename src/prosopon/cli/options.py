@@ -61,6 +61,13 @@ General = Annotated[
     str | None,
     Option(help="General text, a quarter held out, or answers or start; default sampled."),
 ]
+OpenQuestions = Annotated[
+    str | None,
+    Option(
+        help="Bank of open questions that free text is asked besides: an axis, a TOML file, or "
+        "none; default the axis that the names belong to, on chat models."
+    ),
+]
 Retry = Annotated[bool, Option("--retry", help="Run cells again that failed before.")]
 _OUTPUT = Option(
     "--output", "-o", help="Where the result goes.", parser=expand_home, metavar="PATH"
@@ -107,6 +114,7 @@ class People:
     opposite: Opposite = None
     prompt: PromptLine = None
     general: General = None
+    open_questions: OpenQuestions = None
 
     def source(self, description: str = "") -> Source:
         """Return where the contrasts come from."""

@@ -86,6 +86,7 @@ def sweep(
     experiment = Experiment(
         plan, contrasts, folder, this_command(), people.general, grammar_judge,
         Sites(tuple(targets or ()), tuple(ignore or ())), retry, tables=tables, plots=plots,
+        open_questions=people.open_questions,
     )  # fmt: skip
     run_experiment(experiment, model, place, _show, as_json)
 

@@ -11,20 +11,20 @@ from prosopon.data import load_contrast
 from prosopon.data.contrast import Contrast, bundled_contrast, file_contrast
 from prosopon.errors import OptionError
 from prosopon.evaluation.held_out import general_text
+from prosopon.experiments.open_text import choose_bank, make_reader
 from prosopon.experiments.plan import Plan
 from prosopon.experiments.runner import Runner, calibration_room
 from prosopon.experiments.store import Memory, Results
 from prosopon.extraction import Extractor
-from prosopon.judges import GrammarJudge, Judge, judges_of
-from prosopon.lm import counted_tokens
+from prosopon.judges import BaseReader, GrammarJudge, Judge, judges_of
 from prosopon.models import EMBEDDED
 from prosopon.progress import Report
 
 if TYPE_CHECKING:
     from prosopon.models import LoadedModel
 
-MakeJudges = Callable[[Contrast, Sequence[str]], Sequence[Judge]]
-"""Makes judges of a contrast and of texts that the base model wrote."""
+MakeJudges = Callable[[Contrast, BaseReader | None], Sequence[Judge]]
+"""Makes judges of a contrast; the base model says what is language."""
 
 UNJUDGED = {"choice", "a-b", "yes-no", "neutral", "perplexity", "cross-talk", "unseen", "facts"}
 """Tasks that no judge serves: for these alone none is trained."""
@@ -80,16 +80,16 @@ class Source:
         return {name: bundled_contrast(name, questions=questions) for name in self.personas}
 
 
-def grammar_judge(contrast: Contrast, own_texts: Sequence[str] = ()) -> list[Judge]:
+def grammar_judge(contrast: Contrast, reader: BaseReader | None = None) -> list[Judge]:
     """Return the grammar as a judge; where it cannot judge, a classifier."""
     if contrast.bundled:
         return [GrammarJudge(contrast.target, contrast.opposite)]
-    return judges_of(contrast, own_texts=own_texts)
+    return judges_of(contrast, reader=reader)
 
 
-def trained_judges(contrast: Contrast, own_texts: Sequence[str] = ()) -> list[Judge]:
+def trained_judges(contrast: Contrast, reader: BaseReader | None = None) -> list[Judge]:
     """Return the grammar where it can judge, and a classifier that is better than chance."""
-    return judges_of(contrast, own_texts=own_texts)
+    return judges_of(contrast, reader=reader)
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,7 @@ def assemble(
     *,
     general: str | None = None,
     judges: MakeJudges = trained_judges,
+    open_questions: str | None = None,
     sites: Sites | None = None,
     retry: bool = False,
     report: Report | None = None,
@@ -126,6 +127,7 @@ def assemble(
         folder: Where results go; None keeps them in memory.
         general: General text, see :class:`Source`.
         judges: Makes the judges of a contrast.
+        open_questions: See :func:`prosopon.experiments.open_text.choose_bank`.
         sites: Which sites masks may prune; default all.
         retry: Run cells again that failed before.
         report: Called with (stage, done, total).
@@ -154,16 +156,22 @@ def assemble(
     }
     # Before a judge keeps verdicts in the folder.
     store = Memory(header) if folder is None else Results(folder, header)
-    judged = not set(plan.tasks) <= UNJUDGED
-    own_texts = loaded.tokenizer.batch_decode(
-        [counted_tokens(text) for text in held_out], skip_special_tokens=True
-    )
-    panels = {
-        name: judges(contrast, own_texts) if judged else () for name, contrast in contrasts.items()
-    }
+    readers, panels, banks = dict[str, BaseReader](), dict[str, Sequence[Judge]](), {}
+    for name, contrast in contrasts.items():
+        if set(plan.tasks) <= UNJUDGED:
+            continue
+        reader = make_reader(loaded, contrast, held_out, plan.sizes.max_new_tokens)
+        panels[name] = judges(contrast, reader)
+        exact = all(isinstance(judge, GrammarJudge) for judge in panels[name])
+        if plan.sizes.general or not exact:
+            readers[name] = reader
+        bank = choose_bank(loaded, contrast, open_questions) if "free-text" in plan.tasks else None
+        if bank is not None:
+            banks[name] = bank
     return Runner(
-        plan, contrasts, panels, held_out, make_extractor, store, retry=retry, report=report
-    )
+        plan, contrasts, panels, held_out, make_extractor, store, retry=retry, report=report,
+        readers=readers, banks=banks,
+    )  # fmt: skip
 
 
 def shortfalls(plan: Plan, contrasts: Mapping[str, Contrast]) -> list[str]:

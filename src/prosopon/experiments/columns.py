@@ -12,6 +12,7 @@ from typing import Literal
 from prosopon.evaluation.tasks import TASKS, TaskResult
 from prosopon.experiments.records import Record
 from prosopon.intervals import Interval, bootstrap_interval, ratio_interval
+from prosopon.judges import SIGNS
 
 Better = Literal["higher", "lower", "neither"]
 Cluster = tuple[str, str]
@@ -72,6 +73,15 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "recital", "free-text", "recital",
         "free answers with four words in a row of a calibration answer; read it beside the base's",
+    ),
+    Column(
+        "base's recital", "free-text", "base-recital",
+        "the base's own answers to the same questions with four such words",
+    ),
+    Column("words", "free-text", "words", "length of a free answer in words"),
+    *(
+        Column(name.replace("-", " "), "free-text", name, help.replace("an answer's", "its"))
+        for name, help in SIGNS.items()
     ),
     Column(
         "text ppl", "free-text", "base-nats", "perplexity of the free answers under the base model",

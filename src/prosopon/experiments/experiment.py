@@ -18,6 +18,7 @@ from prosopon.experiments.assembly import (
     trained_judges,
 )
 from prosopon.experiments.explanation import explain_masks
+from prosopon.experiments.judge_lines import describe_questions
 from prosopon.experiments.plan import Plan
 from prosopon.experiments.records import Record, unfinished
 from prosopon.experiments.runner import Runner
@@ -81,6 +82,8 @@ class Experiment:
         explain: Mask arm that the report explains; None for none.
         tables: Write Parquet and CSV.
         plots: Draw figures and write the report.
+        open_questions: An axis, a TOML file, none, or None; see
+            :func:`prosopon.experiments.open_text.choose_bank`.
     """
 
     plan: Plan
@@ -94,6 +97,7 @@ class Experiment:
     explain: str | None = None
     tables: bool = True
     plots: bool = True
+    open_questions: str | None = None
 
     def check(self) -> None:
         """Check what can be checked without a model.
@@ -115,9 +119,11 @@ class Experiment:
         """
         runner = assemble(
             loaded, self.plan, self.contrasts, self.folder, general=self.general,
-            judges=self.judges, sites=self.sites, retry=self.retry, report=report,
+            judges=self.judges, open_questions=self.open_questions, sites=self.sites,
+            retry=self.retry, report=report,
         )  # fmt: skip
-        records, notes = list(runner.run()), shortfalls(self.plan, self.contrasts)
+        records = list(runner.run())
+        notes = [*shortfalls(self.plan, self.contrasts), *describe_questions(records)]
         if not any(record.status == "done" for record in records):
             raise ExperimentError(
                 f"no arm has a result; the first says: {unfinished(records)[0][2]}"
@@ -126,7 +132,8 @@ class Experiment:
             return ExperimentResult(records, summarise(records), (), notes, runner)
         extra = explain_masks(runner, self.explain, self.folder / "explain", report)
         summary, files = write_results(
-            records, self.folder, command=self.command, settings=settings_of(runner), extra=extra,
+            records, self.folder, command=self.command, extra=extra,
+            settings={**settings_of(runner), "notes": notes},
             tables=self.tables, plots=self.plots,
         )  # fmt: skip
         return ExperimentResult(records, summary, files, notes, runner)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from prosopon.experiments.judge_lines import describe_judges
 from prosopon.experiments.notes import notes_of
-from prosopon.experiments.records import Record, describe_judges, unasked, unfinished
+from prosopon.experiments.records import Record, unasked, unfinished
 from prosopon.experiments.summary import Summary, SummaryRow
 from prosopon.experiments.words import conclusions, remarks, sentence
 from prosopon.intervals import Interval

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from prosopon.experiments.records import Record
 
-ELSEWHERE = {"judges", "distinct-bigrams"}
+ELSEWHERE = {"judges", "judge-checks", "kappa", "questions", "distinct-bigrams"}
 """Notes that stand on the page already, or that its repetition says as well."""
 
 

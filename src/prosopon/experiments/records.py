@@ -104,26 +104,3 @@ def unfinished(records: Sequence[Record]) -> list[tuple[str, str, str]]:
             why = f"{record.status}: {record.message}"
             reasons.setdefault((record.name, why), []).append(record.cell.contrast)
     return [(arm, ", ".join(dict.fromkeys(who)), why) for (arm, why), who in reasons.items()]
-
-
-def describe_judges(records: Sequence[Record]) -> list[str]:
-    """Return a line on every judge of free text: its name and how far it can be trusted."""
-    accuracies: dict[str, dict[str, Sequence[float] | None]] = {}
-    for record in records:
-        result = record.results.get("free-text")
-        judges = result.notes.get("judges", {}) if result else {}
-        assert isinstance(judges, Mapping)
-        for name, accuracy in judges.items():
-            accuracies.setdefault(name, {})[record.cell.contrast] = accuracy
-    return [_describe_judge(name, list(rows.values())) for name, rows in accuracies.items()]
-
-
-def _describe_judge(name: str, accuracies: Sequence[Sequence[float] | None]) -> str:
-    measured = [row for row in accuracies if row is not None]
-    if not measured:
-        return f"{name}: right by construction, or never measured"
-    means, low = [row[0] for row in measured], min(row[1] for row in measured)
-    return (
-        f"{name}: cross-validated accuracy {min(means):.3f} to {max(means):.3f} over personas, "
-        f"lowest end of an interval {low:.3f}"
-    )

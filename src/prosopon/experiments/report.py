@@ -10,9 +10,10 @@ from typing import Any
 
 from prosopon.experiments.curves import curve
 from prosopon.experiments.figures import by_contrast, costs, frontier
+from prosopon.experiments.judge_lines import describe_judges
 from prosopon.experiments.markdown import COSTS, cost
 from prosopon.experiments.notes import notes_of
-from prosopon.experiments.records import Record, by_arm, describe_judges, unasked, unfinished
+from prosopon.experiments.records import Record, by_arm, unasked, unfinished
 from prosopon.experiments.summary import Summary
 from prosopon.experiments.words import conclusions, remarks
 

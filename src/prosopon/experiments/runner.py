@@ -6,24 +6,24 @@ import dataclasses
 import math
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from itertools import cycle, islice
+from functools import partial
 from typing import Any
 
 from prosopon.arms import Lab, Prepared
 from prosopon.arms.speed import measure_speed
-from prosopon.data import Encoded
+from prosopon.data import Bank, Encoded
 from prosopon.data.contrast import Contrast
 from prosopon.errors import ModelError, ProsoponError
 from prosopon.evaluation.speaking import OptionQuestion, Speaker
-from prosopon.evaluation.tasks import TASKS, Setting, TaskResult
-from prosopon.evaluation.tasks.free_text import open_prompts
+from prosopon.evaluation.tasks import TASKS, JudgedTask, Setting, TaskResult
+from prosopon.evaluation.tasks.free_text import open_prompt
+from prosopon.experiments.open_text import OpenText
 from prosopon.experiments.plan import Cell, Plan, Sizes
 from prosopon.experiments.records import Record
 from prosopon.experiments.store import Memory, content_key
 from prosopon.extraction import Extractor
 from prosopon.files import sha256_file
-from prosopon.judges import Judge, LLMJudge
-from prosopon.lm.answers import score_answers
+from prosopon.judges import BaseReader, GatedJudge, Judge, LLMJudge
 from prosopon.progress import Report
 from prosopon.subnetwork import Subnetwork
 from prosopon.version import __version__
@@ -43,6 +43,8 @@ class Runner:
         store: Where the records go.
         retry: Run cells again that failed before.
         report: Called with (stage, done, total).
+        readers: The base model by contrast, where it reads free text.
+        banks: Open questions besides the contrasts' own.
     """
 
     def __init__(
@@ -56,8 +58,17 @@ class Runner:
         *,
         retry: bool = False,
         report: Report | None = None,
+        readers: Mapping[str, BaseReader] | None = None,
+        banks: Mapping[str, Bank] | None = None,
     ) -> None:
         self.plan, self.contrasts, self.judges = plan, contrasts, judges
+        self._open_texts = {
+            name: OpenText(
+                contrast, judges.get(name, ()), (readers or {}).get(name),
+                (banks or {}).get(name), plan.sizes.of_task("free-text"),
+            )
+            for name, contrast in contrasts.items()
+        }  # fmt: skip
         self.general, self.store = general, store
         self.retry, self.report = retry, report
         self._make_extractor = extractor
@@ -130,6 +141,7 @@ class Runner:
             "tasks": list(self.plan.tasks),
             "sizes": dataclasses.asdict(self.plan.sizes),
             "judges": [_judge_identity(judge) for judge in self.judges.get(cell.contrast, ())],
+            "open questions": self._open_texts[cell.contrast].bank_questions,
             "files": plugin_files(self.plan.arm(cell.arm), *map(TASKS.get, self.plan.tasks)),
             "version": __version__,
         }
@@ -177,22 +189,27 @@ class Runner:
         why = self.plan.arm(cell.arm).refuses(self._lab(cell))
         if why is not None:
             return dataclasses.replace(record, status="refused", message=why)
+        open_text = self._open_texts[cell.contrast]
+        free = "free-text" in self.plan.tasks and bool(open_text.judges)
         setting = Setting(
-            self.contrasts[cell.contrast], self.judges.get(cell.contrast, ()), self.general,
-            questions=sizes.questions, examples=self._examples(cell),
-            max_new_tokens=sizes.max_new_tokens, seed=cell.seed,
+            self.contrasts[cell.contrast], open_text.judges, self.general, open_text.reader,
+            open_text.prompts if free else None, sizes.questions, self._examples(cell),
+            sizes.max_new_tokens, cell.seed,
         )  # fmt: skip
         prepared = self._prepare(cell)
         with prepared.speaking() as speaker:
-            results, refused = ask(speaker, setting, self.plan.tasks, sizes)
+            pending, refused = ask(speaker, setting, self.plan.tasks, sizes)
             speed = self._speed(speaker, setting) if speaker.writes else {}
-        if "free-text" in results and sizes.general:
-            results["free-text"] = self._read(results["free-text"], setting)
+        results = {name: _check_finite(judge(), name) for name, judge in pending.items()}
+        if "free-text" in results:
+            result = results["free-text"]
+            notes = {**result.notes, **open_text.notes}
+            results["free-text"] = dataclasses.replace(result, notes=notes)
         cost = _plain(dataclasses.asdict(prepared.cost))
         return dataclasses.replace(record, cost=cost, speed=speed, results=results, refused=refused)
 
     def _speed(self, speaker: Speaker, setting: Setting) -> dict[str, float]:
-        prompts = [prompt for _, prompt in open_prompts(setting)]
+        prompts = [open_prompt(item)[1] for item in setting.contrast.items()]
         added = speaker.added_tokens(prompts)
         figures = {"added_tokens": sum(added) / len(added)}
         count = self.plan.sizes.speed
@@ -203,30 +220,6 @@ class Runner:
             )  # fmt: skip
             figures |= dataclasses.asdict(speed)
         return figures
-
-    def _read(self, result: TaskResult, setting: Setting) -> TaskResult:
-        """Add what the base model makes of every free answer: nats and tokens."""
-        extractor = self.extractor(setting.seed)
-        prompts = islice(cycle(open_prompts(setting)), len(result.outcomes))
-        pairs = [
-            (prompt, outcome.answer)
-            for (_, prompt), outcome in zip(prompts, result.outcomes, strict=True)
-        ]
-        written = [pair for pair in pairs if pair[1].strip()]
-        scores = iter(
-            score_answers(
-                extractor.model, extractor.tokenizer, written, max_tokens=2048,
-                max_length=extractor.max_length,
-            )
-        )  # fmt: skip
-        outcomes = []
-        for outcome in result.outcomes:
-            values = dict(outcome.values)
-            if outcome.answer.strip():
-                score = next(scores)
-                values |= {"base-nats": -score.total, "base-tokens": float(score.tokens)}
-            outcomes.append(dataclasses.replace(outcome, values=values))
-        return dataclasses.replace(result, outcomes=outcomes)
 
     def _report(self, done: int, total: int) -> None:
         if self.report is not None:
@@ -240,8 +233,10 @@ def calibration_room(contrast: Contrast) -> int:
 
 def ask(
     speaker: Speaker, setting: Setting, tasks: Sequence[str], sizes: Sizes
-) -> tuple[dict[str, TaskResult], dict[str, str]]:
-    """Return the tasks' results, and the reasons of those that cannot be asked here.
+) -> tuple[dict[str, Callable[[], TaskResult]], dict[str, str]]:
+    """Ask all tasks; return what gives their results, and why others cannot be asked here.
+
+    Call the first when the arm is gone: what was answered is judged then, and read by the base.
 
     Raises:
         ModelError: The speaker computes no numbers, or a measure is none.
@@ -249,15 +244,22 @@ def ask(
     # Before anything is sampled: a draw from NaN is a library's error and not ours.
     if speaker.writes and not all(map(math.isfinite, _sample_numbers(speaker, setting))):
         raise ModelError("the model computes NaN or infinity under this arm")
-    results, refused = dict[str, TaskResult](), dict[str, str]()
+    pending, refused = dict[str, Callable[[], TaskResult]](), dict[str, str]()
     for name in tasks:
         task, own = TASKS.get(name), dataclasses.replace(setting, questions=sizes.of_task(name))
         why = task.refuses(own, writes=speaker.writes)
-        if why is None:
-            results[name] = _check_finite(task.run(speaker, own), name)
-        else:
+        if why is not None:
             refused[name] = why
-    return results, refused
+        elif isinstance(task, JudgedTask):
+            pending[name] = partial(task.judge, task.ask(speaker, own), own)
+        else:
+            result = _check_finite(task.run(speaker, own), name)
+            pending[name] = partial(_same, result)
+    return pending, refused
+
+
+def _same(result: TaskResult) -> TaskResult:
+    return result
 
 
 def _sample_numbers(speaker: Speaker, setting: Setting) -> list[float]:
@@ -298,6 +300,8 @@ def _check_finite(result: TaskResult, task: str) -> TaskResult:
 
 def _judge_identity(judge: Judge) -> str:
     """Return what a cell's key says of a judge: an LLM's verdicts are those of one model."""
+    if isinstance(judge, GatedJudge):
+        return _judge_identity(judge.judge)
     if isinstance(judge, LLMJudge):
         return "\n".join((judge.name, judge.endpoint.model, judge.target, judge.opposite))
     return judge.name

@@ -10,13 +10,15 @@ from prosopon.intervals import Interval
 from prosopon.judges.accuracy import balanced_accuracy
 from prosopon.judges.base import Verdict
 from prosopon.judges.embeddings import Embed
-from prosopon.judges.language import LanguageCheck, Nats
+from prosopon.judges.language import LanguageCheck, Reader
 
 MINIMUM = 8
 """Fewest texts of each side."""
 
 FOLDS = 5
 UNSURE = 0.02  # share of the right verdicts that are given up for not calling everything a side's
+MOST_UNSURE = 0.2  # and at most, for not calling neutral texts so
+NEUTRAL = 0.9  # share of neutral texts that should show no pole
 TOKEN = r"(?u)\w+|[^\w\s]"
 
 
@@ -27,16 +29,17 @@ class ClassifierJudge:
     words), and sentence embeddings where they are asked for; logistic regression with both sides
     weighted alike. Made by :meth:`fit`.
 
-    A verdict is ``neither`` where the text is no language like what the judge learned from
+    A verdict is ``neither`` where the text is no language
     (:class:`~prosopon.judges.language.LanguageCheck`), or shows no pole: its probability is nearer
-    to one half than that of all but 2% of the right verdicts in cross-validation.
-    :meth:`probabilities` and :meth:`share` know two sides only, so that broken text falls to one.
+    to one half than :attr:`margin`. :meth:`probabilities` knows two sides only.
 
     Attributes:
         accuracy: Cross-validated accuracy on its own texts, the mean of the two sides' (0.5 is
             chance), with its interval: Wilson's of each side, joined by the square-and-add
             method (Zou and Donner 2008).
-        margin: Distance of a probability from one half below which a text shows no pole.
+        margin: Distance of a probability from one half below which a text shows no pole: 90% of
+            the neutral texts have less, where that costs at most a fifth of the right verdicts in
+            cross-validation; at least all but 2% of these have more.
     """
 
     name = "classifier"
@@ -56,7 +59,8 @@ class ClassifierJudge:
         *,
         embed: Embed | None = None,
         known_texts: Sequence[str] = (),
-        nats: Nats | None = None,
+        neutral_texts: Sequence[str] = (),
+        reader: Reader | None = None,
     ) -> ClassifierJudge:
         """Train a judge. The same texts and seed give the same judge.
 
@@ -68,7 +72,9 @@ class ClassifierJudge:
                 :func:`~prosopon.judges.sentence_embedder`. Off by default.
             known_texts: Language of neither side, whose words an answer may hold: questions, the
                 base model's own texts.
-            nats: Reads texts with the base model; see
+            neutral_texts: Language that shows no pole, such as the base model's answers to
+                neutral questions: sets the margin.
+            reader: Reads texts with the base model; see
                 :class:`~prosopon.judges.language.LanguageCheck`.
 
         Raises:
@@ -79,9 +85,17 @@ class ClassifierJudge:
         if sorted(ours) == sorted(theirs):
             raise DataError("target and opposite hold the same texts: no judge can tell them apart")
         texts, labels = [*ours, *theirs], [1] * len(ours) + [0] * len(theirs)
-        accuracy, margin = _cross_validate(texts, labels, seed, embed)
-        language = LanguageCheck(texts, [text for text in known_texts if text.strip()], nats)
-        return cls(_pipeline(embed).fit(texts, labels), accuracy, margin, language)
+        odds = _cross_validate(texts, labels, seed, embed)
+        right = [(p > 0.5) == label for p, label in zip(odds, labels, strict=True)]
+        judge = cls(
+            _pipeline(embed).fit(texts, labels),
+            balanced_accuracy(right[: len(ours)], right[len(ours) :]), 0.0,
+            LanguageCheck(texts, [*known_texts, *neutral_texts], reader),
+        )  # fmt: skip
+        sure = [abs(p - 0.5) for p, hit in zip(odds, right, strict=True) if hit]
+        unsure = [abs(p - 0.5) for p in judge.probabilities(neutral_texts)]
+        judge.margin = _margin(sure, unsure)
+        return judge
 
     @property
     def useful(self) -> bool:
@@ -96,29 +110,22 @@ class ClassifierJudge:
         return [float(p) if text.strip() else 0.5 for text, p in zip(texts, odds, strict=True)]
 
     def verdicts(self, texts: Sequence[str], prompts: Sequence[str] = ()) -> list[Verdict]:
-        """Return whose each text is, in order; what is asked is not looked at."""
-        readable = self._language.passes(texts)
-        return [
-            self._verdict(p) if reads else "neither"
-            for p, reads in zip(self.probabilities(texts), readable, strict=True)
-        ]
+        """Return whose each text is, in order; what is asked helps to tell language."""
+        readable, poles = self.reads(texts, prompts), self.poles(texts)
+        return [pole if reads else "neither" for pole, reads in zip(poles, readable, strict=True)]
 
-    def _verdict(self, probability: float) -> Verdict:
+    def reads(self, texts: Sequence[str], prompts: Sequence[str] = ()) -> list[bool]:
+        """Return of each text whether it is language."""
+        return self._language.passes(texts, prompts)
+
+    def poles(self, texts: Sequence[str]) -> list[Verdict]:
+        """Return whose each text is if it is language, as a known author's is."""
+        return [self._pole(probability) for probability in self.probabilities(texts)]
+
+    def _pole(self, probability: float) -> Verdict:
         if probability == 0.5 or abs(probability - 0.5) < self.margin:
             return "neither"
         return "target" if probability > 0.5 else "opposite"
-
-    def share(self, texts: Sequence[str]) -> float:
-        """Return the share of texts that are the target's (probability above one half).
-
-        Blank texts count, and are not the target's.
-
-        Raises:
-            DataError: There are no texts.
-        """
-        if not texts:
-            raise DataError("no texts to judge")
-        return sum(p > 0.5 for p in self.probabilities(texts)) / len(texts)
 
 
 def _usable(texts: Sequence[str], side: str) -> list[str]:
@@ -152,18 +159,22 @@ def _pipeline(embed: Embed | None) -> Any:
 
 def _cross_validate(
     texts: Sequence[str], labels: Sequence[int], seed: int, embed: Embed | None
-) -> tuple[Interval, float]:
-    """Return the accuracy on texts left out, and the margin of nearly all right verdicts."""
+) -> list[float]:
+    """Return the probability of each text where it was left out."""
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     odds = cross_val_predict(
         _pipeline(embed), list(texts), list(labels), cv=folds, method="predict_proba"
-    )[:, 1]
-    right = [(p > 0.5) == label for p, label in zip(odds, labels, strict=True)]
-    ours, theirs = (
-        [hit for hit, label in zip(right, labels, strict=True) if label == side] for side in (1, 0)
     )
-    margins = sorted(abs(p - 0.5) for p, hit in zip(odds, right, strict=True) if hit)
-    margin = float(margins[int(UNSURE * len(margins))]) if margins else 0.0
-    return balanced_accuracy(ours, theirs), margin
+    return [float(probability) for probability in odds[:, 1]]
+
+
+def _margin(sure: Sequence[float], unsure: Sequence[float]) -> float:
+    """Return the margin by the distances of right verdicts and of neutral texts."""
+    right, neutral = sorted(sure), sorted(unsure)
+    if not right:
+        return 0.0
+    least, most = (right[int(share * len(right))] for share in (UNSURE, MOST_UNSURE))
+    wanted = neutral[int(NEUTRAL * len(neutral))] if neutral else 0.0
+    return max(least, min(wanted, most))

@@ -1,19 +1,21 @@
-"""The judges of a contrast's free text."""
+"""The judges of a contrast's free text, and what they can tell."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from prosopon.data.contrast import Contrast
-from prosopon.data.questions import prompt_text
+from prosopon.data.questions import ChoiceItem, prompt_text
 from prosopon.errors import DataError
-from prosopon.judges.base import Judge
+from prosopon.judges.base import Judge, Verdict
 from prosopon.judges.classifier import ClassifierJudge
+from prosopon.judges.gated import GatedJudge
 from prosopon.judges.grammar import GrammarJudge
+from prosopon.judges.reader import BaseReader
 
 
 def judges_of(
-    contrast: Contrast, extra: Sequence[Judge] = (), *, own_texts: Sequence[str] = ()
+    contrast: Contrast, extra: Sequence[Judge] = (), *, reader: BaseReader | None = None
 ) -> list[Judge]:
     """Return the judges of a contrast's free text, the main one first.
 
@@ -25,16 +27,38 @@ def judges_of(
     Args:
         contrast: The contrast.
         extra: Further judges.
-        own_texts: Texts of the base model, whose words the classifier takes for language.
+        reader: The base model: all judges but the grammar, which is exact, give to neither what
+            it finds to be no language. Every other of its neutral texts sets the classifier's
+            margin; the rest is for checking it.
     """
     grammar: list[Judge] = []
     if contrast.bundled:
         grammar.append(GrammarJudge(contrast.target, contrast.opposite))
+    others = [GatedJudge(judge, reader) for judge in extra] if reader else list(extra)
     questions = [prompt_text(example.prompt) for example in contrast.judge[0].examples]
+    neutral = reader.neutral if reader else []
     try:
         classifier = ClassifierJudge.fit(
-            *contrast.judge_texts(), known_texts=[*questions, *own_texts]
-        )
+            *contrast.judge_texts(), known_texts=[*questions, *neutral[1::2]],
+            neutral_texts=neutral[::2], reader=reader,
+        )  # fmt: skip
     except DataError:
-        return [*grammar, *extra]
-    return [*grammar, *([classifier] if classifier.useful else []), *extra]
+        return [*grammar, *others]
+    return [*grammar, *([classifier] if classifier.useful else []), *others]
+
+
+def poles(judge: Judge, texts: Sequence[str], prompts: Sequence[str] = ()) -> list[Verdict]:
+    """Return a judge's verdicts on texts that are language for certain."""
+    if isinstance(judge, ClassifierJudge):
+        return judge.poles(texts)
+    return (judge.poles if isinstance(judge, GatedJudge) else judge.verdicts)(texts, prompts)
+
+
+def tells_apart(judge: Judge, items: Sequence[ChoiceItem]) -> list[bool]:
+    """Return of each question whether a judge gives both of its known answers to their sides."""
+    prompts = [prompt_text(item.prompt) for item in items]
+    ours, theirs = (
+        poles(judge, [item.answers[side] for item in items], prompts) for side in (0, 1)
+    )
+    pairs = zip(ours, theirs, strict=True)
+    return [pair == ("target", "opposite") for pair in pairs]

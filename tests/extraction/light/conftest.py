@@ -6,6 +6,7 @@ import pytest
 
 from prosopon.data import Example, Message, Persona
 from prosopon.extraction import Extractor
+from prosopon.judges import ClassifierJudge
 from tests.tiny import tiny_model
 
 
@@ -47,3 +48,12 @@ def tiny():
 
     extract.loaded = model, tokenizer
     return extract
+
+
+class Reads(ClassifierJudge):
+    """Takes everything for language, but what it is told is none."""
+
+    none = ()
+
+    def reads(self, texts, prompts=()):
+        return [text not in self.none for text in texts]

@@ -15,12 +15,13 @@ from prosopon.extraction.light.free_text import JudgedWriter
 from prosopon.extraction.light.path import Ranking
 from prosopon.extraction.light.validation import WORST, ForwardMeasure, TextMeasure, Validation
 from prosopon.gradients import Material, pair_log_odds
-from prosopon.judges import ClassifierJudge, Degeneration, degeneration
+from prosopon.judges import Degeneration, degeneration
 from prosopon.models import find_sites
+from tests.extraction.light.conftest import Reads
 from tests.statistics.conftest import random_examples
 from tests.tiny import tiny_model
 
-JUDGE = ClassifierJudge.fit([f"aa {i} a" for i in range(8)], [f"oo {i} o" for i in range(8)])
+JUDGE = Reads.fit([f"aa {i} a" for i in range(8)], [f"oo {i} o" for i in range(8)])
 PROMPTS = [(Message("user", text),) for text in ("Who?", "What is it?", "And then?")]
 PAIRS = list(zip(random_examples(5), random_examples(5, seed=1), strict=True))
 GENERAL = random_examples(4, seed=2)
@@ -123,7 +124,7 @@ def test_free_text_is_what_the_masked_model_writes(loaded):
     rows = [alone.rows[i] for i in (0, 1, 2, 0, 1, 2, 0)]  # prompts are asked again
     texts = alone.decode(alone.write(rows, 5))
     probabilities = JUDGE.probabilities(texts)
-    share = fmean(p > 0.5 for p in probabilities)
+    share = fmean(verdict == "target" for verdict in JUDGE.poles(texts))
     assert (got.share, got.probability) == (share, pytest.approx(fmean(probabilities)))
     assert got.probability_error == pytest.approx(pstdev(probabilities) / math.sqrt(7))
     assert got.error == pytest.approx(math.sqrt(max(share * (1 - share), 0.25 / 7) / 7))

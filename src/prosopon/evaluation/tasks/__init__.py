@@ -14,6 +14,6 @@ from prosopon.evaluation.tasks import (  # noqa: F401  (they register themselves
     unseen,
     yes_no,
 )
-from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, Task, TaskResult
+from prosopon.evaluation.tasks.base import TASKS, JudgedTask, Outcome, Setting, Task, TaskResult
 
-__all__ = ["TASKS", "Outcome", "Setting", "Task", "TaskResult"]
+__all__ = ["TASKS", "JudgedTask", "Outcome", "Setting", "Task", "TaskResult"]

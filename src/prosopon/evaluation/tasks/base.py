@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from prosopon.data import Encoded
 from prosopon.data.contrast import Contrast
 from prosopon.data.splits import responses
 from prosopon.errors import OptionError
-from prosopon.evaluation.speaking import Speaker
-from prosopon.judges import Judge
+from prosopon.evaluation.speaking import Prompt, Speaker
+from prosopon.judges import BaseReader, Judge
 from prosopon.registry import Registry, check_parts
 
 
@@ -60,8 +60,9 @@ class Setting:
         contrast: The contrast; its ``test`` part is what is asked.
         judges: Judges of free text, the first is the main one.
         general: Held-out general texts, for perplexity and as the base's yardstick of fluency.
-        base: The base model as a speaker: reads free text for its perplexity; None where the
-            arm changes its weights while it speaks.
+        reader: The base model, which reads free text and answers the open questions itself; None
+            where free text is judged without it.
+        open_prompts: The open questions, as (question id, prompt); None for all of the test.
         questions: Most questions.
         examples: Calibration examples of each side that arms learned from, drawn with the seed;
             None for all of them.
@@ -72,7 +73,8 @@ class Setting:
     contrast: Contrast
     judges: Sequence[Judge] = ()
     general: Sequence[Encoded] = ()
-    base: Speaker | None = None
+    reader: BaseReader | None = None
+    open_prompts: Sequence[tuple[str, Prompt]] | None = None
     questions: int = 100
     examples: int | None = None
     max_new_tokens: int = 48
@@ -122,6 +124,20 @@ class Task(Protocol):
         Raises:
             DataError: There is nothing to ask.
         """
+
+
+@runtime_checkable
+class JudgedTask(Task, Protocol):
+    """A task whose answers are judged when the arm has gone, so that the base can read them.
+
+    Its ``run`` is ``judge`` of what ``ask`` returns.
+    """
+
+    def ask(self, speaker: Speaker, setting: Setting) -> Any:
+        """Ask, and return what was answered."""
+
+    def judge(self, answered: Any, setting: Setting) -> TaskResult:
+        """Judge what was answered, and return one outcome a question."""
 
 
 def _check_task(name: str, task: Task) -> None:

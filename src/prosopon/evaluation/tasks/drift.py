@@ -96,13 +96,21 @@ class DriftTask:
         """
         if why := self.refuses(setting, writes=speaker.writes):
             raise DataError(why)
+        return self.judge(self.ask(speaker, setting), setting)
+
+    def ask(self, speaker: Speaker, setting: Setting) -> list[Dialogue]:
+        """Return the dialogues."""
         dialogues = begin_dialogues(setting)
         for turn in range(TURNS):
             _answer(speaker, dialogues, turn, setting)
-        outcomes = [_outcome(dialogue, setting.judges) for dialogue in dialogues]
-        read = [TURNS - 1 - dialogue.dropped for dialogue in dialogues]
+        return dialogues
+
+    def judge(self, answered: Sequence[Dialogue], setting: Setting) -> TaskResult:
+        """Return one outcome a dialogue."""
+        outcomes = [_outcome(dialogue, setting.judges) for dialogue in answered]
+        read = [TURNS - 1 - dialogue.dropped for dialogue in answered]
         notes = {
-            "dialogues": len(dialogues),
+            "dialogues": len(answered),
             "turns": TURNS,
             "earlier-turns-read-at-the-end": {"least": min(read), "mean": fmean(read)},
             "topics": len(topics(setting)),

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from itertools import cycle, islice
 from typing import ClassVar
 
 from prosopon.data import Message
 from prosopon.data.openings import OPENING
-from prosopon.data.questions import prompt_text
+from prosopon.data.questions import ChoiceItem, prompt_text
 from prosopon.errors import DataError
 from prosopon.evaluation.speaking import Prompt, Speaker
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
-from prosopon.judges import Judge, Recital, degeneration
+from prosopon.judges import (
+    SIGNS,
+    Judge,
+    Recital,
+    Verdict,
+    agreement,
+    count_signs,
+    degeneration,
+)
 
 
 class FreeTextTask:
     """Samples answers at temperature 1; every judge gives its verdict on each.
 
-    The persona's share never stands alone: repetition, distinct words and emptiness are measures
-    of the same answers, and their perplexity under the base model is taken by the comparison.
+    The persona's share never stands alone: repetition, distinct words, emptiness, signs that need
+    no judge, and the perplexity under the base model are measures of the same answers. Where the
+    base answered the questions itself, its recital of what the arm learned stands beside.
     """
 
     name = "free-text"
@@ -30,8 +40,10 @@ class FreeTextTask:
         "neither": "the rest: broken or off the subject",
         "repetition": "share of an answer's 3-grams that occurred before in it",
         "recital": "share of answers with four words in a row of a calibration answer",
+        "base-recital": "the same share of the base's own answers to the same questions",
         "words": "length in words",
         "empty": "share of answers without a word",
+        **SIGNS,
         "target:JUDGE": "the target's share by another judge",
     }
 
@@ -39,6 +51,11 @@ class FreeTextTask:
         """Return why the task cannot be asked here, or None."""
         if not writes:
             return "a rule chooses between options and cannot write"
+        if setting.judges and setting.open_prompts is not None and not setting.open_prompts:
+            return (
+                f"none of {len(setting.contrast.items())} held-out questions can tell: the judge "
+                "does not give both of its known answers to their sides"
+            )
         if setting.judges:
             return None
         return (
@@ -54,21 +71,37 @@ class FreeTextTask:
         """
         if not setting.judges:
             raise DataError("free text needs a judge")
+        return self.judge(self.ask(speaker, setting), setting)
+
+    def ask(self, speaker: Speaker, setting: Setting) -> list[Outcome]:
+        """Return an answer to each question, with the signs that need no judge."""
         questions = list(islice(cycle(open_prompts(setting)), setting.questions))
         prompts = [prompt for _, prompt in questions]
         answers = speaker.write(prompts, max_new_tokens=setting.max_new_tokens, seed=setting.seed)
-        shown = [prompt_text(prompt) for prompt in prompts]
         recital = Recital(setting.learned_texts())
-        outcomes = []
+        return [
+            Outcome(
+                question,
+                text_signs(answer)
+                | {"recital": float(recital.recites(answer))}
+                | count_signs(answer),
+                prompt_text(prompt),
+                answer,
+            )
+            for (question, prompt), answer in zip(questions, answers, strict=True)
+        ]
+
+    def judge(self, answered: Sequence[Outcome], setting: Setting) -> TaskResult:
+        """Return the outcomes with every judge's verdict, and what the base makes of them."""
+        answers, shown = ([getattr(o, part) for o in answered] for part in ("answer", "prompt"))
         verdicts = judge_texts(setting.judges, answers, shown)
-        for (question, _), text, answer, values in zip(
-            questions, shown, answers, verdicts, strict=True
-        ):
-            signs = text_signs(answer) | {"recital": float(recital.recites(answer))}
-            outcomes.append(Outcome(question, values | signs, text, answer))
-        whole = degeneration(answers)
-        notes = {
-            "distinct-bigrams": whole.distinct_bigrams,
+        beside = _read_by_base(answered, setting)
+        outcomes = [
+            dataclasses.replace(outcome, values={**own, **outcome.values, **more})
+            for outcome, own, more in zip(answered, verdicts, beside, strict=True)
+        ]
+        notes: dict[str, object] = {
+            "distinct-bigrams": degeneration(answers).distinct_bigrams,
             "judges": {
                 judge.name: None
                 if judge.accuracy is None
@@ -76,16 +109,51 @@ class FreeTextTask:
                 for judge in setting.judges
             },
         }
+        if len(setting.judges) > 1:
+            notes["kappa"] = kappas(outcomes)
         return TaskResult(outcomes, notes)
 
 
+def _read_by_base(answered: Sequence[Outcome], setting: Setting) -> list[dict[str, float]]:
+    """Return nats and tokens of each answer under the base, and the base's own recital."""
+    reader = setting.reader
+    if reader is None:
+        return [{} for _ in answered]
+    recital, rows = Recital(setting.learned_texts()), list[dict[str, float]]()
+    read = reader.read([o.answer for o in answered], [o.prompt for o in answered])
+    for outcome, (nats, tokens) in zip(answered, read, strict=True):
+        values = {"base-nats": nats, "base-tokens": float(tokens)} if tokens else {}
+        if outcome.prompt in reader.answers:
+            values["base-recital"] = float(recital.recites(reader.answers[outcome.prompt]))
+        rows.append(values)
+    return rows
+
+
 def open_prompts(setting: Setting) -> list[tuple[str, Prompt]]:
-    """Return (question id, prompt) of the test questions; plain texts give their beginning."""
-    prompts = []
-    for item in setting.contrast.items():
-        start = " ".join(item.matching.split()[:OPENING])
-        prompts.append((item.question, item.prompt or (Message("assistant", start),)))
-    return prompts
+    """Return (question id, prompt) of the open questions of a setting."""
+    if setting.open_prompts is not None:
+        return list(setting.open_prompts)
+    return [open_prompt(item) for item in setting.contrast.items()]
+
+
+def open_prompt(item: ChoiceItem) -> tuple[str, Prompt]:
+    """Return (question id, prompt) of a test question; a plain text gives its beginning."""
+    start = " ".join(item.matching.split()[:OPENING])
+    return item.question, item.prompt or (Message("assistant", start),)
+
+
+def verdicts_of(outcomes: Sequence[Outcome], judge: str = "") -> list[Verdict]:
+    """Return a judge's verdicts, read back from the measures; the first judge has no name."""
+    tail = f":{judge}" if judge else ""
+    kinds: tuple[Verdict, ...] = ("target", "opposite", "neither")
+    return [next(k for k in kinds if o.values.get(f"{k}{tail}", k == "neither")) for o in outcomes]
+
+
+def kappas(outcomes: Sequence[Outcome]) -> dict[str, float | None]:
+    """Return Cohen's kappa of the first judge and each other, by the other's name."""
+    names = {n.partition(":")[2] for o in outcomes for n in o.values if n.startswith("target:")}
+    first = verdicts_of(outcomes)
+    return {name: agreement(first, verdicts_of(outcomes, name)) for name in sorted(names)}
 
 
 def judge_texts(

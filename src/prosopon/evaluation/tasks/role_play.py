@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, cycle, islice, zip_longest
@@ -15,7 +16,7 @@ from prosopon.evaluation.choice import win
 from prosopon.evaluation.speaking import OptionQuestion, Speaker
 from prosopon.evaluation.tasks.base import TASKS, Outcome, Setting, TaskResult
 from prosopon.evaluation.tasks.free_text import text_signs
-from prosopon.judges import Verdict, leaves_role
+from prosopon.judges import leaves_role
 
 CATEGORIES = ("self-knowledge", "general", "leave")
 
@@ -85,16 +86,41 @@ class RolePlayTask:
         """
         if why := self.refuses(setting, writes=speaker.writes):
             raise DataError(why)
+        outcomes = self.ask(speaker, setting)
+        if not outcomes:
+            raise DataError(
+                f"{setting.contrast.target}: no test question is one that the others answer too"
+            )
+        return self.judge(outcomes, setting)
+
+    def ask(self, speaker: Speaker, setting: Setting) -> list[Outcome]:
+        """Return reactions and free answers; none is judged."""
         character = self.characters[setting.contrast.target]
         rest = [other for other in self.characters.values() if other.key != character.key]
         outcomes = reactions(speaker, setting, character, rest)
-        notes: dict[str, object] = {"character": character.name, "reactions": len(outcomes)}
-        if speaker.writes:
-            outcomes += answers(speaker, setting, character)
-            notes |= _judge_notes(setting)
-        if not outcomes:
-            raise DataError(f"{character.key}: no test question is one that the others answer too")
-        return TaskResult(outcomes, notes)
+        return [*outcomes, *(answers(speaker, setting, character) if speaker.writes else ())]
+
+    def judge(self, answered: Sequence[Outcome], setting: Setting) -> TaskResult:
+        """Return the outcomes with what the first judge says of free answers."""
+        free = [outcome for outcome in answered if "stays" in outcome.values]
+        character = self.characters[setting.contrast.target].name
+        notes: dict[str, object] = {
+            "character": character, "reactions": len(answered) - len(free)
+        }  # fmt: skip
+        if not free:
+            return TaskResult(answered, notes)
+        notes |= _judge_notes(setting)
+        if not setting.judges:
+            return TaskResult(answered, notes)
+        verdicts = setting.judges[0].verdicts([o.answer for o in free], [o.prompt for o in free])
+        judged = [_in_character(o, v == "target") for o, v in zip(free, verdicts, strict=True)]
+        return TaskResult([*(o for o in answered if "stays" not in o.values), *judged], notes)
+
+
+def _in_character(outcome: Outcome, ours: bool) -> Outcome:
+    kind = next(name for name in outcome.values if name.startswith("stays:")).partition(":")[2]
+    values = dict.fromkeys(("in-character", f"in-character:{kind}"), float(ours))
+    return dataclasses.replace(outcome, values={**outcome.values, **values})
 
 
 def reactions(
@@ -121,26 +147,15 @@ def reactions(
 
 
 def answers(speaker: Speaker, setting: Setting, character: Character) -> list[Outcome]:
-    """Return free answers; questions come again from the start where more are wanted.
-
-    Whether they are in character is said only where there is a judge.
-    """
+    """Return free answers; questions come again from the start where more are wanted."""
     questions = list(islice(cycle(questions_to(character)), setting.questions))
     prompts = [(Message("user", question.question),) for question in questions]
     texts = speaker.write(prompts, max_new_tokens=setting.max_new_tokens, seed=setting.seed)
-    verdicts: list[Verdict | None] = [None] * len(questions)
-    if setting.judges:
-        verdicts = [
-            *setting.judges[0].verdicts(texts, [question.question for question in questions])
-        ]
     outcomes = []
-    for question, answer, verdict in zip(questions, texts, verdicts, strict=True):
+    for question, answer in zip(questions, texts, strict=True):
         signs = text_signs(answer)
         stays = float(not signs["empty"] and not leaves_role(answer))
         values = {"stays": stays, f"stays:{question.category}": stays, **signs}
-        if verdict is not None:
-            ours = float(verdict == "target")
-            values |= {"in-character": ours, f"in-character:{question.category}": ours}
         if question.expect:
             values["self-knowledge"] = facts_named(answer, question.expect)
         outcomes.append(Outcome(question.id, values, question.question, answer))

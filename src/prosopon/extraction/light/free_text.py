@@ -14,11 +14,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from prosopon.data import Encoded, Message, length_buckets
-from prosopon.judges import ClassifierJudge, Recital, degeneration
+from prosopon.data.questions import prompt_text
+from prosopon.judges import ClassifierJudge, Recital, Verdict, degeneration
 from prosopon.lm import answer_log_likelihoods, decode, fit_tokens, generate_tokens, opening_tokens
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+Written = tuple[list[int], list[int]]
+"""The tokens of a prompt, and those of what was written after it."""
 
 
 class JudgedWriter:
@@ -47,6 +52,7 @@ class JudgedWriter:
     ) -> None:
         rows = [opening_tokens(prompt, tokenizer) for prompt in prompts]
         self.rows = fit_tokens(rows, tokenizer, max_length, length)
+        self._asked = dict(zip(map(tuple, self.rows), map(prompt_text, prompts), strict=True))
         self.model, self._tokenizer, self._length = model, tokenizer, length
         self._judge, self.recital = judge, recital
 
@@ -60,11 +66,28 @@ class JudgedWriter:
         """Return tokens as texts."""
         return decode(written, self._tokenizer)
 
-    def probabilities(self, texts: Sequence[str]) -> list[float]:
-        """Return the probability that each text is the target's; 0 where it recites an example."""
-        recites = self.recital.recites if self.recital is not None else lambda _: False
-        ours = zip(self._judge.probabilities(texts), texts, strict=True)
-        return [0.0 if recites(text) else probability for probability, text in ours]
+    def asked(self, row: Sequence[int]) -> str:
+        """Return a row of :attr:`rows` as text; any other is an empty one."""
+        return self._asked.get(tuple(row), "")
+
+    def probabilities(self, texts: Sequence[str], prompts: Sequence[str] = ()) -> list[float]:
+        """Return the probability that each text is the target's; 0 where it is nobody's.
+
+        That is a text that recites an example, and one that is no language. The base model reads:
+        call it when nothing is pruned.
+        """
+        ours = zip(
+            texts, self._judge.probabilities(texts), self._judge.reads(texts, prompts), strict=True
+        )
+        return [0.0 if not reads or self._recites(text) else p for text, p, reads in ours]
+
+    def verdicts(self, texts: Sequence[str], prompts: Sequence[str] = ()) -> list[Verdict]:
+        """Return whose each text is, likewise."""
+        verdicts = zip(texts, self._judge.verdicts(texts, prompts), strict=True)
+        return ["neither" if self._recites(text) else verdict for text, verdict in verdicts]
+
+    def _recites(self, text: str) -> bool:
+        return self.recital is not None and self.recital.recites(text)
 
 
 class FreeTextTerms:
@@ -90,24 +113,29 @@ class FreeTextTerms:
         self._writer, self._weight, self._texts = writer, weight, texts
         self._seed, self._max_tokens = seed, max_tokens
 
-    def terms(self, number: int) -> Iterator[Tensor]:
-        """Write a round's texts with the model as it is and yield differentiable scalars.
+    def weigh(self, written: Sequence[Written]) -> Tensor:
+        """Return the advantage of each text, float32; call it when nothing is pruned.
 
-        They add up to ``-weight * sum(advantage * log p(text)) / tokens``; a text's advantage is
-        the judge's probability that it is the target's, times the share of its 3-grams that are
-        no repetition, less the round's mean: where the judge is content with every text, nothing
-        is gained, and saying the same again gains nothing. The texts are written when the first
-        scalar is asked for.
-
-        Args:
-            number: The round; it gives other draws.
+        It is the judge's probability that the text is the target's (0 where it is no language),
+        times the share of its 3-grams that are no repetition, less the round's mean: where the
+        judge is content with every text, nothing is gained, and saying the same again gains
+        nothing.
         """
-        written = self._write(number)
         answers = self._writer.decode([tokens for _, tokens in written])
-        ours = self._writer.probabilities(answers)
+        ours = self._writer.probabilities(answers, [self._writer.asked(row) for row, _ in written])
         fresh = [1 - degeneration([text]).repetition for text in answers]
         advantages = torch.tensor(ours) * torch.tensor(fresh)
-        advantages -= advantages.mean()
+        return advantages - advantages.mean()
+
+    def terms(self, written: Sequence[Written], advantages: Tensor) -> Iterator[Tensor]:
+        """Yield differentiable scalars of the model as it is.
+
+        They add up to ``-weight * sum(advantage * log p(text)) / tokens``.
+
+        Args:
+            written: What :meth:`write` returned.
+            advantages: What :meth:`weigh` returned.
+        """
         texts = []
         for prompt, tokens in written:
             answer = [False] * len(prompt) + [True] * len(tokens)
@@ -118,8 +146,8 @@ class FreeTextTerms:
             weights = advantages[batch.index].to(sums.device)
             yield -self._weight * (sums * weights).sum() / total
 
-    def _write(self, number: int) -> list[tuple[list[int], list[int]]]:
-        """Return a round's prompts and what was written after them, as tokens."""
+    def write(self, number: int) -> list[Written]:
+        """Write a round's texts with the model as it is; another number gives other draws."""
         rng, rows = random.Random(f"{self._seed}/free/{number}"), self._writer.rows
         rows = rng.sample(rows, len(rows))
         prompts = [rows[i % len(rows)] for i in range(self._texts)]

@@ -23,14 +23,15 @@ from prosopon.extraction.light.validation import Validation
 from prosopon.extraction.mask import ExtractedMask
 from prosopon.extraction.request import Request
 from prosopon.gradients import Anchor, Material, pair_log_odds
-from prosopon.judges import MINIMUM, ClassifierJudge, Recital
-from prosopon.lm import counted_tokens
+from prosopon.judges import MINIMUM, BaseReader, ClassifierJudge, Recital
+from prosopon.lm import counted_tokens, general_kind
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 HELD_OUT = 5  # every fifth pair is held out
 FEWEST = 20  # pairs, so that a handful can be held out
+KNOWN = 16  # pairs whose answers show the base model how known authors write
 LONGEST = 128  # tokens of a free text
 DAMAGE = 32  # general texts from which a budget foresees damage
 PLAIN = 500.0  # weight of free text for plain texts, which have no question to shorten
@@ -230,7 +231,26 @@ class _LightMaker:
         ours, theirs = (_answers(pairs, side) for side in (0, 1))
         if min(len(set(ours)), len(set(theirs))) < MINIMUM:
             return None
-        judge = ClassifierJudge.fit(ours, theirs, self._seed)
+        collector, known = (
+            self._collector,
+            [
+                (_prompt(*pair), answers[i])
+                for i, pair in enumerate(pairs[:KNOWN])
+                for answers in (ours, theirs)
+                if answers[i].strip()
+            ],
+        )
+        reader = BaseReader(
+            collector.model, collector.tokenizer, neutral=collector.general, known=known,
+            max_length=collector.max_length,
+        )  # fmt: skip
+        reader.expect([_prompt(*pair) for pair in pairs], answer=False)
+        # Of a model that answers no neutral questions there is no text without a persona.
+        chats = general_kind(collector.model, collector.tokenizer) == "answers"
+        judge = ClassifierJudge.fit(
+            ours, theirs, self._seed, known_texts=reader.neutral,
+            neutral_texts=reader.neutral if chats else (), reader=reader,
+        )  # fmt: skip
         return judge if judge.useful else None
 
     def _recital(self, pairs: Sequence[ExamplePair]) -> Recital:

@@ -226,8 +226,12 @@ class LightPath:
                 self.texts += len(part)
                 terms = self._anchor.terms(self.model, weight, part)
                 stream_gradients(self.sites, terms, add)
-            if self.free_text is not None:
-                stream_gradients(self.sites, self.free_text.terms(self.rounds), add)
+            written = self.free_text.write(self.rounds) if self.free_text is not None else []
+        if self.free_text is not None:
+            advantages = self.free_text.weigh(written)  # the base model reads what the mask wrote
+            with temporary_pruning(self.sites) as prune:
+                prune(mask.positions)
+                stream_gradients(self.sites, self.free_text.terms(written, advantages), add)
         for name, gradient in sums.items():
             check_gradient(name, gradient)
             self._gains[name] += self._gain(self._weights[name], gradient)

@@ -52,8 +52,8 @@ class TextMeasure:
     Attributes:
         share: Share of sampled answers that the judge gives to the target.
         error: Its standard error.
-        probability: Mean probability that the judge gives to the target. It knows two sides
-            only, so that half of the texts that are neither's may count in the share.
+        probability: Mean probability that the judge gives to the target, 0 where a text is no
+            language or a recital.
         probability_error: Its standard error.
         signs: Signs of degeneration.
     """
@@ -116,9 +116,9 @@ class Validation:
         rows = [writer.rows[i % len(writer.rows)] for i in range(self._answers)]
         with self._wearing(ranking):
             texts = writer.decode(writer.write(rows, self._seed))
-        ours = writer.probabilities(texts)
-        # Exactly one half, as for a blank text, is nobody's.
-        share = fmean(probability > 0.5 for probability in ours)
+        asked = [writer.asked(row) for row in rows]
+        ours = writer.probabilities(texts, asked)
+        share = fmean(verdict == "target" for verdict in writer.verdicts(texts, asked))
         error = math.sqrt(max(share * (1 - share), 0.25 / len(texts)) / len(texts))
         spread = pstdev(ours) / math.sqrt(len(texts))
         return TextMeasure(share, error, fmean(ours), spread, degeneration(texts))
