@@ -154,7 +154,7 @@ def test_a_model_that_computes_nan_is_found_before_it_is_asked(contrasts, genera
     texts = sample_general(model, tokenizer, count=general, length=12) if general else []
     setting, speaker = Setting(contrasts["bold"], general=texts), ModelSpeaker(model, tokenizer)
     results, _ = ask(speaker, setting, ("choice",), SMALL)
-    assert results["choice"].questions == 3
+    assert results["choice"]().questions == 3
     model.get_output_embeddings().weight.data.fill_(math.nan)
     with pytest.raises(ModelError, match="computes NaN or infinity under this arm"):
         ask(speaker, setting, ("choice",), SMALL)

@@ -6,7 +6,7 @@ import pytest
 
 from prosopon.data import bundled
 from prosopon.judges.degeneration import WORD
-from prosopon.judges.language import LanguageCheck
+from prosopon.judges.language import LanguageCheck, NewWords, WordOrder
 
 
 def answers(pole, start, count):
@@ -57,9 +57,20 @@ def test_shuffled_words_are_none(check):
 
 
 def test_words_of_further_texts_are_known():
-    text = "Triangular kettles sing under nobody's elbow in purple weather."
-    assert LanguageCheck(KNOWN).passes([text]) == [False]
-    assert LanguageCheck(KNOWN, [text]).passes([text]) == [True]
+    rows, text = [t.split() for t in KNOWN], ["would", "triangular", "kettles", "sing"] * 4
+    alone, more = NewWords(rows, set()), NewWords(rows, {"triangular", "kettles", "sing"})
+    assert (alone.share(text), more.share(text)) == (0.75, 0)
+    assert (alone.too_many(text), more.too_many(text)) == (True, False)
+    assert alone.share([]) == 0
+
+
+def test_order_is_learned_from_disorder_and_one_word_has_one():
+    order = WordOrder([t.split() for t in KNOWN])
+    held_out = [t.split() for t in answers("bold", 300, 40)]
+    assert sum(map(order.holds, held_out)) >= 38
+    assert sum(order.holds(shuffled(" ".join(words)).split()) for words in held_out) <= 4
+    assert order.holds(["zebra"])
+    assert WordOrder([["Yes"], ["No"]]).holds(["no", "yes"])  # there was nothing to learn
 
 
 def test_short_known_texts_make_short_texts_language():
@@ -75,7 +86,7 @@ class Deaf:
         return ["zz" not in text for text in texts]
 
 
-def test_with_a_reader_new_pairs_of_words_are_no_matter_and_new_words_are():
+def test_with_a_reader_order_is_its_matter_and_new_words_are_not():
     deaf = Deaf()
     with_reader, without = LanguageCheck(KNOWN, reader=deaf), LanguageCheck(KNOWN)
     text = shuffled(next(t for t in answers("bold", 300, 40) if len(t.split()) > 8))

@@ -116,7 +116,7 @@ def reproduce(
     experiments = [
         Experiment(
             one.plan, one.contrasts, folder / one.name, this_command(), general, retry=retry,
-            plots=one.name == "ai-persona",
+            plots=one.name == "ai-persona", open_questions="none",
         )
         for one in chosen
     ]  # fmt: skip

@@ -8,7 +8,8 @@ from functools import cached_property
 from itertools import chain, cycle, islice, zip_longest
 from typing import TYPE_CHECKING
 
-from prosopon.data import Bank, Encoded, Message, bundled, encode_all, load_bank, open_bank
+from prosopon.data import Encoded, Message, bundled, encode_all, load_bank, open_bank
+from prosopon.data.banks import Bank
 from prosopon.data.contrast import Contrast
 from prosopon.data.grammar import load_world
 from prosopon.data.grammar.exam import neutral_items
@@ -62,10 +63,7 @@ class OpenText:
         They take turns. The base model will answer as many as are asked.
         """
         own = [open_prompt(item) for item in self._telling]
-        items = (
-            ChoiceItem((Message("user", text),), "", "")
-            for text in self.bank_questions
-        )
+        items = (ChoiceItem((Message("user", text),), "", "") for text in self.bank_questions)
         others = [(item.question, item.prompt) for item in items]
         turns = chain.from_iterable(zip_longest(own, others))
         prompts = [prompt for prompt in turns if prompt is not None]

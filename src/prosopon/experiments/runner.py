@@ -11,7 +11,8 @@ from typing import Any
 
 from prosopon.arms import Lab, Prepared
 from prosopon.arms.speed import measure_speed
-from prosopon.data import Bank, Encoded
+from prosopon.data import Encoded
+from prosopon.data.banks import Bank
 from prosopon.data.contrast import Contrast
 from prosopon.errors import ModelError, ProsoponError
 from prosopon.evaluation.speaking import OptionQuestion, Speaker

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import random
 from collections import Counter
 from collections.abc import Sequence
-from typing import Protocol
+from itertools import pairwise
+from typing import Any, Protocol
 
-from prosopon.judges.degeneration import WORD, grams, repeated_share
+from prosopon.judges.degeneration import WORD, repeated_share
 
 FEWEST = 2  # words that are enough, whatever the known texts have
 FEW = 0.05  # share of known texts that may be shorter than twice what is too short
-MOST_UNKNOWN = 0.5  # share of new words in a text that a model can read
+MOST_UNKNOWN = 0.5  # share of a text's words that may be new
+COMMON = 200  # words that stand for themselves where order is looked at
 
 UNSURE = 0.01  # share of known texts that may be stranger than the limit
 LEAST_EXCESS = 3.0  # standard errors of unknown words that are never held against a text
@@ -25,43 +28,81 @@ class Reader(Protocol):
         """Return of each text whether it is likely enough to be language."""
 
 
-class Novelty:
-    """How much of a text is new: words, or words in a row, that no other known text holds.
+class NewWords:
+    """How many words of a text no other known text holds.
 
     Args:
         texts: Words of the known texts; each is looked at as if it were not known itself.
-        more: Words of further texts, which are known but set no limit.
-        size: Words in a row.
+        vocabulary: Further words, which are known but set no limit.
     """
 
-    def __init__(
-        self, texts: Sequence[Sequence[str]], more: Sequence[Sequence[str]], size: int
-    ) -> None:
-        self._size = size
-        self._vocabulary = {gram for words in more for gram in grams(words, size)}
-        rows = [grams(words, size) for words in texts]
-        holders = Counter(gram for row in rows for gram in set(row))
+    def __init__(self, texts: Sequence[Sequence[str]], vocabulary: set[str]) -> None:
+        holders = Counter(word for words in texts for word in set(words))
         unknown = [
-            sum(holders[gram] == 1 and gram not in self._vocabulary for gram in row) for row in rows
+            sum(holders[word] == 1 and word not in vocabulary for word in words) for words in texts
         ]
-        self._rate = sum(unknown) / max(1, sum(map(len, rows)))
+        self._rate = sum(unknown) / max(1, sum(map(len, texts)))
         excesses = sorted(
-            self._excess(count, len(row)) for count, row in zip(unknown, rows, strict=True)
+            self._excess(count, len(words)) for count, words in zip(unknown, texts, strict=True)
         )
         self._limit = max(LEAST_EXCESS, excesses[int((1 - UNSURE) * (len(excesses) - 1))])
-        self._vocabulary |= set(holders)
+        self._vocabulary = vocabulary | set(holders)
 
-    def too_much(self, words: Sequence[str]) -> bool:
-        """Tell whether more is new than in nearly all known texts."""
-        row = grams(words, self._size)
-        return (
-            self._excess(sum(gram not in self._vocabulary for gram in row), len(row)) > self._limit
-        )
+    def share(self, words: Sequence[str]) -> float:
+        """Return the share of words that are new."""
+        return self._count(words) / max(1, len(words))
+
+    def too_many(self, words: Sequence[str]) -> bool:
+        """Tell whether more are new than in nearly all known texts."""
+        return self._excess(self._count(words), len(words)) > self._limit
+
+    def _count(self, words: Sequence[str]) -> int:
+        return sum(word not in self._vocabulary for word in words)
 
     def _excess(self, unknown: int, count: int) -> float:
         """Return how many standard errors above the known texts' rate ``unknown`` of them are."""
         rate = self._rate
         return (unknown - count * rate) / math.sqrt(count * rate * (1 - rate) + 1)
+
+
+class WordOrder:
+    """Tells texts from their own words in disorder, by pairs of neighbours.
+
+    A logistic regression learns it from the known texts and one disorder of each. Common words
+    stand for themselves, others for their last two letters, so that what is learned is grammar.
+
+    Args:
+        texts: Words of the known texts.
+    """
+
+    def __init__(self, texts: Sequence[Sequence[str]]) -> None:
+        holders = Counter(word for words in texts for word in set(words))
+        self._common = {word for word, _ in holders.most_common(COMMON)}
+        rng = random.Random(0)
+        mixed = [rng.sample(words, len(words)) for words in texts]
+        known = {tuple(words) for words in texts}
+        mixed = [words for words in mixed if tuple(words) not in known]
+        self._pipeline: Any = None
+        if mixed:
+            from sklearn.feature_extraction import DictVectorizer
+            from sklearn.linear_model import LogisticRegression
+            from sklearn.pipeline import make_pipeline
+
+            model = LogisticRegression(C=10.0, class_weight="balanced", max_iter=1000)
+            rows = [self._pairs(words) for words in (*texts, *mixed)]
+            labels = [1] * len(texts) + [0] * len(mixed)
+            self._pipeline = make_pipeline(DictVectorizer(), model).fit(rows, labels)
+
+    def holds(self, words: Sequence[str]) -> bool:
+        """Tell whether words stand in an order rather than in none; one word does."""
+        if self._pipeline is None or len(words) < 2:
+            return True
+        return bool(self._pipeline.predict([self._pairs(words)])[0])
+
+    def _pairs(self, words: Sequence[str]) -> dict[str, float]:
+        known = ["^", *(w if w in self._common else f"~{w[-2:]}" for w in words), "$"]
+        counts = Counter(f"{a} {b}" for a, b in pairwise(known))
+        return {pair: count / math.sqrt(len(known)) for pair, count in counts.items()}
 
 
 class LanguageCheck:
@@ -70,8 +111,8 @@ class LanguageCheck:
     A text is none where it has next to no words and the known ones have more, or repeats itself
     more than any of them. Beyond that the base model is asked, where it can be read with
     (:class:`~prosopon.judges.reader.BaseReader`), and a text most of whose words are new is
-    another tongue. Without it a text is none that holds more new words or new pairs of words than
-    99% of the known ones hold beside the others.
+    another tongue. Without it a text is none that holds more new words than 99% of the known ones
+    hold beside the others, or whose words are in disorder (:class:`WordOrder`).
 
     Args:
         texts: Texts that are language, at least one.
@@ -87,9 +128,8 @@ class LanguageCheck:
         self._fewest = min(FEWEST, sorted(map(_spoken, rows))[int(FEW * len(rows))] / 2)
         self._repetition = max(LEAST_REPETITION, *map(repeated_share, rows))
         self._reader = reader
-        self._vocabulary = {word for words in (*rows, *further) for word in words}
-        sizes = () if reader else (1, 2)
-        self._novelties = [Novelty(rows, further, size) for size in sizes]
+        self._new = NewWords(rows, {word for words in further for word in words})
+        self._order = None if reader else WordOrder(rows)
 
     def passes(self, texts: Sequence[str], prompts: Sequence[str] = ()) -> list[bool]:
         """Return of each text whether it is language like the known ones.
@@ -112,10 +152,9 @@ class LanguageCheck:
     def _reads(self, words: Sequence[str]) -> bool:
         if not words or _spoken(words) < self._fewest or repeated_share(words) > self._repetition:
             return False
-        if self._reader is not None:
-            unknown = sum(word not in self._vocabulary for word in words)
-            return unknown <= MOST_UNKNOWN * len(words)
-        return not any(novelty.too_much(words) for novelty in self._novelties)
+        if self._new.share(words) > MOST_UNKNOWN:
+            return False
+        return self._order is None or (not self._new.too_many(words) and self._order.holds(words))
 
 
 def _spoken(words: Sequence[str]) -> int:

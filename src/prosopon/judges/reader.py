@@ -146,11 +146,16 @@ class BaseReader:
         return {prompt: self._excess(row) for prompt, row in rows if row[1]}
 
     @cached_property
+    def _theirs(self) -> list[tuple[float, int]]:
+        """Nats and tokens of what known authors wrote."""
+        rows = self.read([text for _, text in self._known], [prompt for prompt, _ in self._known])
+        return [row for row in rows if row[1]]
+
+    @cached_property
     def _scale(self) -> tuple[float, float]:
-        """Mean nats a token of what the base wrote, and the median number of tokens."""
-        if not self._own:
-            return 0.0, 1.0
-        return fmean(nats / count for nats, count in self._own), median(n for _, n in self._own)
+        """Mean nats a token and the median number of tokens, of the base if it wrote anything."""
+        rows = self._own or self._theirs or [(0.0, 1)]
+        return fmean(nats / count for nats, count in rows), median(count for _, count in rows)
 
     def _excess(self, row: tuple[float, int]) -> float:
         mean, typical = self._scale
@@ -158,9 +163,8 @@ class BaseReader:
 
     @cached_property
     def _limit(self) -> float:
-        theirs = self.read([text for _, text in self._known], [q for q, _ in self._known])
-        groups = (self._own, [row for row in theirs if row[1]])
-        return max((_worst(list(map(self._excess, rows))) for rows in groups if rows), default=0.0)
+        groups = [[*map(self._excess, rows)] for rows in (self._own, self._theirs)]
+        return max((_worst(excesses) for excesses in groups if excesses), default=0.0)
 
 
 def _worst(excesses: Sequence[float]) -> float:
