@@ -65,12 +65,12 @@ def test_words_of_further_texts_are_known():
 
 
 def test_order_is_learned_from_disorder_and_one_word_has_one():
-    order = WordOrder([t.split() for t in KNOWN])
+    order = WordOrder(KNOWN)
     held_out = [t.split() for t in answers("bold", 300, 40)]
     assert sum(map(order.holds, held_out)) >= 38
     assert sum(order.holds(shuffled(" ".join(words)).split()) for words in held_out) <= 4
     assert order.holds(["zebra"])
-    assert WordOrder([["Yes"], ["No"]]).holds(["no", "yes"])  # there was nothing to learn
+    assert WordOrder(["Yes", "No"]).holds(["no", "yes"])  # there was nothing to learn
 
 
 def test_short_known_texts_make_short_texts_language():

@@ -72,16 +72,16 @@ class WordOrder:
     stand for themselves, others for their last two letters, so that what is learned is grammar.
 
     Args:
-        texts: Words of the known texts.
+        texts: The known texts.
     """
 
-    def __init__(self, texts: Sequence[Sequence[str]]) -> None:
-        holders = Counter(word for words in texts for word in set(words))
+    def __init__(self, texts: Sequence[str]) -> None:
+        known = [_words(text) for text in texts]
+        holders = Counter(word for words in known for word in set(words))
         self._common = {word for word, _ in holders.most_common(COMMON)}
         rng = random.Random(0)
-        mixed = [rng.sample(words, len(words)) for words in texts]
-        known = {tuple(words) for words in texts}
-        mixed = [words for words in mixed if tuple(words) not in known]
+        mixed = [_words(" ".join(rng.sample(t.split(), len(t.split())))) for t in texts]
+        mixed = [words for words in mixed if words not in known]
         self._pipeline: Any = None
         if mixed:
             from sklearn.feature_extraction import DictVectorizer
@@ -89,8 +89,8 @@ class WordOrder:
             from sklearn.pipeline import make_pipeline
 
             model = LogisticRegression(C=10.0, class_weight="balanced", max_iter=1000)
-            rows = [self._pairs(words) for words in (*texts, *mixed)]
-            labels = [1] * len(texts) + [0] * len(mixed)
+            rows = [self._pairs(words) for words in (*known, *mixed)]
+            labels = [1] * len(known) + [0] * len(mixed)
             self._pipeline = make_pipeline(DictVectorizer(), model).fit(rows, labels)
 
     def holds(self, words: Sequence[str]) -> bool:
@@ -129,7 +129,7 @@ class LanguageCheck:
         self._repetition = max(LEAST_REPETITION, *map(repeated_share, rows))
         self._reader = reader
         self._new = NewWords(rows, {word for words in further for word in words})
-        self._order = None if reader else WordOrder(rows)
+        self._order = None if reader else WordOrder(list(dict.fromkeys(texts)))
 
     def passes(self, texts: Sequence[str], prompts: Sequence[str] = ()) -> list[bool]:
         """Return of each text whether it is language like the known ones.
