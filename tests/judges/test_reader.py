@@ -35,7 +35,7 @@ def reader(loaded, contrast):
         for n in range(4)
     ]
     made = BaseReader(
-        *loaded, neutral=lambda: encode_all(turns, loaded[1]), known=known, max_new_tokens=24
+        *loaded, neutral=lambda: encode_all(turns, loaded[1]), exchanges=known, max_new_tokens=24
     )
     made.expect(QUESTIONS)
     return made

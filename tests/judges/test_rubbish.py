@@ -31,7 +31,7 @@ def judged(request):
     if request.param == "bundled":
         contrast = bundled_contrast("bold", questions=40)
         known = [(e.prompt, e.response) for side in contrast.judge for e in side.examples[:16]]
-        reader = BaseReader(*load_model("embedded", device="cpu")[:2], known=known)
+        reader = BaseReader(*load_model("embedded", device="cpu")[:2], exchanges=known)
         judge = judges_of(contrast, reader=reader)[1]
     else:
         folder = request.getfixturevalue("shared") / "data" / "machine-mindset"

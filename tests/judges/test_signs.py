@@ -39,3 +39,11 @@ def test_kappa_has_no_meaning_where_there_is_one_verdict():
     assert agreement(["target"] * 3, ["neither"] * 3) == 0
     with pytest.raises(OptionError, match=r"2 verdicts against 1"):
         agreement(["target"] * 2, ["target"])
+
+
+def test_signs_are_shares_whatever_the_text():
+    texts = ["I!", "WE ARE MANY?", "1 2 3", "été à la fête", "friend " * 50, "no one's"]
+    for text in texts:
+        assert all(0 <= value <= 1 for value in count_signs(text).values())
+    assert count_signs("friend " * 50)["social"] == 1
+    assert count_signs("1 2 3") == dict.fromkeys(SIGNS, 0)

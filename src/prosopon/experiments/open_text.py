@@ -74,8 +74,8 @@ class OpenText:
     @cached_property
     def _telling(self) -> list[ChoiceItem]:
         items = self.contrast.items()
-        told = tells_apart(self.judges[0], items)
-        return [item for item, tells in zip(items, told, strict=True) if tells]
+        tells = tells_apart(self.judges[0], items)
+        return [item for item, right in zip(items, tells, strict=True) if right]
 
     @cached_property
     def notes(self) -> Mapping[str, object]:
@@ -112,8 +112,8 @@ class OpenText:
         if self.reader is not None:
             neutral, answers = self.reader.neutral[1::2], dict(self.reader.answers)
             kinds["neutral"] = (neutral, [""] * len(neutral))
-            told = [q for q in answers if len(answers[q].split()) > 3][:CHECKED]
-            kinds["word salad"] = ([shuffle_words(answers[q]) for q in told], told)
+            questions = [q for q in answers if len(answers[q].split()) > 3][:CHECKED]
+            kinds["word salad"] = ([shuffle_words(answers[q]) for q in questions], questions)
         return {kind: exchanges for kind, exchanges in kinds.items() if exchanges[0]}
 
 
@@ -148,11 +148,11 @@ def make_reader(
             for its skills instead.
         max_new_tokens: Longest free answer.
     """
-    known = [(e.prompt, e.response) for side in contrast.judge for e in side.examples[:KNOWN]]
+    exchanges = [(e.prompt, e.response) for side in contrast.judge for e in side.examples[:KNOWN]]
     return BaseReader(
         loaded.model, loaded.tokenizer,
         neutral=(lambda: _skills(loaded, max_new_tokens)) if contrast.bundled else lambda: general,
-        known=[(prompt, text) for prompt, text in known if text.strip()],
+        exchanges=[(prompt, text) for prompt, text in exchanges if text.strip()],
         max_new_tokens=max_new_tokens, max_length=context_length(loaded.model),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from prosopon.intervals import Interval
 from prosopon.judges.accuracy import balanced_accuracy
 from prosopon.judges.base import Verdict
 from prosopon.judges.embeddings import Embed
-from prosopon.judges.language import LanguageCheck, Reader
+from prosopon.judges.language import LanguageCheck, LanguageReader
 
 MINIMUM = 8
 """Fewest texts of each side."""
@@ -60,7 +60,7 @@ class ClassifierJudge:
         embed: Embed | None = None,
         known_texts: Sequence[str] = (),
         neutral_texts: Sequence[str] = (),
-        reader: Reader | None = None,
+        reader: LanguageReader | None = None,
     ) -> ClassifierJudge:
         """Train a judge. The same texts and seed give the same judge.
 

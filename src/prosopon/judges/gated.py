@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from prosopon.intervals import Interval
 from prosopon.judges.base import Judge, Verdict
-from prosopon.judges.language import Reader
+from prosopon.judges.language import LanguageReader
 
 
 class GatedJudge:
@@ -17,7 +17,7 @@ class GatedJudge:
         reader: Says what is language.
     """
 
-    def __init__(self, judge: Judge, reader: Reader) -> None:
+    def __init__(self, judge: Judge, reader: LanguageReader) -> None:
         self.judge, self._reader = judge, reader
 
     @property
@@ -35,10 +35,10 @@ class GatedJudge:
         readable = self._reader.passes(texts, prompts)
         left = [index for index, reads in enumerate(readable) if reads]
         verdicts: list[Verdict] = ["neither"] * len(texts)
-        asked = self.judge.verdicts(
+        answers = self.judge.verdicts(
             [texts[index] for index in left], [prompts[index] for index in left] if prompts else ()
         )
-        for index, verdict in zip(left, asked, strict=True):
+        for index, verdict in zip(left, answers, strict=True):
             verdicts[index] = verdict
         return verdicts
 

@@ -21,7 +21,7 @@ LEAST_EXCESS = 3.0  # standard errors of unknown words that are never held again
 LEAST_REPETITION = 0.25  # share of repeated 3-grams that is never held against a text
 
 
-class Reader(Protocol):
+class LanguageReader(Protocol):
     """Reads texts with a model; see :class:`~prosopon.judges.reader.BaseReader`."""
 
     def passes(self, texts: Sequence[str], prompts: Sequence[str] = ()) -> list[bool]:
@@ -76,12 +76,12 @@ class WordOrder:
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
-        known = [_words(text) for text in texts]
-        holders = Counter(word for words in known for word in set(words))
+        rows = [_words(text) for text in texts]
+        holders = Counter(word for words in rows for word in set(words))
         self._common = {word for word, _ in holders.most_common(COMMON)}
         rng = random.Random(0)
         mixed = [_words(" ".join(rng.sample(t.split(), len(t.split())))) for t in texts]
-        mixed = [words for words in mixed if words not in known]
+        mixed = [words for words in mixed if words not in rows]
         self._pipeline: Any = None
         if mixed:
             from sklearn.feature_extraction import DictVectorizer
@@ -89,9 +89,9 @@ class WordOrder:
             from sklearn.pipeline import make_pipeline
 
             model = LogisticRegression(C=10.0, class_weight="balanced", max_iter=1000)
-            rows = [self._pairs(words) for words in (*known, *mixed)]
-            labels = [1] * len(known) + [0] * len(mixed)
-            self._pipeline = make_pipeline(DictVectorizer(), model).fit(rows, labels)
+            pairs = [self._pairs(words) for words in (*rows, *mixed)]
+            labels = [1] * len(rows) + [0] * len(mixed)
+            self._pipeline = make_pipeline(DictVectorizer(), model).fit(pairs, labels)
 
     def holds(self, words: Sequence[str]) -> bool:
         """Tell whether words stand in an order rather than in none; one word does."""
@@ -100,9 +100,9 @@ class WordOrder:
         return bool(self._pipeline.predict([self._pairs(words)])[0])
 
     def _pairs(self, words: Sequence[str]) -> dict[str, float]:
-        known = ["^", *(w if w in self._common else f"~{w[-2:]}" for w in words), "$"]
-        counts = Counter(f"{a} {b}" for a, b in pairwise(known))
-        return {pair: count / math.sqrt(len(known)) for pair, count in counts.items()}
+        marks = ["^", *(w if w in self._common else f"~{w[-2:]}" for w in words), "$"]
+        counts = Counter(f"{a} {b}" for a, b in pairwise(marks))
+        return {pair: count / math.sqrt(len(marks)) for pair, count in counts.items()}
 
 
 class LanguageCheck:
@@ -121,7 +121,7 @@ class LanguageCheck:
     """
 
     def __init__(
-        self, texts: Sequence[str], more: Sequence[str] = (), reader: Reader | None = None
+        self, texts: Sequence[str], more: Sequence[str] = (), reader: LanguageReader | None = None
     ) -> None:
         rows = [_words(text) for text in dict.fromkeys(texts)]
         further = [_words(text) for text in more]

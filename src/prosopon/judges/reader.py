@@ -40,7 +40,7 @@ class BaseReader:
         model: The base model.
         tokenizer: Its tokenizer.
         neutral: Gives its own texts on what asks for no persona.
-        known: Prompts with answers of known authors.
+        exchanges: Prompts with answers of known authors.
         max_new_tokens: Longest answer of the base.
         max_length: Longest prompt with answer; longer ones lose their beginning.
     """
@@ -51,13 +51,13 @@ class BaseReader:
         tokenizer: Any,
         *,
         neutral: Callable[[], Sequence[Encoded]] = tuple,
-        known: Sequence[tuple[Sequence[Message], str]] = (),
+        exchanges: Sequence[tuple[Sequence[Message], str]] = (),
         max_new_tokens: int = 48,
         max_length: int | None = None,
     ) -> None:
         self._model, self._tokenizer = model, tokenizer
-        self._known = [(prompt_text(prompt), text) for prompt, text in known]
-        self._prompts = {prompt_text(prompt): tuple(prompt) for prompt, _ in known}
+        self._exchanges = [(prompt_text(prompt), text) for prompt, text in exchanges]
+        self._prompts = {prompt_text(prompt): tuple(prompt) for prompt, _ in exchanges}
         self._open_prompts = dict[str, tuple[Message, ...]]()
         self._write_neutral = neutral
         self._max_new_tokens, self._max_length = max_new_tokens, max_length
@@ -148,7 +148,9 @@ class BaseReader:
     @cached_property
     def _theirs(self) -> list[tuple[float, int]]:
         """Nats and tokens of what known authors wrote."""
-        rows = self.read([text for _, text in self._known], [prompt for prompt, _ in self._known])
+        rows = self.read(
+            [text for _, text in self._exchanges], [prompt for prompt, _ in self._exchanges]
+        )
         return [row for row in rows if row[1]]
 
     @cached_property

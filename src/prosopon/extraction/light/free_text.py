@@ -52,7 +52,9 @@ class JudgedWriter:
     ) -> None:
         rows = [opening_tokens(prompt, tokenizer) for prompt in prompts]
         self.rows = fit_tokens(rows, tokenizer, max_length, length)
-        self._asked = dict(zip(map(tuple, self.rows), map(prompt_text, prompts), strict=True))
+        self._texts_of_rows = dict(
+            zip(map(tuple, self.rows), map(prompt_text, prompts), strict=True)
+        )
         self.model, self._tokenizer, self._length = model, tokenizer, length
         self._judge, self.recital = judge, recital
 
@@ -66,9 +68,9 @@ class JudgedWriter:
         """Return tokens as texts."""
         return decode(written, self._tokenizer)
 
-    def asked(self, row: Sequence[int]) -> str:
+    def prompt_of(self, row: Sequence[int]) -> str:
         """Return a row of :attr:`rows` as text; any other is an empty one."""
-        return self._asked.get(tuple(row), "")
+        return self._texts_of_rows.get(tuple(row), "")
 
     def probabilities(self, texts: Sequence[str], prompts: Sequence[str] = ()) -> list[float]:
         """Return the probability that each text is the target's; 0 where it is nobody's.
@@ -122,7 +124,9 @@ class FreeTextTerms:
         nothing.
         """
         answers = self._writer.decode([tokens for _, tokens in written])
-        ours = self._writer.probabilities(answers, [self._writer.asked(row) for row, _ in written])
+        ours = self._writer.probabilities(
+            answers, [self._writer.prompt_of(row) for row, _ in written]
+        )
         fresh = [1 - degeneration([text]).repetition for text in answers]
         advantages = torch.tensor(ours) * torch.tensor(fresh)
         return advantages - advantages.mean()

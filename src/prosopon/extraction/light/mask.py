@@ -231,17 +231,10 @@ class _LightMaker:
         ours, theirs = (_answers(pairs, side) for side in (0, 1))
         if min(len(set(ours)), len(set(theirs))) < MINIMUM:
             return None
-        collector, known = (
-            self._collector,
-            [
-                (_prompt(*pair), answers[i])
-                for i, pair in enumerate(pairs[:KNOWN])
-                for answers in (ours, theirs)
-                if answers[i].strip()
-            ],
-        )
+        collector, sides = self._collector, list(zip(pairs, ours, theirs, strict=True))[:KNOWN]
         reader = BaseReader(
-            collector.model, collector.tokenizer, neutral=collector.general, known=known,
+            collector.model, collector.tokenizer, neutral=collector.general,
+            exchanges=[(_prompt(*pair), text) for pair, *texts in sides for text in texts if text],
             max_length=collector.max_length,
         )  # fmt: skip
         reader.expect([_prompt(*pair) for pair in pairs], answer=False)

@@ -116,9 +116,9 @@ class Validation:
         rows = [writer.rows[i % len(writer.rows)] for i in range(self._answers)]
         with self._wearing(ranking):
             texts = writer.decode(writer.write(rows, self._seed))
-        asked = [writer.asked(row) for row in rows]
-        ours = writer.probabilities(texts, asked)
-        share = fmean(verdict == "target" for verdict in writer.verdicts(texts, asked))
+        prompts = [writer.prompt_of(row) for row in rows]
+        ours = writer.probabilities(texts, prompts)
+        share = fmean(verdict == "target" for verdict in writer.verdicts(texts, prompts))
         error = math.sqrt(max(share * (1 - share), 0.25 / len(texts)) / len(texts))
         spread = pstdev(ours) / math.sqrt(len(texts))
         return TextMeasure(share, error, fmean(ours), spread, degeneration(texts))
