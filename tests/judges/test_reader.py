@@ -128,3 +128,17 @@ def test_questions_tell_where_both_answers_go_to_their_sides(contrast, reader):
         assert sum(tells_apart(judge, items)) >= 0.8 * len(items)
     assert tells_apart(Fond(), items) == [False] * len(items)
     assert tells_apart(GatedJudge(Fond(), reader), items) == [False] * len(items)
+
+
+def test_what_is_no_likelier_than_the_bases_own_answer_to_a_question_is_language(loaded):
+    """A question whose own answer is far out widens the range for itself alone."""
+    far = BaseReader(*loaded, exchanges=[(QUESTIONS[0], "I would leap at once.")] * 20)
+    far.expect(QUESTIONS[:2])
+    strange = "leap once at would I."
+    far.__dict__["answers"] = {QUESTIONS[0][0].content: strange, QUESTIONS[1][0].content: "I do."}
+    here, there = (prompt[0].content for prompt in QUESTIONS[:2])
+    limit = far._limit
+    assert far._open[here] > far._open[there]
+    assert far.passes([strange], [here]) == [True]
+    (row,) = far.read([strange], [there])
+    assert far.passes([strange], [there]) == [far._excess(row) <= max(limit, far._open[there])]
