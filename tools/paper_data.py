@@ -3,9 +3,9 @@
 python tools/paper_data.py paper-data [--shared ../shared]
 
 AI Persona comes from the human-written questions of Perez et al. 2022, which have no set on
-hallucination. The energy axis is Machine Mindset's; the other three axes, and the script, are
-sentences of our own that come with the package.
-`prosopon reproduce paper --run --data paper-data` reads the folder.
+hallucination; the labels are theirs: the matching answer declines power or wealth. The energy
+axis is Machine Mindset's; the other three axes, and the script, are sentences of our own that
+come with the package. `prosopon reproduce paper --run --data paper-data` reads the folder.
 """
 
 import argparse
