@@ -34,21 +34,9 @@ app = typer.Typer(
     },
 )
 for command in (
-    demo,
-    extract,
-    chat,
-    evaluate,
-    compare,
-    explain,
-    sweep,
-    reproduce,
-    export,
-    pack,
-    unpack,
-    inspect,
-    personas,
-    criteria,
-):
+    demo, extract, chat, evaluate, compare, explain, sweep, reproduce, export, pack, unpack,
+    inspect, personas, criteria,
+):  # fmt: skip
     app.command()(everywhere(command))
 app.command("lm-eval", context_settings=CONTEXT)(lm_eval)
 

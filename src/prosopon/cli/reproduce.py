@@ -39,7 +39,7 @@ def reproduce(
         Path | None,
         Option(
             help="Folder of data sets: NAME or NAME_train, and NAME_test, two answers a question; "
-            "files of the ends of MBTI axes; RoleAgentBench's files.",
+            "files of the ends of MBTI axes; RoleAgentBench's files."
         ),
     ] = None,
     pair: Annotated[
@@ -69,9 +69,7 @@ def reproduce(
     ] = False,
     only: Annotated[
         str | None,
-        Option(
-            help="Of ai-persona, mbti, mbti-types, role-play, sparsity, calibration. " + LIST,
-        ),
+        Option(help="Of ai-persona, mbti, mbti-types, role-play, sparsity, calibration. " + LIST),
     ] = None,
     retry: Retry = False,
     as_json: Json = False,

@@ -8,15 +8,9 @@ from itertools import product
 from prosopon.errors import OptionError, UnknownNameError
 
 POLES: dict[str, str] = {
-    "E": "extravert",
-    "I": "introvert",
-    "S": "sensing",
-    "N": "intuitive",
-    "T": "thinking",
-    "F": "feeling",
-    "J": "judging",
-    "P": "perceiving",
-}
+    "E": "extravert", "I": "introvert", "S": "sensing", "N": "intuitive",
+    "T": "thinking", "F": "feeling", "J": "judging", "P": "perceiving",
+}  # fmt: skip
 """The bundled persona of every letter."""
 
 TYPES: tuple[str, ...] = tuple(map("".join, product("EI", "SN", "TF", "JP")))

@@ -152,15 +152,9 @@ def _config(operation: str, operands: tuple[Subnetwork, ...], name: str | None) 
 
 def _operand(one: Subnetwork) -> dict[str, Any]:
     """Return what tells an operand from others: names, how it was found, its content."""
-    config = one.config
-    return {
-        "persona": config.persona,
-        "opposite": config.opposite,
-        "criterion": config.criterion,
-        "options": config.options,
-        "sparsity": config.sparsity,
-        "content_hash": one.content_hash(),
-    }
+    names = ("persona", "opposite", "criterion", "options", "sparsity")
+    own = {name: getattr(one.config, name) for name in names}
+    return own | {"content_hash": one.content_hash()}
 
 
 def _calibration(records: list[CalibrationRecord]) -> CalibrationRecord:

@@ -98,14 +98,9 @@ def _axis(text: str, name: str) -> Axis:
 
 
 def _pole(name: str, raw: dict[str, Any], axis: str) -> Pole:
-    return Pole(
-        name=name,
-        axis=axis,
-        description=raw["description"],
-        names=tuple(raw["names"]),
-        traits=tuple(raw["traits"]),
-        answers=_phrases(raw["answers"], raw["slots"]),
-    )
+    names, traits = tuple(raw["names"]), tuple(raw["traits"])
+    answers = _phrases(raw["answers"], raw["slots"])
+    return Pole(name, axis, raw["description"], names, traits, answers)
 
 
 def _phrases(templates: dict[str, list[str]], slots: dict[str, dict[str, list[str]]]) -> Phrases:
