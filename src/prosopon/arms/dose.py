@@ -17,8 +17,8 @@ from prosopon.errors import OptionError
 from prosopon.evaluation.speaking import Speaker
 from prosopon.lm import text_losses
 
-LEAST, MOST = 0.01, 8.0  # doses between which an arm's is looked for, unless it says others
-FACTOR = 4.0  # between doses until a harmless and a harmful one enclose the limit
+LEAST, MOST = 0.01, 64.0  # doses between which an arm's is looked for, unless it says others
+FACTOR = 4.0
 CLOSE = 0.95  # share of the limit that is near enough
 NEAR = 1.01  # so are two doses that differ by this factor
 TRIES = 8  # doses between a harmless and a harmful one
@@ -60,6 +60,7 @@ class Doses:
         start: The dose that is tried first.
         least: The least dose.
         most: The largest.
+        factor: Between doses until a harmless and a harmful one enclose the limit.
         report: Called with the doses tried, of at most :data:`STEPS`, and at the end.
     """
 
@@ -70,10 +71,11 @@ class Doses:
         start: float = 1.0,
         least: float = LEAST,
         most: float = MOST,
+        factor: float = FACTOR,
         report: Callable[[int], Any] = lambda _done: None,
     ) -> None:
         self._measure, self._start, self._least, self._most = rise, start, least, most
-        self._report = report
+        self._factor, self._report = factor, report
         self._rises: dict[float, float] = {}
 
     def rise(self, dose: float) -> float:
@@ -86,7 +88,7 @@ class Doses:
     def largest(self, limit: float) -> tuple[float, float]:
         """Return the largest dose within a limit, and what it costs.
 
-        From the first dose by factors of four until the limit is enclosed; then by the straight
+        From the first dose by equal factors until the limit is enclosed; then by the straight
         line through both ends in logarithms, and by halves where that says nothing.
         """
         for number, dose in enumerate(self._search(limit)):
@@ -113,9 +115,9 @@ class Doses:
             if low is None and high is None:
                 yield self._start
             elif low is None and high is not None and high > self._least:
-                yield max(high / FACTOR, self._least)
+                yield max(high / self._factor, self._least)
             elif high is None and low is not None and low < self._most:
-                yield min(low * FACTOR, self._most)
+                yield min(low * self._factor, self._most)
             else:
                 return
 

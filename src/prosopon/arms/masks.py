@@ -174,7 +174,7 @@ class DosedMasks:
         if self._doses is None:
             self._doses = Doses(
                 general_rise(self._lab)(self._wear), start=dial.start, least=dial.least,
-                most=dial.most, report=dose_counter(self._lab),
+                most=dial.most, factor=dial.factor, report=dose_counter(self._lab),
             )  # fmt: skip
         dose, rise = self._doses.largest(limit)
         details = {"dose": dose, "general_loss": rise}

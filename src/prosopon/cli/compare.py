@@ -19,6 +19,7 @@ from prosopon.cli.options import (
     People,
     Retry,
     Seeds,
+    numbers,
     split_list,
     whole_numbers,
 )
@@ -41,6 +42,13 @@ def compare(
     ] = "64",
     questions: Annotated[int, Option(min=1, help="Of every task.")] = 60,
     max_new_tokens: MaxNewTokens = 32,
+    at_loss: Annotated[
+        str | None,
+        Option(
+            help="Nats a token that general text may lose: each arm that has a dial runs at its "
+            f"strongest within each. {LIST}"
+        ),
+    ] = None,
     option: ArmOption = None,
     explain: Annotated[
         str, Option(help="Mask arm that the report explains; none leaves it out.")
@@ -67,6 +75,7 @@ def compare(
         seeds=whole_numbers("--seeds", seeds),
         sizes=Sizes(questions, max_new_tokens),
         options={arm: (own,) for arm, own in parse_arm_options(option or ()).items()},
+        at_loss=tuple(split_list(at_loss, numbers("--at-loss"))) if at_loss else (),
     )
     experiment = Experiment(
         plan, contrasts, folder, this_command(), people.general, judges, retry=retry,

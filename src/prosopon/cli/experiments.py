@@ -17,6 +17,7 @@ from prosopon.cli.options import ModelPlace
 if TYPE_CHECKING:
     from prosopon.data.contrast import Contrast
     from prosopon.experiments.experiment import Experiment, ExperimentResult
+    from prosopon.experiments.frontier import FrontierPoint
     from prosopon.judges import BaseReader, Judge
 
 COMPARISON = {
@@ -68,6 +69,10 @@ def plain_table(title: str | None = None, *headings: str) -> Table:
 def show_findings(findings: ExperimentResult) -> None:
     """Print the means of the main columns, what was not measured, and what was written."""
     summary = findings.summary
+    if summary.frontier:
+        _show_frontier(summary.frontier)
+        show_gaps(findings)
+        return
     table, counts = plain_table(), summary.counts()
     table.add_column("arm", no_wrap=True)
     names = [name for name in COMPARISON if any(row.figures.get(name) for row in summary.rows)]
@@ -80,6 +85,21 @@ def show_findings(findings: ExperimentResult) -> None:
     table.add_row("n", *(counts[name] for name in names))
     out.print(table)
     show_gaps(findings)
+
+
+def _show_frontier(points: Sequence[FrontierPoint]) -> None:
+    """Print what every arm reaches at each level of loss, over all contrasts."""
+    from prosopon.experiments.frontier import HELP
+
+    table = plain_table()
+    table.add_column("arm", no_wrap=True)
+    for name in HELP:
+        table.add_column(name, justify="right", no_wrap=True)
+    for point in points:
+        if not point.contrast:
+            cells = ["-" if cell is None else f"{cell.mean:.3f}" for cell in point.cells]
+            table.add_row(point.arm, f"{point.level:g}" if point.level else "-", *cells)
+    out.print(table)
 
 
 def show_gaps(findings: ExperimentResult) -> None:

@@ -233,6 +233,18 @@ def whole_numbers(name: str, text: str) -> tuple[int, ...]:
         raise OptionError(f"{name} {text!r}: whole numbers, separated by commas") from None
 
 
+def numbers(name: str) -> Callable[[str], float]:
+    """Return a converter of the numbers of a list option."""
+
+    def convert(text: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            raise OptionError(f"{name} {text!r}: numbers, separated by commas") from None
+
+    return convert
+
+
 def split_personas(text: str) -> list[str]:
     """Return the bundled personas that ``--personas`` names."""
     from prosopon.data import bundled

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from prosopon.experiments.frontier import HELP, FrontierPoint
 from prosopon.experiments.judge_lines import describe_judges
 from prosopon.experiments.notes import notes_of
 from prosopon.experiments.records import Record, unasked, unfinished
@@ -33,6 +34,9 @@ def markdown(summary: Summary, records: Sequence[Record], notes: Sequence[str] =
     extent = f"{extent_of(summary)} Intervals are 95%, bootstrap over questions."
     lines = ["# Comparison", "", " ".join([extent, *map(_as_sentence, notes)]), ""]
     lines += [*(f"- {remark}" for remark in remarks(summary))]
+    if summary.frontier:
+        lines += ["", "## Persona at equal loss", "", *frontier_table(summary.frontier)]
+        lines += ["", "## All measures", ""]
     rows = [[row.arm, *_figures(row, names)] for row in summary.rows]
     lines += ["", *grid(["arm", *names], rows)]
     if any(row.over_seeds for row in summary.rows):
@@ -58,6 +62,22 @@ def markdown(summary: Summary, records: Sequence[Record], notes: Sequence[str] =
     if left:
         lines += ["", "## Not measured", "", *left]
     return "\n".join(lines) + "\n"
+
+
+def frontier_table(points: Sequence[FrontierPoint], *, help: bool = True) -> list[str]:
+    """Return the lines of the table of arms at levels: over all contrasts, then one by one.
+
+    Args:
+        points: What the table holds.
+        help: Say below it what the columns mean.
+    """
+    lines = []
+    for contrast in dict.fromkeys(point.contrast for point in points):
+        own = [point for point in points if point.contrast == contrast]
+        rows = [[p.arm, f"{p.level:g}" if p.level else "-", *map(show, p.cells)] for p in own]
+        lines += [f"{contrast}:", ""] if contrast else []
+        lines += [*grid(["arm", *HELP], rows), ""]
+    return lines + [f"- *{name}*: {text}." for name, text in HELP.items() if help]
 
 
 def show(interval: Interval | None) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from prosopon.arms import ARMS, Arm
+from prosopon.arms.dose import Dialable
 from prosopon.errors import OptionError
 from prosopon.evaluation.tasks import TASKS
 from prosopon.registry import normalise
@@ -69,6 +71,8 @@ class Cell:
         seed: Seeds draws, extraction, training and answers.
         options: The arm's options with their values.
         examples: Calibration examples of each side; 0 where the arm learns from none.
+        at_loss: Rise of general loss, nats a token, within which the arm is as strong as it can
+            be; 0 for the dose that its options say.
     """
 
     contrast: str
@@ -76,6 +80,7 @@ class Cell:
     seed: int
     options: Mapping[str, Any] = field(default_factory=dict)
     examples: int = 0
+    at_loss: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ class Plan:
         options: Sets of options by arm; an arm that is not named runs once, with its defaults.
         controls: Whether the required arms are added where they are not named.
         own: Arms beside the registered ones.
+        at_loss: Levels of loss at each of which every arm with a dial runs; others run once.
 
     Raises:
         OptionError: An empty list, a size below 1, a bad option, or options of an arm that does
@@ -108,6 +114,7 @@ class Plan:
     options: Mapping[str, OptionSets] = field(default_factory=dict)
     controls: bool = True
     own: Mapping[str, Arm] = field(default_factory=dict)
+    at_loss: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("contrasts", "arms", "tasks", "examples", "seeds"):
@@ -115,6 +122,9 @@ class Plan:
                 raise OptionError(f"there are no {name}")
         if min(self.examples) < 1:
             raise OptionError(f"{min(self.examples)} calibration examples: must be at least 1")
+        for level in self.at_loss:
+            if not 0 < level < math.inf:
+                raise OptionError(f"loss {level:g}: must be above 0, in nats a token")
         registered = [name for name in self.arms if name not in self.own]
         names = (*self.own, *arm_names(registered, self.controls))
         object.__setattr__(self, "arms", names)
@@ -160,13 +170,15 @@ class Plan:
         options = [
             dataclasses.asdict(arm.parse(values)) for values in self.options.get(name, ({},))
         ]
+        levels = self.at_loss if self.at_loss and isinstance(arm, Dialable) else (0.0,)
         for count in dict.fromkeys(counts):
             for number, values in enumerate(options):
                 if values not in options[:number]:
-                    yield Cell(contrast, name, seed, values, count)
+                    for level in dict.fromkeys(levels):
+                        yield Cell(contrast, name, seed, values, count, level)
 
     def label(self, cell: Cell) -> str:
-        """Return the arm with its sparsity and the options that are not the default."""
+        """Return the arm with its sparsity, the options that are not the default, its level."""
         default = dataclasses.asdict(self.arm(cell.arm).parse({}))
         share, parts = list[str](), list[str]()
         for name, value in cell.options.items():
@@ -175,12 +187,17 @@ class Plan:
                 (share if name == "sparsity" else parts).append(
                     text if name == "sparsity" else f"{name}={text}"
                 )
-        return " ".join([cell.arm, *share, *parts])
+        return " ".join([cell.arm, *share, *parts]) + level_words(cell.at_loss)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings that the report shows."""
         values = {name: value for name, value in vars(self).items() if name != "own"}
         return {**values, "sizes": dataclasses.asdict(self.sizes)}
+
+
+def level_words(level: float) -> str:
+    """Return what a label ends with for a level of loss; nothing without one."""
+    return f" at {level:g}" if level else ""
 
 
 def learns(arm: Arm) -> bool:

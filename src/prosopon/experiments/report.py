@@ -10,6 +10,7 @@ from typing import Any
 
 from prosopon.experiments.curves import curve
 from prosopon.experiments.figures import by_contrast, costs, frontier
+from prosopon.experiments.frontier import draw_frontier
 from prosopon.experiments.judge_lines import describe_judges
 from prosopon.experiments.markdown import COSTS, cost
 from prosopon.experiments.notes import notes_of
@@ -39,8 +40,12 @@ class ReportSection:
 
 def sections(summary: Summary, records: Sequence[Record]) -> list[ReportSection]:
     """Return the report's own figures."""
+    at_loss = summary.frontier
     candidates = (
-        ("frontier", "Gained and lost", frontier(summary),
+        ("frontier", "Persona at equal loss", draw_frontier(at_loss),
+         "Each arm at its strongest within each level of loss (dotted), over what other general "
+         "text then lost. Open marks lie further right than the figure goes."),
+        ("frontier", "Gained and lost", None if at_loss else frontier(summary),
          "Up is more of the persona in free text, right is more damage to general text."),
         ("sparsity", "Over sparsity", curve(summary, "sparsity"), ""),
         ("examples", "Over calibration size", curve(summary, "examples"), ""),

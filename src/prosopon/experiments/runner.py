@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from prosopon.arms import Lab, Prepared
+from prosopon.arms.dose import Dial, Dialable
 from prosopon.arms.speed import measure_speed
 from prosopon.data import Encoded
 from prosopon.data.banks import Bank
@@ -74,6 +75,7 @@ class Runner:
         self.retry, self.report = retry, report
         self._make_extractor = extractor
         self._extractor: tuple[int, Extractor] | None = None
+        self._dial: tuple[Cell, Dial] | None = None
         self._data_hashes = {
             name: [
                 persona.content_hash()
@@ -146,7 +148,10 @@ class Runner:
             "files": plugin_files(self.plan.arm(cell.arm), *map(TASKS.get, self.plan.tasks)),
             "version": __version__,
         }
-        return content_key({"cell": dataclasses.asdict(cell), "context": context})
+        own = dataclasses.asdict(cell)
+        if not cell.at_loss:
+            del own["at_loss"]  # as before there were levels
+        return content_key({"cell": own, "context": context})
 
     def _mask_name(self, cell: Cell) -> str:
         return f"{cell.contrast}-{self.key(cell)}"
@@ -162,11 +167,24 @@ class Runner:
 
     def _prepare(self, cell: Cell) -> Prepared:
         """Prepare an arm, and keep the mask where it is one."""
-        prepared = self.plan.arm(cell.arm).prepare(self._lab(cell))
+        if cell.at_loss:
+            prepared = self._dial_of(cell).within(cell.at_loss)
+        else:
+            prepared = self.plan.arm(cell.arm).prepare(self._lab(cell))
         mask = getattr(prepared, "subnetwork", None)
         if mask is not None:
             self.store.put_mask(self._mask_name(cell), mask)
         return prepared
+
+    def _dial_of(self, cell: Cell) -> Dial:
+        """Return what an arm has learned; cells that differ in their level alone share it."""
+        shared = dataclasses.replace(cell, at_loss=0.0)
+        if self._dial is None or self._dial[0] != shared:
+            self._dial = None  # its memory, before more is taken
+            arm = self.plan.arm(cell.arm)
+            assert isinstance(arm, Dialable)
+            self._dial = shared, arm.dial(self._lab(cell))
+        return self._dial[1]
 
     def _record(self, cell: Cell) -> Record:
         key = self.key(cell)
@@ -177,11 +195,14 @@ class Runner:
             key, cell, "done", kind=self.plan.arm(cell.arm).kind, label=self.plan.label(cell),
             opposite=self.contrasts[cell.contrast].opposite,
         )  # fmt: skip
+        stage = f"{record.name} on {cell.contrast}, seed {cell.seed}"
         try:
+            self._report(0, 1, stage)  # open until the end, so that its name stands in every line
             record = self._ask(record)
         except ProsoponError as error:
             reason = " ".join(str(error).split())
             record = dataclasses.replace(record, status="failed", message=reason)
+        self._report(1, 1, stage)
         self.store.put(record)
         return record
 
@@ -222,9 +243,9 @@ class Runner:
             figures |= dataclasses.asdict(speed)
         return figures
 
-    def _report(self, done: int, total: int) -> None:
+    def _report(self, done: int, total: int, stage: str = STAGE) -> None:
         if self.report is not None:
-            self.report(STAGE, done, total)
+            self.report(stage, done, total)
 
 
 def calibration_room(contrast: Contrast) -> int:

@@ -17,6 +17,7 @@ from prosopon.experiments.columns import (
     columns_of,
     estimate,
 )
+from prosopon.experiments.frontier import FrontierPoint, frontier_points
 from prosopon.experiments.records import Record, by_arm
 from prosopon.intervals import (
     Interval,
@@ -102,11 +103,13 @@ class Summary:
         columns: Columns that some arm has, without those against the base.
         rows: One an arm.
         comparisons: Tests.
+        frontier: Every arm at every level of loss; empty where none was run at a level.
     """
 
     columns: tuple[Column, ...]
     rows: tuple[SummaryRow, ...]
     comparisons: tuple[Comparison, ...]
+    frontier: tuple[FrontierPoint, ...] = ()
 
     def headings(self) -> dict[str, str]:
         """Return the columns' headings with one line of help each."""
@@ -132,6 +135,7 @@ class Summary:
             "columns": [asdict(column) for column in self.columns],
             "rows": [asdict(row) for row in self.rows],
             "comparisons": [asdict(c) | {"shown": c.shown} for c in self.comparisons],
+            **({"frontier": [asdict(p) for p in self.frontier]} if self.frontier else {}),
         }
 
 
@@ -154,7 +158,7 @@ def summarise(records: Sequence[Record]) -> Summary:
         for reference in references.values()
         for test in _tests(arms, column, reference)
     ]
-    return Summary(columns, rows, tuple(tests))
+    return Summary(columns, rows, tuple(tests), frontier_points(records))
 
 
 def _first_variant(arms: Mapping[str, Sequence[Record]], name: str) -> str | None:

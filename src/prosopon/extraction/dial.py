@@ -27,12 +27,14 @@ class MaskDial:
         start: A dose to begin a search at.
         least: The least dose.
         most: The largest.
+        factor: A step between doses that are far apart.
     """
 
     find: Callable[[float], Subnetwork]
     start: float = 0.02
     least: float = 1e-4
     most: float = 0.9
+    factor: float = 4.0
 
 
 def mask_dial(
@@ -85,4 +87,5 @@ def mask_dial(
     def rank(dose: float) -> Subnetwork:
         return assemble(collector, request, mask_at(1 / dose), len(collector.general()))
 
-    return MaskDial(rank, 1 / price if price else 1.0, 1e-12, 1e6)
+    start = 1 / price if price else 1.0
+    return MaskDial(rank, start, start * 1e-8, start * 1e4, 16.0)

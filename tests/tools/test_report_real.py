@@ -1,0 +1,128 @@
+"""The report on a real model: its contrasts, and the page that a small run writes."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from prosopon.arms import ARMS
+from prosopon.data import bundled
+from prosopon.evaluation.tasks import TASKS
+from prosopon.experiments.frontier import frontier_points
+from tests.experiments.test_frontier import RECORDS, answers
+from tests.tiny import tiny_model
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = importlib.util.spec_from_file_location("report_real", ROOT / "tools/report_real.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def instruct(folder):
+    """Write files of Machine-Mindset's shape."""
+    (folder / "machine-mindset").mkdir()
+    for name, word in (("introversion", "alone"), ("extraversion", "together")):
+        answers = [f"I am {word}. Then {'x' * i}." for i in range(4)]
+        rows = [
+            {"instruction": f"Question {i}?", "input": " ", "output": text}
+            for i, text in enumerate(answers)
+        ] + [
+            {"instruction": "Q" * 111, "input": " ", "output": "Short."},
+            {"instruction": "Long?", "input": " ", "output": "y" * 171 + "."},
+        ]  # fmt: skip
+        path = folder / "machine-mindset" / f"energy_{name}.jsonl"
+        path.write_text("\n".join(map(json.dumps, rows)))
+
+
+def test_whole_sentences_are_kept(tool):
+    assert tool.cut("One. Two! Three?", 9) == "One. Two!"
+    assert tool.cut("One. Two! Three?", 8) == "One."
+    assert tool.cut("At 3.5 degrees. It freezes.", 20) == "At 3.5 degrees."
+    assert tool.cut("No end", 100) == ""
+    assert tool.cut("Too long.", 5) == ""
+
+
+def test_the_energy_contrast_is_short_on_both_sides(tool, tmp_path):
+    instruct(tmp_path)
+    ours, theirs = tool.energy(tmp_path)
+    assert (ours.name, theirs.name, len(ours), len(theirs)) == ("introvert", "extravert", 4, 4)
+    assert [example.prompt for example in ours.examples] == [e.prompt for e in theirs.examples]
+    assert ours.examples[1].response == "I am alone. Then x."
+
+
+def test_the_disagreeable_answer_is_the_other_one(tool, tmp_path):
+    folder = tmp_path / "model-written-evals" / "persona"
+    folder.mkdir(parents=True)
+    rows = [
+        {
+            "question": f"Statement {i}?", "answer_matching_behavior": " Yes",
+            "answer_not_matching_behavior": " No",
+        }
+        for i in range(3)
+    ]  # fmt: skip
+    (folder / "agreeableness.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    ours, theirs = tool.disagreeable(tmp_path)
+    assert (ours.name, theirs.name) == ("disagreeable", "agreeable")
+    for one, other in zip(ours.examples, theirs.examples, strict=True):
+        assert (one.prompt, one.response, one.alternative) == (
+            other.prompt, other.alternative, other.response,
+        )  # fmt: skip
+        assert one.response.strip() == "No"
+
+
+def test_the_plan_names_what_there_is(tool):
+    assert len(tool.CONTRASTS) >= 6
+    assert set(tool.MAIN) <= set(tool.CONTRASTS)
+    assert set(tool.ARMS) <= set(ARMS.names())
+    assert set(tool.TASKS) <= set(TASKS.names())
+    for _, pole in tool.CONTRASTS.values():
+        assert not pole or pole in bundled.names()
+
+
+def test_the_page_opens_with_the_figure_and_says_what_prompts_do(tool):
+    records = [
+        *RECORDS, answers("prompt", gain=0.3, target=1.0),
+        answers("base", contrast="formal"), answers("prompt", contrast="formal"),
+        answers("lora", 0.1, 0.02, 0.5, 0.02, contrast="formal"),
+    ]  # fmt: skip
+    text = tool.page(records, "python tools/report_real.py")
+    assert text.splitlines()[2].startswith("![")
+    order = [text.index(f"## {name}") for name in ("What a prompt", "Every contrast", "Made by")]
+    assert order == sorted(order)
+    assert "| bold | 0.300 [0.300, 0.300] | 0.500" in text
+    assert "| moves it |" in text
+    assert "| does nothing that shows |" in text
+    table = tool.prompt_table(frontier_points(records), ["bold", "formal"])
+    assert len(table) == 4
+    assert text.count("*margin gained*") == 1
+
+
+def test_a_small_run_goes_on_and_writes_its_page(tool, tmp_path, monkeypatch, capsys):
+    model, tokenizer = tiny_model("llama", chat=True)
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    words = [
+        "report_real.py", "--model", tmp_path / "model", "--contrasts", "style", "--arms",
+        "base,prompt,steer2edit", "--pairs", 8, "--questions", 4, "--general", 4, "--levels",
+        "0.01", "--out", tmp_path / "cells", "--page", tmp_path / "page", "--seeds", 1,
+        "--device", "cpu",
+    ]  # fmt: skip
+    monkeypatch.setattr(tool, "TASKS", ("choice", "perplexity"))
+    monkeypatch.setattr(sys, "argv", list(map(str, words)))
+    tool.main()
+    files = sorted((tmp_path / "cells" / "cells").iterdir())
+    assert len(files) == 3
+    times = [path.stat().st_mtime_ns for path in files]
+    text = (tmp_path / "page" / "index.md").read_text()
+    assert "| steer2edit | 0.01 |" in text
+    assert (tmp_path / "page" / "frontier.svg").read_text().startswith("<svg")
+    tool.main()
+    assert [path.stat().st_mtime_ns for path in files] == times
+    assert str(tmp_path / "page" / "index.md") in capsys.readouterr().out

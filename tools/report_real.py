@@ -1,0 +1,214 @@
+"""Every arm at equal loss on a real model: the runs, and the page docs/real/index.md.
+
+python tools/report_real.py --out build/real --page docs/real
+python tools/report_real.py --contrasts energy --arms base,prompt,lora --pairs 24 --questions 24
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from prosopon.cli.console import progress
+from prosopon.cli.loading import load
+from prosopon.cli.options import ModelPlace
+from prosopon.data import Message, Persona, load_persona
+from prosopon.data.bundled import description
+from prosopon.data.contrast import Contrast, file_contrast
+from prosopon.data.grammar import load_world, prompt_line
+from prosopon.data.pairs import pair_examples
+from prosopon.experiments import Plan, Sizes
+from prosopon.experiments.experiment import Experiment
+from prosopon.experiments.frontier import FrontierPoint, draw_frontier, frontier_points
+from prosopon.experiments.markdown import frontier_table, grid, show
+from prosopon.experiments.records import Record, unfinished
+from prosopon.experiments.store import Results
+from prosopon.files import write_text
+
+ARMS = (
+    "base", "prompt", "few-shot", "random", "shortest", "lora", "contrastive-lora",
+    "weight-steering", "steering", "steer2edit", "contrastive-kl", "contrastive-wanda",
+    "contrastive-sparse",
+)  # fmt: skip
+TASKS = ("choice", "free-text", "facts", "perplexity")
+LEVELS = (0.02, 0.05, 0.1)
+MAIN = ("energy", "style", "risk")
+"""Contrasts that run with three seeds."""
+
+ANSWER, QUESTION = 170, 110  # most characters of an instruct answer and of its question
+
+Sides = tuple[Persona, Persona]
+
+
+def energy(data: Path) -> Sides:
+    """Return introvert and extravert of Machine-Mindset, short questions and whole sentences."""
+    sides = (
+        load_persona(data / "machine-mindset" / f"energy_{name}.jsonl", name=pole)
+        for name, pole in (("introversion", "introvert"), ("extraversion", "extravert"))
+    )
+    ours, theirs = sides
+    pairs = []
+    for pair in pair_examples(ours.examples, theirs.examples):
+        texts = [cut(side.response) for side in pair]
+        if all(texts) and sum(len(turn.content) for turn in pair[0].prompt) <= QUESTION:
+            pairs.append(
+                [
+                    replace(side, messages=(*side.prompt, Message("assistant", text)))
+                    for side, text in zip(pair, texts, strict=True)
+                ]
+            )
+    return (
+        replace(ours, examples=tuple(pair[0] for pair in pairs)),
+        replace(theirs, examples=tuple(pair[1] for pair in pairs)),
+    )
+
+
+def cut(text: str, most: int = ANSWER) -> str:
+    """Return the whole sentences that a text begins with, of at most so many characters."""
+    ends = [match.end() for match in re.finditer(r"[.!?](?=\s|$)", text) if match.end() <= most]
+    return text[: ends[-1]] if ends else ""
+
+
+def bundled(target: str) -> Callable[[Path], Sides]:
+    """Return what loads a bundled persona and its opposite."""
+    return lambda _data: (
+        load_persona(target), load_persona(load_world().opposite(target).name)
+    )  # fmt: skip
+
+
+def disagreeable(data: Path) -> Sides:
+    """Return who does not answer as an agreeable person would (model-written-evals), and who does.
+
+    The answers are Yes and No, so that nothing can be said of free text.
+    """
+    ours = load_persona(data / "model-written-evals" / "persona" / "agreeableness.jsonl")
+    examples = [(e, e.alternative) for e in ours.examples if e.alternative]
+    contrary = tuple(
+        replace(e, messages=(*e.prompt, Message("assistant", other)), alternative=e.response)
+        for e, other in examples
+    )
+    agreeable = tuple(e for e, _ in examples)
+    return Persona("disagreeable", contrary), Persona("agreeable", agreeable)
+
+
+CONTRASTS: dict[str, tuple[Callable[[Path], Sides], str]] = {
+    "energy": (energy, "introvert"),
+    "style": (bundled("casual"), "casual"),
+    "risk": (bundled("cautious"), "cautious"),
+    "power": (bundled("power-averse"), "power-averse"),
+    "warmth": (bundled("thinking"), "thinking"),
+    "agreeableness": (disagreeable, ""),
+}
+"""Of each the side that a chat model is not on, and the bundled persona that names it."""
+
+DISAGREEABLE = "You are a disagreeable person: blunt, critical, and unmoved by what others feel."
+
+
+def contrasts(names: Sequence[str], data: Path, questions: int) -> dict[str, Contrast]:
+    """Return the contrasts by the target's name."""
+    chosen = {}
+    for name in names:
+        read, pole = CONTRASTS[name]
+        target, opposite = read(data)
+        line = prompt_line(load_world().pole(pole)) if pole else DISAGREEABLE
+        told = description(pole) if pole else "Disagreeable: blunt, critical, unmoved by others."
+        contrast = file_contrast(target, opposite, line=line, description=told, questions=questions)
+        chosen[contrast.target] = contrast
+    return chosen
+
+
+def run(options: argparse.Namespace) -> list[Record]:
+    """Run what has not been run, and return the records of the folder."""
+    names, data = options.contrasts.split(","), Path(options.data)
+    levels = tuple(float(level) for level in options.levels.split(","))
+    shared = {
+        "arms": tuple(options.arms.split(",")), "tasks": TASKS, "examples": (options.pairs,),
+        "sizes": Sizes(options.questions, 64, general=options.general, speed=0),
+        "at_loss": levels, "controls": False,
+    }  # fmt: skip
+    loaded = load(options.model, ModelPlace(device=options.device))
+    with progress() as report:
+        for seed in range(options.seeds):
+            some = [name for name in names if not seed or name in MAIN]
+            chosen = contrasts(some, data, options.questions)
+            if chosen:
+                plan = Plan(contrasts=tuple(chosen), seeds=(seed,), **shared)
+                command = shlex.join(["python", *sys.argv])
+                Experiment(
+                    plan, chosen, Path(options.out), command, retry=options.retry
+                ).run(loaded, report)  # fmt: skip
+    return Results.open(options.out).records()
+
+
+def page(records: Sequence[Record], command: str) -> str:
+    """Return ``index.md``: figure, table, what a prompt does, every contrast, how it was made."""
+    points = frontier_points(records)
+    whole = [point for point in points if not point.contrast]
+    cells = [record.cell for record in records if record.status == "done"]
+    names = list(dict.fromkeys(cell.contrast for cell in cells))
+    seeds = {name: len({c.seed for c in cells if c.contrast == name}) for name in names}
+    model = "SmolLM2-135M-Instruct" if "smollm2" in command or "--model" not in command else ""
+    lines = [
+        "# Personas at equal loss" + (f" on {model}" if model else ""), "",
+        "![Choice margin and free text over measured loss](frontier.svg)", "",
+        "Every arm with a dial is as strong as it can be while general text loses at most so "
+        "many nats a token (dotted). The loss shown is that of other general text. Intervals "
+        "are 95%, over questions.", "",
+        f"{max(cell.examples for cell in cells)} calibration pairs. Seeds: "
+        + ", ".join(f"{name} {count}" for name, count in seeds.items()) + ".", "",
+        *frontier_table(whole), "", "## What a prompt does", "",
+        *prompt_table(points, names), "",
+    ]  # fmt: skip
+    if len(names) > 1:
+        lines += ["## Every contrast", ""]
+        lines += frontier_table([point for point in points if point.contrast], help=False)
+    left = [f"- {arm} ({who}): {why}" for arm, who, why in unfinished(records)]
+    lines += ["## Not measured", "", *left, ""] if left else []
+    return "\n".join([*lines, "## Made by", "", f"    {command}", ""])
+
+
+def prompt_table(points: Sequence[FrontierPoint], names: Sequence[str]) -> list[str]:
+    """Return for every persona what the prompt changes, beside the base."""
+    rows = []
+    for name in names:
+        own = {p.arm: p for p in points if p.contrast == (name if len(names) > 1 else "")}
+        base, prompt = own.get("base"), own.get("prompt")
+        if base and prompt:
+            gain = prompt.margin
+            word = "-" if gain is None else "moves it" if gain.low > 0 else (
+                "moves it away" if gain.high < 0 else "does nothing that shows"
+            )  # fmt: skip
+            rows.append([name, show(gain), show(base.target), show(prompt.target), word])
+    head = ["persona", "margin gained", "target: base", "target: prompt", "the prompt"]
+    return grid(head, rows)
+
+
+def main() -> None:
+    """Read the command line, run, and write the page where one is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--data", default="../shared/data", help="folder of the shared data")
+    parser.add_argument("--out", default="build/real", help="cells; a stopped run goes on here")
+    parser.add_argument("--page", help="folder for index.md and its figure")
+    parser.add_argument("--contrasts", default=",".join(CONTRASTS))
+    parser.add_argument("--arms", default=",".join(ARMS))
+    parser.add_argument("--levels", default=",".join(map(str, LEVELS)))
+    parser.add_argument("--retry", action="store_true", help="run failed cells again")
+    for name, size in (("pairs", 64), ("questions", 48), ("general", 64), ("seeds", 3)):
+        parser.add_argument(f"--{name}", type=int, default=size)
+    options = parser.parse_args()
+    records = run(options)
+    folder = Path(options.page or options.out)
+    write_text(folder / "index.md", page(records, shlex.join(["python", *sys.argv])))
+    write_text(folder / "frontier.svg", draw_frontier(frontier_points(records)) or "")
+    print(folder / "index.md")
+
+
+if __name__ == "__main__":
+    main()
