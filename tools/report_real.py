@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from prosopon.cli.console import progress
 from prosopon.cli.loading import load
@@ -126,7 +127,7 @@ def run(options: argparse.Namespace) -> list[Record]:
     """Run what has not been run, and return the records of the folder."""
     names, data = options.contrasts.split(","), Path(options.data)
     levels = tuple(float(level) for level in options.levels.split(","))
-    shared = {
+    shared: dict[str, Any] = {
         "arms": tuple(options.arms.split(",")), "tasks": TASKS, "examples": (options.pairs,),
         "sizes": Sizes(options.questions, 64, general=options.general, speed=0),
         "at_loss": levels, "controls": False,
@@ -140,7 +141,7 @@ def run(options: argparse.Namespace) -> list[Record]:
                 plan = Plan(contrasts=tuple(chosen), seeds=(seed,), **shared)
                 command = shlex.join(["python", *sys.argv])
                 Experiment(
-                    plan, chosen, Path(options.out), command, retry=options.retry
+                    plan, chosen, Path(options.out), command, options.text, retry=options.retry
                 ).run(loaded, report)  # fmt: skip
     return Results.open(options.out).records()
 
@@ -195,6 +196,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data", default="../shared/data", help="folder of the shared data")
     parser.add_argument("--out", default="build/real", help="cells; a stopped run goes on here")
+    parser.add_argument("--text", help="general text, a quarter held out; default sampled")
     parser.add_argument("--page", help="folder for index.md and its figure")
     parser.add_argument("--contrasts", default=",".join(CONTRASTS))
     parser.add_argument("--arms", default=",".join(ARMS))

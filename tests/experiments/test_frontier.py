@@ -87,7 +87,13 @@ def test_an_arm_learns_once_for_all_levels_and_a_second_run_learns_nothing(
         return dial(self, lab)
 
     monkeypatch.setattr(type(arm), "dial", count)
-    runner = start(tmp_path / "out", PLAN)
+    texts = tmp_path / "general.txt"
+    texts.write_text("".join(f"The people of place {i} are at home.\n" for i in range(32)))
+
+    def begin():
+        return start(tmp_path / "out", PLAN, general=str(texts))
+
+    runner = begin()
     said = []
     runner.report = lambda *given: said.append(given)
     records = list(runner.run())
@@ -99,11 +105,11 @@ def test_an_arm_learns_once_for_all_levels_and_a_second_run_learns_nothing(
     assert all(cost["general_loss"] <= level for cost, level in zip(costs, LEVELS, strict=True))
     # Interrupted between its levels, only the missing one is run again, learned once more.
     runner.store.path(records[2].key).unlink()
-    again = list(start(tmp_path / "out", PLAN).run())
+    again = list(begin().run())
     assert learned == [0, 0]
     assert again[1] == records[1]
     assert again[2].cost["details"]["multiplier"] == pytest.approx(costs[1]["multiplier"])
-    list(start(tmp_path / "out", PLAN).run())
+    list(begin().run())
     assert learned == [0, 0]
 
 

@@ -108,11 +108,13 @@ def test_a_small_run_goes_on_and_writes_its_page(tool, tmp_path, monkeypatch, ca
     model, tokenizer = tiny_model("llama", chat=True)
     model.save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
+    lines = "".join(f"The people of place {i} are at home.\n" for i in range(32))
+    (tmp_path / "general.txt").write_text(lines)
     words = [
         "report_real.py", "--model", tmp_path / "model", "--contrasts", "style", "--arms",
         "base,prompt,steer2edit", "--pairs", 8, "--questions", 4, "--general", 4, "--levels",
         "0.01", "--out", tmp_path / "cells", "--page", tmp_path / "page", "--seeds", 1,
-        "--device", "cpu",
+        "--device", "cpu", "--text", tmp_path / "general.txt",
     ]  # fmt: skip
     monkeypatch.setattr(tool, "TASKS", ("choice", "perplexity"))
     monkeypatch.setattr(sys, "argv", list(map(str, words)))
