@@ -15,7 +15,7 @@ from prosopon.errors import ModelError, OptionError
 from prosopon.evaluation.speakers import ModelSpeaker, RuleSpeaker
 from prosopon.evaluation.tasks import TASKS, Outcome, Setting, TaskResult
 from prosopon.experiments import Memory, Plan, Runner, Sizes, ask
-from prosopon.experiments.runner import calibration_room, plugin_files
+from prosopon.experiments.runner import STAGE, calibration_room, plugin_files
 from prosopon.lm import sample_general
 from tests.tiny import tiny_model
 
@@ -105,8 +105,11 @@ def test_a_fault_of_ours_is_not_taken_for_a_failed_arm(start, monkeypatch):
 
 def test_steps_are_reported_from_none_to_all(start):
     steps = []
-    list(start(report=lambda *step: steps.append(step[1:])).run())
-    assert steps == [(0, 2), (1, 2), (2, 2)]
+    list(start(report=lambda *step: steps.append(step)).run())
+    assert [step[1:] for step in steps if step[0] == STAGE] == [(0, 2), (1, 2), (2, 2)]
+    names = {step[0] for step in steps if step[0] != STAGE}
+    assert len(names) == 2  # one line of its own for every cell
+    assert all(", seed 0" in name for name in names)
 
 
 def test_rules_wear_no_masks(start):
