@@ -146,7 +146,7 @@ def verdicts_of(outcomes: Sequence[Outcome], judge: str = "") -> list[Verdict]:
     """Return a judge's verdicts, read back from the measures; the first judge has no name."""
     tail = f":{judge}" if judge else ""
     kinds: tuple[Verdict, ...] = ("target", "opposite", "neither")
-    return [next(k for k in kinds if o.values.get(f"{k}{tail}", k == "neither")) for o in outcomes]
+    return [next((k for k in kinds if o.values.get(f"{k}{tail}")), "neither") for o in outcomes]
 
 
 def kappas(outcomes: Sequence[Outcome]) -> dict[str, float | None]:
