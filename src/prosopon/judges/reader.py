@@ -106,6 +106,8 @@ class BaseReader:
             for exchange in dict.fromkeys(exchanges)
             if exchange[1].strip() and exchange not in self._cache
         ]
+        if not missing:
+            return [self._cache.get(exchange, (0.0, 0)) for exchange in exchanges]
         scores = score_answers(
             self._model, self._tokenizer, [(self._prompt(q), text) for q, text in missing],
             max_tokens=MAX_TOKENS, max_length=self._max_length,
