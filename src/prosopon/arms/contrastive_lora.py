@@ -6,6 +6,7 @@ same log-odds, the same divergence from the base on the same general text, anoth
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
@@ -30,7 +31,7 @@ class ContrastiveLoraOptions(WeightSteeringOptions):
     """Options of ``contrastive-lora``."""
 
     epochs: int = option(10, "times that every pair is read")
-    batch: int = option(16, "pairs of a step; general text is read whole in every step")
+    batch: int = option(16, "pairs of a step, and as many general texts")
     target_weight: float = option(1.0, "as in contrastive-kl")
     kl_weight: float = option(3.0, "as in contrastive-kl")
 
@@ -71,13 +72,15 @@ def _backward(
     limit = lab.extractor.max_tokens
     objective = Objective(options.target_weight, 0.0, "logistic", 0.0)
     anchor = Anchor(lab.model, lab.extractor.general(), max_tokens=limit)
+    draw = random.Random(f"{lab.seed}/general")
 
     def backward(indices: list[int]) -> float:
         material = Material([pairs[i] for i in indices], torch.zeros(len(indices)))
-        loss = 0.0
+        texts, loss = len(anchor.texts), 0.0
+        part = draw.sample(range(texts), min(options.batch, texts))
         for terms in (
-            objective_terms(lab.model, material, objective, max_tokens=limit),
-            anchor.terms(lab.model, options.kl_weight),
+            objective_terms(lab.model, material, objective, max_tokens=limit, share_prompts=True),
+            anchor.terms(lab.model, options.kl_weight, part),
         ):
             for term in terms:
                 term.backward()  # type: ignore[no-untyped-call]

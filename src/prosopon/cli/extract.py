@@ -108,7 +108,7 @@ def extract(
         bool,
         Option(
             "--fast",
-            help="A first light mask in a quarter of the time: a quarter of the rounds, and at "
+            help="A first light mask in a quarter of the time: an eighth of the rounds, and at "
             "most 32 examples and general texts.",
         ),
     ] = False,
@@ -205,7 +205,7 @@ FEW = 32  # examples, and general texts, of --fast
 
 
 def _fast_rounds(criterion: Criterion) -> int:
-    """Return a quarter of the rounds of a light criterion.
+    """Return an eighth of the rounds of a light criterion.
 
     Raises:
         OptionError: Another criterion.
@@ -214,7 +214,7 @@ def _fast_rounds(criterion: Criterion) -> int:
 
     if not isinstance(criterion, LightCriterion):
         raise OptionError(f"--fast is for light criteria; {criterion.name!r} reads its texts once")
-    return max(1, int(criterion.options().rounds) // 4)
+    return max(1, int(criterion.options().rounds) // 8)
 
 
 def _default_criterion(model: str, free: bool) -> str:

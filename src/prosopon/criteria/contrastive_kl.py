@@ -14,8 +14,10 @@ from prosopon.options import option
 class ContrastiveKLOptions(LightOptions):
     """Options of ``contrastive-kl``: those of every light criterion, other values."""
 
-    rounds: int = option(4, "rounds of pruning, all pairs in each; a pruned weight may return")
-    batch_size: int = option(0, "pairs whose gradients a round takes; 0: all", old="batch")
+    rounds: int = option(8, "rounds of pruning; gains add up, a pruned weight may return")
+    batch_size: int = option(
+        16, "pairs and general texts whose gradients a round takes; 0: all", old="batch"
+    )
     target_weight: float = option(
         1.0, "weight of the target's own likelihood in the objective", old="beta"
     )
