@@ -60,7 +60,8 @@ class BaseReader:
         self._prompts = {prompt_text(prompt): tuple(prompt) for prompt, _ in exchanges}
         self._open_prompts = dict[str, tuple[Message, ...]]()
         self._write_neutral = neutral
-        self._max_new_tokens, self._max_length = max_new_tokens, max_length
+        self._max_length = max_length
+        self._max_new_tokens = min(max_new_tokens, (max_length or 2 * max_new_tokens) // 2)
         self._cache: dict[Exchange, tuple[float, int]] = {}
 
     def expect(self, prompts: Sequence[Sequence[Message]], *, answer: bool = True) -> None:
