@@ -17,8 +17,9 @@ def test_a_sweep_and_the_same_again(prosopon, tiny_folder, tmp_path, general):
     )  # fmt: skip
     told = json.loads(prosopon(*asked, "--json").stdout)
     assert (told["cells"], told["done"]) == (8, 8)
-    (note,) = told["notes"]
-    assert "calibration examples of a side instead of 9999" in note
+    short, tell = told["notes"]
+    assert "calibration examples of a side instead of 9999" in short
+    assert "held-out questions can tell" in tell
     assert {row["registered"] for row in told["rows"]} == {
         "base", "prompt", "random", "magnitude", "wanda",
     }  # fmt: skip
