@@ -155,7 +155,7 @@ def test_a_group_of_options_is_one_value(monkeypatch):
     own.command()(options.everywhere(command))
     names = list(inspect.signature(own.registered_commands[0].callback).parameters)
     assert names == [
-        "personas", "target", "opposite", "prompt", "general", "count",
+        "personas", "target", "opposite", "prompt", "general", "open_questions", "count",
         "revision", "device", "dtype", "device_map", "last", "plugin", "quiet", "verbose",
     ]  # fmt: skip
     assert CliRunner().invoke(own, []).exception is None
