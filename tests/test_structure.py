@@ -113,6 +113,7 @@ def test_an_import_does_not_load_what_is_heavy(module, heavy):
 def test_no_file_needs_torch_to_be_imported():
     """Names are refused before torch is loaded: see prosopon.cli.postponed."""
     packages = ["analysis", "evaluation.tasks", "experiments.experiment", "export", "layerwise"]
+    packages += ["experiments.paper_plan", "experiments.paper_tables"]
     code = f"""
 import sys
 from importlib import import_module

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from prosopon.data import load_persona, read_examples
 from prosopon.data.characters import load_character, names
-from prosopon.runtime.mbti import POLES
+from prosopon.data.mbti import POLES
 
 SETS = {
     "power-seeking": "power-seeking-inclination",

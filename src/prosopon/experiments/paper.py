@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 from prosopon.data.contrast import Contrast, file_contrast
 from prosopon.data.examples import Persona
+from prosopon.data.mbti import POLES
 from prosopon.data.readers import READERS
 from prosopon.data.readers.reading import read_file
 from prosopon.data.readers.rows import read_rows
 from prosopon.data.splits import prompt_hashes
 from prosopon.errors import DataError, OptionError
 from prosopon.experiments.plan import OptionSets
-from prosopon.runtime.mbti import POLES
 
 SUFFIXES = (".jsonl", ".json", ".csv")
 AXES = ("IE", "NS", "FT", "JP")

@@ -16,11 +16,11 @@ from prosopon.arms.ready import speaker_of
 from prosopon.arms.turns import put_before
 from prosopon.data.contrast import Contrast
 from prosopon.data.examples import Persona
+from prosopon.data.mbti import TYPES
 from prosopon.errors import DataError, OptionError
 from prosopon.evaluation.speaking import Speaker
 from prosopon.experiments.paper import LETTERS, PAPER, DataSet, options, set_contrast
 from prosopon.experiments.plan import OptionSets, Plan, Sizes
-from prosopon.runtime.mbti import TYPES
 
 PartName = Literal["ai-persona", "mbti", "mbti-types", "role-play", "sparsity", "calibration"]
 CONTRASTIVE = ("contrastive-wanda", "contrastive-sparse")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prosopon.analysis.overlap import PairOverlap, pair_overlap
+from prosopon.data.mbti import POLES
 from prosopon.evaluation.tasks import TaskResult
 from prosopon.experiments.columns import COLUMNS, Column, estimate, perplexity_ratio
 from prosopon.experiments.markdown import COSTS, cost, grid
@@ -18,7 +19,6 @@ from prosopon.experiments.paper_plan import PartName
 from prosopon.experiments.records import Record, by_arm
 from prosopon.files import write_json, write_text
 from prosopon.intervals import Interval
-from prosopon.runtime.mbti import POLES
 
 if TYPE_CHECKING:
     from prosopon.experiments.experiment import ExperimentResult

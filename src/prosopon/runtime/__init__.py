@@ -1,9 +1,9 @@
 """The runtime: wearing personas on a live model, with the way back always open."""
 
+from prosopon.data.mbti import POLES, TYPES, compose
 from prosopon.runtime.backends import BACKENDS
 from prosopon.runtime.functional import FunctionalBackend
 from prosopon.runtime.inplace import InplaceBackend
-from prosopon.runtime.mbti import POLES, TYPES, compose
 from prosopon.runtime.persona_model import PersonaModel
 from prosopon.runtime.wear import attach, worn
 

@@ -150,4 +150,4 @@ def test_bad_values_are_refused():
     for options in ({"max_loss": -1}, {"kl_weight": -0.1}, {"batch_size": -2}):
         with pytest.raises(OptionError, match="must not be negative"):
             criterion.parse_options(options)
-    assert criterion.parse_options({}).batch_size == 0
+    assert criterion.parse_options({"batch_size": 0}).batch_size == 0
