@@ -87,6 +87,7 @@ def test_a_round_is_done_under_a_mask_that_is_tried_first(model):
         assert grown.divergence(masks[0], 8) <= 2 * limit
         budget.step(grown)
         assert grown.rounds == 3
+        assert budget.texts_read >= 2 * 8  # eight texts a try
     with torch.no_grad():
         base = sum(float(term) for term in Anchor(model, texts).terms(model))
     assert base == pytest.approx(0, abs=1e-6)  # the weights are back

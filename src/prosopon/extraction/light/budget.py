@@ -66,13 +66,14 @@ class Budget:
     def step(self, path: LightPath) -> None:
         """Do one round of a path under a mask that should cost the limit, and costs little more.
 
-        The second order alone is far off while a mask is large: it foresaw 0.05 nats where 3.1
-        came. A round under such a mask would learn from a broken model.
+        The second order alone foresees far too little of what a large mask does, and a round
+        under such a mask would learn from a broken model.
         """
         for _ in range(TRIES):
             path.damage_weight = path.price(self._foreseen)
             mask = path.ranking(self._count)
             foreseen, cost = path.damage(mask), path.divergence(mask, FEW)
+            self.texts_read += FEW
             cost = cost if cost < WORST else WORST  # NaN is not less than anything
             if not foreseen:
                 break

@@ -118,8 +118,11 @@ class _LightMaker:
             budget.step(path)
             self._settings.say("pruning", number + 1, options.rounds)
         ranking, notes = budget.spend(path)
-        fisher = min(DAMAGE, len(collector.general()))
-        read = {"texts_backward": path.texts + fisher, "texts_forward": budget.texts_read}
+        general = len(collector.general())  # read forward for the base's own predictions
+        read = {
+            "texts_backward": path.texts + min(DAMAGE, general),
+            "texts_forward": budget.texts_read + general,
+        }
         return self.mask(ranking, notes | read)
 
     def choose(self, pairs: list[ExamplePair]) -> ExtractedMask:
