@@ -11,8 +11,6 @@
 Everything is imported on first use, so that ``import prosopon`` costs next to nothing.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

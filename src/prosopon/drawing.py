@@ -1,7 +1,5 @@
 """How figures look, and how they become SVG that can stand in a page."""
 
-from __future__ import annotations
-
 import io
 import re
 import warnings

@@ -4,8 +4,6 @@ Each one names the thing, says why, and lists the choices where there are any. T
 line prints the message as one line and exits with code 2.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

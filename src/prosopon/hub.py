@@ -1,7 +1,5 @@
 """Whether the Hugging Face Hub can be reached: asked once, before its libraries try for long."""
 
-from __future__ import annotations
-
 TIMEOUT = 4.0  # seconds
 
 

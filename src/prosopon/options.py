@@ -1,7 +1,5 @@
 """Options as frozen dataclasses: fields with a line of help, parsed from text."""
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 import math

@@ -1,7 +1,5 @@
 """Plugins: a Python file of one's own that registers criteria, arms, tasks, readers or patterns."""
 
-from __future__ import annotations
-
 import hashlib
 import sys
 from importlib.util import module_from_spec, spec_from_file_location

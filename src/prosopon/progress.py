@@ -1,7 +1,5 @@
 """Progress: how far long work is and how long it will take, drawn as lines where no bar can be."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator

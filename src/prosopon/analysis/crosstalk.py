@@ -1,7 +1,5 @@
 """What each persona's mask does to every axis: its own, and those it should leave alone."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Is a mask a faithful explanation? What its parts do, what other weights do in their place."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The figures of an analysis, as SVG."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What was measured of masks, as numbers, and what can be."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args

@@ -1,7 +1,5 @@
 """Where the pruned weights sit: layers and kinds against chance, and how few channels hold them."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """How much subnetworks share: pruned and kept sets, cosines, what chance would give; clusters."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """The whole analysis of some masks of one model: measured, described, written to a folder."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

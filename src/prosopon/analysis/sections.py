@@ -1,7 +1,5 @@
 """What an analysis says: sections of a figure, a paragraph and a table."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape

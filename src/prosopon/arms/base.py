@@ -1,7 +1,5 @@
 """What an arm is: a way to make a model speak as a persona, and what that costs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ It answers whether a mask gains by being a mask or by what it is asked to do: th
 same log-odds, the same divergence from the base on the same general text, another kind of change.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 from dataclasses import dataclass

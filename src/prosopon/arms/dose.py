@@ -4,8 +4,6 @@ An arm with a dial learns once (``dial(lab)``), and is then worn at the stronges
 limit (:class:`Dial`).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager

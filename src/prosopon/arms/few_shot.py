@@ -1,7 +1,5 @@
 """The arm ``few-shot``: a few calibration examples as earlier turns, the same for every prompt."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Where it helps the target as much as the target's own mask does, the mask is not about the persona.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Options of arms: ``arm.key=value``, checked against each arm's dataclass."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

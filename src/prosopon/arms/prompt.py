@@ -4,8 +4,6 @@ The paper compares with a system prompt of one line that names the personality a
 its wording; the words of ``prompt-paper`` are our own.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from prosopon.arms.base import ARMS, Cost, Kind, Lab

@@ -1,7 +1,5 @@
 """Arms that have learned their persona: what it cost, and how they speak."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager

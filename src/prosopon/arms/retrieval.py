@@ -1,7 +1,5 @@
 """The arm ``retrieval``: the calibration examples nearest to each question, as earlier turns."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec

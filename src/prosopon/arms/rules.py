@@ -3,8 +3,6 @@
 A task in which one of these does well says little about personas.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

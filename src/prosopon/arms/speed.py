@@ -1,7 +1,5 @@
 """How fast a speaker answers, by the clock on the wall."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Sequence

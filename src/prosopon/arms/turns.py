@@ -1,7 +1,5 @@
 """Prompts with something before them: a line, or examples as earlier turns. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

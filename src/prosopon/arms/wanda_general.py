@@ -3,8 +3,6 @@
 It is as sparse as ``wanda`` and as careful with what the model needs, and knows no persona.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

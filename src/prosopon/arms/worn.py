@@ -1,7 +1,5 @@
 """An arm that wears a mask which is there already: of a folder, of a pack."""
 
-from __future__ import annotations
-
 from prosopon.arms.base import Kind, Lab
 from prosopon.arms.masks import MaskReady, make_ready
 from prosopon.arms.options import WithOptions

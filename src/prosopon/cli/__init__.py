@@ -1,7 +1,5 @@
 """The command line: thin; it parses, calls the library and prints."""
 
-from __future__ import annotations
-
 import sys
 
 INTERRUPTED = 130

@@ -1,7 +1,5 @@
 """``prosopon compare``: every arm on the same questions, from data to a report."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from typer import Option

@@ -4,8 +4,6 @@ Every text goes through one door, :meth:`Plain.render_str`: markup, emoji codes 
 in it are shown and never obeyed.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

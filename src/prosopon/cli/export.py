@@ -1,7 +1,5 @@
 """``prosopon export``: a persona as files that other software loads."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from typer import Option

@@ -1,7 +1,5 @@
 """``prosopon inspect``: what a subnetwork's folder or a pack of personas holds."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """``prosopon personas`` and ``prosopon criteria``: what there is."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

@@ -1,7 +1,5 @@
 """``prosopon lm-eval``: lm-evaluation-harness with a model that wears a persona."""
 
-from __future__ import annotations
-
 import typer
 
 CONTEXT = {

@@ -1,7 +1,5 @@
 """A library that is loaded when it is used first, not when it is imported."""
 
-from __future__ import annotations
-
 import sys
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType

@@ -1,7 +1,5 @@
 """Contrastive-KL: a light mask that stays within a measured loss of general text."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Contrastive-Taylor: prune what argues against the persona, priced by the damage it does."""
 
-from __future__ import annotations
-
 from prosopon.criteria.base import CRITERIA
 from prosopon.criteria.light import LightCriterion, removal_damage, removal_gain
 

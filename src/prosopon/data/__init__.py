@@ -15,8 +15,6 @@
 | `splits` | calibration, judge and test parts that share no prompt |
 """
 
-from __future__ import annotations
-
 from prosopon.data.banks import is_right, load_bank, open_bank
 from prosopon.data.batching import Batch, PaddingSide, collate, length_buckets
 from prosopon.data.chat import merge_system, render, render_prompt, rendering_date

@@ -5,8 +5,6 @@ held out serves evaluation. Both poles of an axis answer the same questions in t
 A name that is none is an UnknownNameError, which lists them.
 """
 
-from __future__ import annotations
-
 import random
 from functools import cache
 

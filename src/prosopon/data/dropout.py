@@ -5,8 +5,6 @@ model takes it to be about, persona or not. Copies of the calibration questions 
 make the target's answer likelier there too, whatever the rest of the question would have been.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import replace

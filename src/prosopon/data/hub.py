@@ -6,8 +6,6 @@ The rows are read by the same readers as files. Needs the extra
 ``prosopon[hub]``.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any, NamedTuple
 

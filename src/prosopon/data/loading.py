@@ -1,7 +1,5 @@
 """Personas from wherever they are: bundled, in files, on the Hub, or in lists."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The sixteen Myers-Briggs types, each composed of one pole of four axes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from itertools import product
 

@@ -5,8 +5,6 @@ text. Where both texts of a pair begin with the same words, these say nothing of
 they are read, as a prompt is, and neither scored nor judged.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

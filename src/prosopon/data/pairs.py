@@ -1,7 +1,5 @@
 """Pairing the target's examples with the opposite's."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Questions with two answers: the target's and the opposite's."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Keeping apart what a mask is found on, what its judge learns from, and what it is asked."""
 
-from __future__ import annotations
-
 import hashlib
 import random
 from collections.abc import Iterable, Sequence

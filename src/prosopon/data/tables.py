@@ -1,7 +1,5 @@
 """TOML files, bundled or one's own: which there are, and the tables in them."""
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ It is a test vehicle in ordinary Hugging Face files (``config.json``, ``model.sa
 ``tokenizer.json``); no claim about large models rests on it.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from prosopon.errors import ModelError

@@ -1,7 +1,5 @@
 """Paired choice: does an arm find the persona's answer likelier than its opposite's?"""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

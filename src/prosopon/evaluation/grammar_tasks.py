@@ -1,7 +1,5 @@
 """Figures of the embedded model's answers, by its own grammar."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Arithmetic of questionnaires: reverse keys, scores, reliability. No models here."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from statistics import fmean, variance
 

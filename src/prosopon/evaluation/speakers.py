@@ -1,7 +1,5 @@
 """Speakers: a model as it is, behind a rewritten prompt, or a rule that reads nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any

@@ -1,7 +1,5 @@
 """What can be asked of an arm: scores of given answers, free text, and the loss of plain text."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args

@@ -1,7 +1,5 @@
 """The figures of an arm: which outcomes they rest on, and how these are put together."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections import defaultdict

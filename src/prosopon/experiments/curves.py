@@ -1,7 +1,5 @@
 """Figures of a grid: what is gained and lost over sparsity and over calibration size."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The analysis of an arm's masks, as sections of the report."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from prosopon.analysis import AnalysisPart, Probe, analyse, bundled_axes

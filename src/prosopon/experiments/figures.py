@@ -1,7 +1,5 @@
 """Figures of a comparison, as SVG: the frontier, personas by arm, what arms cost."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

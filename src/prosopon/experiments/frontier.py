@@ -1,7 +1,5 @@
 """Persona against loss: what every arm reaches at each level of loss, and its figure."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Plans of criteria over sparsity, calibration size and seed, beside masks that know nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

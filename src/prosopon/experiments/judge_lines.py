@@ -1,7 +1,5 @@
 """What the judges of free text can be trusted with, and what could tell at all, in lines."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any

@@ -1,7 +1,5 @@
 """``table.md``: all arms, their figures with intervals, what was lost, what it cost."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from prosopon.experiments.frontier import HELP, FrontierPoint

@@ -1,7 +1,5 @@
 """What a task says of an arm as a whole: a type, how reliable it is, who judged."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The paper's tables as experiments: what is run on which part of the data."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """``report.html``: one self-contained page."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

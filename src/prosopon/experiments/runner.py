@@ -1,7 +1,5 @@
 """Running the cells of a plan that have not been run yet."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import sys

@@ -1,7 +1,5 @@
 """From records to rows of a table and tests between arms."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import fmean

@@ -4,8 +4,6 @@ Names of measures are values of a column, or stand behind their task's name, so 
 taken for a key.
 """
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Conclusions in words, no stronger than the intervals."""
 
-from __future__ import annotations
-
 from prosopon.experiments.summary import Comparison, Summary
 
 SAYING = {

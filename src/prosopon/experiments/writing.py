@@ -1,7 +1,5 @@
 """What an experiment's folder holds beside its cells."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -9,8 +9,6 @@
 - ``folders``: whole-or-nothing folders.
 """
 
-from __future__ import annotations
-
 from prosopon.export import checkpoint, gguf, lora, shira, structured
 from prosopon.export.base import FORMATS, Format, FormatOptions
 from prosopon.export.export import export_persona

@@ -5,8 +5,6 @@ if it splits in a way that has a name there. Any other would silently tokenize d
 is refused.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any, NamedTuple
 

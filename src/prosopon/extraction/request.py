@@ -1,7 +1,5 @@
 """What is asked of an extraction, checked before anything is read."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

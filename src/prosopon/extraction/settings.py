@@ -1,7 +1,5 @@
 """How an extraction reads a model and its texts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Masks that a criterion chooses itself, from Gram matrices."""
 
-from __future__ import annotations
-
 from typing import cast
 
 from prosopon.criteria import SiteInputs, SolvedCriterion

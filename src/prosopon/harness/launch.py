@@ -4,8 +4,6 @@ The harness looks its models up in a table of its own and has no entry point for
 packages, so whoever starts it has to add ours first.
 """
 
-from __future__ import annotations
-
 import functools
 import sys
 from collections.abc import Sequence

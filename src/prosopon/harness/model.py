@@ -1,7 +1,5 @@
 """The harness's model ``prosopon``: a Hugging Face model that wears a persona."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, Self
 

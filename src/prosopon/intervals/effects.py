@@ -1,7 +1,5 @@
 """Effect sizes, and what a test of a given size could have seen."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from statistics import NormalDist, fmean, stdev

@@ -1,7 +1,5 @@
 """Confidence intervals: of a share, of a mean over seeds, of a mean over clusters."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Paired comparisons: two arms that were asked the same questions."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """How often a judge is right, both sides weighing the same."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

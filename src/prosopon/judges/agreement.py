@@ -1,7 +1,5 @@
 """How far two judges agree beyond chance."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from prosopon.errors import OptionError

@@ -1,7 +1,5 @@
 """What a judge of free text is."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal, Protocol
 

@@ -1,7 +1,5 @@
 """Signs that a text is no longer language: loops, one text for everything, nothing at all."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

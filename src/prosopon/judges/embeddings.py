@@ -1,7 +1,5 @@
 """Sentence embeddings as features of the classifier, where sentence-transformers is installed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec

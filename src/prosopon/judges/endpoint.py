@@ -1,7 +1,5 @@
 """One question to an OpenAI-compatible chat endpoint, asked again while it is busy."""
 
-from __future__ import annotations
-
 import json
 import os
 import time

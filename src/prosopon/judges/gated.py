@@ -1,7 +1,5 @@
 """A judge that is asked of language alone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from prosopon.intervals import Interval

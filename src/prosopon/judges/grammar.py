@@ -1,7 +1,5 @@
 """The judge of the embedded model's personas: the grammar that taught them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from prosopon.data.grammar import judge, load_world

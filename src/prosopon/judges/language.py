@@ -1,7 +1,5 @@
 """Whether a text is language like some known texts: no loop, no salad of words, no other tongue."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections import Counter

@@ -1,7 +1,5 @@
 """Signs that somebody left the role: it calls itself a program, or speaks of its makers."""
 
-from __future__ import annotations
-
 import re
 
 _MODEL = r"(?:a\.?i\.?|(?:large )?language model|artificial intelligence)(?!\w)"

@@ -1,7 +1,5 @@
 """A judge that asks a language model, through any OpenAI-compatible chat endpoint."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

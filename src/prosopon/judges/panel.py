@@ -1,7 +1,5 @@
 """The judges of a contrast's free text, and what they can tell."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from prosopon.data.contrast import Contrast

@@ -4,8 +4,6 @@ Text of a broken model is unlikely under the base, word by word. How unlikely la
 base's own answers say, and those of the known authors.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property

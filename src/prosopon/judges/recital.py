@@ -1,7 +1,5 @@
 """Recital: answers that repeat what an arm was shown, word for word."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Countable signs of a text that need no judge: who speaks, how loudly, and of whom."""
 
-from __future__ import annotations
-
 import re
 
 _WORD = re.compile(r"[^\W\d_]+")

@@ -1,7 +1,5 @@
 """Verdicts that were paid for once: one JSON line each."""
 
-from __future__ import annotations
-
 import json
 import threading
 import warnings

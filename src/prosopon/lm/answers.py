@@ -1,7 +1,5 @@
 """How likely answers are after their prompts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

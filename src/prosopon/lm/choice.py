@@ -1,7 +1,5 @@
 """Who wins a choice between options: the one rule, whoever asks."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from statistics import fmean

@@ -1,7 +1,5 @@
 """How many tokens a model can read at once."""
 
-from __future__ import annotations
-
 from typing import Any
 
 _NAMES = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")

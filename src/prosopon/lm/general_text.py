@@ -4,8 +4,6 @@ A chat model answers neutral questions of a bundled bank. Any other model, and o
 bank is a foreign language, writes on from its own start of text.
 """
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Callable, Sequence

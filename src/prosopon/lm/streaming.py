@@ -1,7 +1,5 @@
 """One answer in pieces, as it is written: a step of the model a token, no thread, no draw twice."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

@@ -10,8 +10,6 @@
 - ``fingerprint``: two hashes that say whether a mask belongs to a model.
 """
 
-from __future__ import annotations
-
 from prosopon.models.fingerprint import (
     Fingerprint,
     Sample,

@@ -4,8 +4,6 @@ The copy lies in ``$PROSOPON_CACHE``, else in the user's cache folder, under the
 dtype and the version of transformers.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Giving freed memory back to the system, which the C library does not always do by itself."""
 
-from __future__ import annotations
-
 import ctypes
 import sys
 

@@ -6,8 +6,6 @@ feed-forward part something with "mlp", "ffn", "feed_forward" or "experts". Fami
 those matrices straight into the layer (OPT's ``fc1``) are told by the matrix's own name.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase

@@ -1,7 +1,5 @@
 """Leaving sites out by where they lie: ``--layers 2-5,7`` and ``--only mlp``."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

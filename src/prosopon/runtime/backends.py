@@ -1,7 +1,5 @@
 """What a backend is: the way in which a model comes to compute with masked weights."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 

@@ -1,7 +1,5 @@
 """What was worked out for some looks, kept for the next time as far as memory allows."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar

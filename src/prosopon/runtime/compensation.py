@@ -4,8 +4,6 @@ A mask leaves kept weights alone, so that a switch writes few weights. A compens
 kept weight of its sites a new value: the originals are copied whole while it is worn.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Talking to a model: from messages to an answer, whole or in pieces."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict, cast
 

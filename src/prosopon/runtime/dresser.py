@@ -1,7 +1,5 @@
 """What one model wears, and every change of it: one at a time, whole or not at all."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext

@@ -1,7 +1,5 @@
 """The functional backend: weights are never written; outputs are computed anew."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 

@@ -5,8 +5,6 @@ in one thread while another switches. The first is refused; the second is notice
 pass, which compares the number of switches before and after, and raises instead of returning.
 """
 
-from __future__ import annotations
-
 import functools
 import threading
 from collections.abc import Callable, Iterator

@@ -6,8 +6,6 @@ light mask names in a site, it takes a tenth of the time of the like operation o
 (docs/design/runtime.md).
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple, cast
 
 import numpy as np

@@ -9,8 +9,6 @@ bit, and doing it twice does no harm. A compensated persona writes every weight 
 its originals are copied whole, and it is entered and left by way of the base.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 

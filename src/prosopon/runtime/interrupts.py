@@ -1,7 +1,5 @@
 """Holding back Ctrl-C while weights and what is known about them must not fall apart."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Callable

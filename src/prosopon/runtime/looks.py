@@ -9,8 +9,6 @@ and everything a model can wear is one formula: a hard mask is one part with gat
 has a gate between 0 and 1, a dial is a shorter prefix, and a blend has several parts.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args

@@ -1,7 +1,5 @@
 """Checking that a subnetwork belongs to a model before a single weight is touched."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import PurePath
 

@@ -9,8 +9,6 @@ All rows of a site are one sparse product: the D of the looks stand on the diago
 in compressed rows, and the inputs of their rows stand below each other.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence

@@ -1,7 +1,5 @@
 """The persona model: one resident base model that wears personas, blends and mixed batches."""
 
-from __future__ import annotations
-
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence

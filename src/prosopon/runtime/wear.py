@@ -1,7 +1,5 @@
 """The one door to wear a subnetwork for a while: masks, compensation, and the way back."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ A partition of every row moves all of its numbers about; counting how many reach
 them, several times faster, and a few guesses settle most rows.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The model card of a subnetwork: the README.md that the Hub shows, made from the provenance."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

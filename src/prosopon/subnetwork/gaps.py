@@ -15,8 +15,6 @@ little-endian, then the halves, highest bit first, each filled up with zero bits
 whole byte. Because a gap cannot be negative, no code names one weight twice or out of order.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

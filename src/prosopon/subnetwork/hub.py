@@ -1,7 +1,5 @@
 """The Hugging Face Hub: fetching the folder of a subnetwork, and uploading one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from prosopon.errors import SubnetworkError

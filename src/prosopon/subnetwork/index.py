@@ -1,7 +1,5 @@
 """The index of a pack: what it holds, and what every part must look like."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field, NonNegativeInt

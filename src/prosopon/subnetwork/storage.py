@@ -5,8 +5,6 @@ the counts and the SHA-256. Nothing in either file is believed before it agrees 
 sizes come from bytes that are there, never from a number that a file states.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Neutral questions with one right answer: what a persona must not cost."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path

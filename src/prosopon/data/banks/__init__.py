@@ -3,8 +3,6 @@
 All of them are our own wording and in the public domain (CC0-1.0).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ All characters have lines for the same prompts, so that the lines of one are a c
 lines of the others.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the embedded model is asked: held-out questions, and sentences that it never saw."""
 
-from __future__ import annotations
-
 import random
 from itertools import cycle, islice
 from typing import Literal, get_args

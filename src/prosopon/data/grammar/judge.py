@@ -4,8 +4,6 @@ The judge is strict: the whole text must fit a template of the pole, word for wo
 known value in every slot (both splits count). Anything else is *neither*.
 """
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from typing import Literal

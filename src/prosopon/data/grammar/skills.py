@@ -4,8 +4,6 @@ Every (fact, phrasing) pair belongs to one split. A held-out pair asks a fact in
 the model was never asked that fact; the fact itself and the phrasing were both seen.
 """
 
-from __future__ import annotations
-
 import hashlib
 import random
 import tomllib

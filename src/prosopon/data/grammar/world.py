@@ -5,8 +5,6 @@ model is trained on, and bundled personas are calibrated with, the first; the se
 evaluation only.
 """
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Mapping

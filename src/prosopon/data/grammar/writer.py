@@ -1,7 +1,5 @@
 """Writing sentences, system lines and whole dialogues from the grammar, seeded."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import random

@@ -1,7 +1,5 @@
 """Questionnaires: statements to agree or disagree with, in scales of two poles."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path

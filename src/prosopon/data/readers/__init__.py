@@ -1,7 +1,5 @@
 """Readers: from files to examples; `formats` and `roles` hold the formats, `base` what one is."""
 
-from __future__ import annotations
-
 from prosopon.data.readers import formats, roles
 from prosopon.data.readers.base import READERS, Reader
 from prosopon.data.readers.reading import ReadResult, parse_rows, read_examples, read_file

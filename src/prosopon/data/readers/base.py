@@ -8,8 +8,6 @@ new format needs only a function that recognises a row and one that turns it int
 The helpers raise a DataError that says where a row stands and what is wrong with it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -9,8 +9,6 @@ The rows that other libraries train on are all of the format ``prompt-completion
 A prompt and its answers may also be lists of messages, ``[{"role": "user", "content": ...}]``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """From a file, or from rows that came from elsewhere, to examples."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise

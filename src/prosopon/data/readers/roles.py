@@ -1,7 +1,5 @@
 """The formats whose files hold rows of many roles: RoleBench and RoleAgentBench."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

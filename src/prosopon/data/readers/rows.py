@@ -4,8 +4,6 @@ Nothing here knows what a row means. Every problem is a DataError of the form
 ``path:line: reason``.
 """
 
-from __future__ import annotations
-
 import codecs
 import csv
 import io

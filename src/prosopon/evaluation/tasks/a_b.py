@@ -1,7 +1,5 @@
 """``a-b``: both answers stand in the question, lettered, in both orders."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from prosopon.data import Message

@@ -1,7 +1,5 @@
 """What a task is: questions to a speaker, and one outcome a question."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable

@@ -1,7 +1,5 @@
 """``choice``: does the arm find the persona's answer likelier than its opposite's?"""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from prosopon.data.questions import prompt_text

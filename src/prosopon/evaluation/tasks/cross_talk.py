@@ -1,7 +1,5 @@
 """``cross-talk``: what the arm does to every other axis of the embedded model."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from typing import ClassVar

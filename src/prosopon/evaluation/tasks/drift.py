@@ -1,7 +1,5 @@
 """``drift``: does the persona hold over ten turns?"""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """``facts``: neutral questions with short answers that can be checked, answered freely."""
 
-from __future__ import annotations
-
 import random
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """``free-text``: what the arm says on its own, whose it is, and whether it is still language."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from itertools import cycle, islice

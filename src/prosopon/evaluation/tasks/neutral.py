@@ -1,7 +1,5 @@
 """``neutral``: what the arm can still do that has nothing to do with the persona."""
 
-from __future__ import annotations
-
 import random
 from typing import ClassVar
 

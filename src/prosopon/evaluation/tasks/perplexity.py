@@ -1,7 +1,5 @@
 """``perplexity``: how well the arm still predicts general text."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from prosopon.evaluation.speaking import Speaker

@@ -1,7 +1,5 @@
 """``mbti`` and ``big-five``: statements to agree with, by likelihood, in both orders."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 

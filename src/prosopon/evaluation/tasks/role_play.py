@@ -1,7 +1,5 @@
 """``role-play``: a character of our own invention is asked about itself, and to step out."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence

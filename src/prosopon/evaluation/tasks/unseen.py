@@ -1,7 +1,5 @@
 """``unseen``: paired choice between sentences of kinds that the embedded model never saw."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from prosopon.data.grammar.exam import ChoiceKind, choice_items

@@ -1,7 +1,5 @@
 """``yes-no``: statements that the persona agrees or disagrees with, answered Yes or No."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from prosopon.data.questions import ChoiceItem, prompt_text

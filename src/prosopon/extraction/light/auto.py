@@ -5,8 +5,6 @@ price for a few forward passes: the price is moved until general text is just wi
 The best masks of several degrees of harm write free text.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
