@@ -4,13 +4,12 @@ import json
 
 import pytest
 
-from prosopon.data import load_bank
-from prosopon.experiments import real_demo
+from prosopon.experiments import Source, real_demo
 from prosopon.subnetwork import Subnetwork
 from tests.commands import run_command
 from tests.tiny import tiny_model
 
-SMALL = {"pairs": 4, "general": 3, "held_out": 2, "open": 2, "facts": 3}
+SMALL = {"pairs": 4, "general": 3, "held_out": 4, "questions": 6, "open": 4, "facts": 3}
 
 
 @pytest.fixture(scope="module")
@@ -25,16 +24,19 @@ def folder(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     monkeypatch.setattr(real_demo, "SIZES", SMALL)
-    monkeypatch.setattr(real_demo, "TOKENS", {"open": 4, "facts": 4})
+    monkeypatch.setattr(real_demo, "LONGEST", 4)
 
 
 def test_the_command(folder, tmp_path):
     done = run_command("demo", "--model", str(folder), "--json", "out.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "neutral questions answered rightly" in done.stdout
-    assert load_bank("style").questions[0][:12] in done.stdout
+    text = " ".join(done.stdout.split())
+    assert "shares of 4 sampled answers (temperature 1) by the judge" in text
+    assert "casual formal neither recital facts nats" in text
+    assert "classifier: cross-validated accuracy" in text
     mask = Subnetwork.from_pretrained(tmp_path / "demo-artifacts/casual-contrastive-kl")
     record = json.loads((tmp_path / "out.json").read_text())
+    assert record["answers"][0]["question"].split()[0] in text
     assert mask.pruned == record["pruned"]
     assert record["model"] == mask.base_model == str(folder)
 
@@ -58,7 +60,11 @@ def test_json_on_stdout_is_all_that_is_printed(folder, tmp_path):
     )
     record = json.loads(done.stdout)
     assert (record["persona"], record["opposite"]) == ("bold", "cautious")
-    assert [row["question"] for row in record["answers"]] == load_bank("risk").questions[:2]
+    asked = [row["question"] for row in record["answers"]]
+    held_out = Source(target="bold").contrasts("tiny", SMALL["questions"])["bold"].items()
+    assert len(asked) == 4
+    assert set(asked) <= {item.prompt[-1].content for item in held_out}
+    assert record["judge"][0].startswith("classifier: cross-validated accuracy")
     assert json.loads((tmp_path / "here/results.json").read_text()) == record
     assert set(record["seconds"]) == {"extraction", "asking"}
     assert done.stderr.startswith("sampling general text: 0/3 (0%)")

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from prosopon.experiments.real_demo import RealDemo
 
 
+ANSWERS = 4
+"""Questions whose answers are shown."""
+
+
 def demo(
     personas: Annotated[
         str | None,
@@ -102,35 +106,48 @@ def _demo_model(
     model: str, names: Sequence[str], output: Path, json_file: Path | None, seed: int, device: str
 ) -> None:
     """Extract one persona from a chat model and show what it does."""
-    from prosopon.data import load_contrast
+    from prosopon.experiments import Source
     from prosopon.experiments.real_demo import CRITERION, SIZES, demonstrate
 
     if len(names) > 1:
         raise OptionError(f"on a model of your own the demo takes one persona, not {len(names)}")
     began = time.perf_counter()
-    contrast = load_contrast(names[0], limit=SIZES["pairs"], seed=seed)
+    (contrast,) = Source(target=names[0]).contrasts(model, SIZES["questions"]).values()
     loaded = load(model, ModelPlace(device=device))
     if not loaded.tokenizer.chat_template:
         raise OptionError(f"the demo talks, and {model!r} has no chat template")
     with progress() as report:
-        result = demonstrate(loaded, *contrast, seed=seed, report=report)
+        result = demonstrate(loaded, contrast, seed=seed, report=report)
     folder = output / f"{names[0]}-{CRITERION}"
     result.mask.save_pretrained(folder)
     if _write({"model": model, "seed": seed, **result.to_json()}, output, json_file):
-        _show_result(result, names[0])
+        _show_result(result)
         _take_leave(f"the subnetwork is in {folder}; talk to it", folder, began)
 
 
-def _show_result(result: RealDemo, name: str) -> None:
-    table = Table("question", "base model", name, title="The same model, two ways")
-    for row in result.answers:
-        table.add_row(*row)
-        table.add_section()
+def _show_result(result: RealDemo) -> None:
+    config = result.mask.config
+    name, count = config.persona, len(result.answers)
+    answers = Table("question", "base model", name, title="The same model, two ways")
+    for row in result.answers[:ANSWERS]:
+        answers.add_row(*row)
+        answers.add_section()
+    out.print(answers)
+    table = plain_table()
+    table.add_column("", no_wrap=True)
+    for heading in (name, config.opposite or "", "neither", "recital", "facts", "nats"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for who, figures in zip(("base model", name), result.figures.values(), strict=True):
+        table.add_row(who, *(f"{value:.3f}" for value in figures.values()))
     out.print(table)
-    (right, still), (nats, later) = result.facts, result.nats
     say(
-        f"neutral questions answered rightly: {right:.0%} by the base, {still:.0%} by {name}\n"
-        f"general text: {nats:.3f} nats a token under the base, {later:.3f} under {name}\n"
+        f"{name}, {config.opposite}, neither: shares of {count} sampled answers (temperature 1) "
+        "by the judge\nrecital: answers with four words in a row of a calibration example; facts: "
+        "neutral questions answered right\nnats: a token of general text"
+    )
+    for line in result.judge:
+        say(line)
+    say(
         f"pruned: {result.mask.pruned:,} weights; extraction "
         f"{format_duration(result.seconds['extraction'])}, asking "
         f"{format_duration(result.seconds['asking'])}"
@@ -147,7 +164,7 @@ def _show_answers(rows: Sequence[DemoRow], names: Sequence[str]) -> None:
     poles = [name for name in names if load_world().pole(name).axis == axis]
     table = Table("question", "base model", *poles, title="The same model, three ways")
     base = by_arm[poles[0], "base"].answers
-    for index in range(4):
+    for index in range(ANSWERS):
         table.add_row(*base[index], *(by_arm[pole, SHOWN].answers[index][1] for pole in poles))
         table.add_section()
     out.print(table)

@@ -18,13 +18,17 @@ if TYPE_CHECKING:
     from prosopon.data.contrast import Contrast
     from prosopon.experiments.experiment import Experiment, ExperimentResult
     from prosopon.experiments.frontier import FrontierPoint
+    from prosopon.intervals import Interval
     from prosopon.judges import BaseReader, Judge
 
 COMPARISON = {
-    "choice": "choice", "text: target": "target", "neither": "neither", "neutral": "neutral",
-    "general ppl": "ppl", "cross-talk": "talk",
+    "choice": "choice", "text: target": "target", "neither": "neither", "recital": "recital",
+    "base's recital": "base's", "neutral": "neutral", "general ppl": "ppl", "cross-talk": "talk",
 }  # fmt: skip
 """Columns that fit into 80 characters, with shorter headings."""
+
+HUGE = 1e5
+"""From here on a figure is shown by its power of ten."""
 
 GRID = {
     "choice": "choice", "text: target": "target", "opposite": "opposite", "neither": "neither",
@@ -74,17 +78,26 @@ def show_findings(findings: ExperimentResult) -> None:
         show_gaps(findings)
         return
     table, counts = plain_table(), summary.counts()
+    table.padding, table.show_edge = 0, False  # or the longest name does not fit
     table.add_column("arm", no_wrap=True)
     names = [name for name in COMPARISON if any(row.figures.get(name) for row in summary.rows)]
     for name in names:
         table.add_column(COMPARISON[name], justify="right", no_wrap=True)
     for row in summary.rows:
-        cells = [row.figures.get(name) for name in names]
-        table.add_row(row.arm, *("-" if cell is None else f"{cell.mean:.3f}" for cell in cells))
+        table.add_row(row.arm, *(_short(row.figures.get(name)) for name in names))
     table.add_section()
     table.add_row("n", *(counts[name] for name in names))
     out.print(table)
     show_gaps(findings)
+
+
+def _short(figure: Interval | None) -> str:
+    """Return a mean with three decimals, fewer where it is large: a broken model's perplexity."""
+    if figure is None:
+        return "-"
+    if not abs(figure.mean) < HUGE:
+        return f"{figure.mean:.0e}"
+    return f"{figure.mean:.{max(0, 4 - len(str(int(figure.mean))))}f}"
 
 
 def _show_frontier(points: Sequence[FrontierPoint]) -> None:
@@ -97,8 +110,8 @@ def _show_frontier(points: Sequence[FrontierPoint]) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for point in points:
         if not point.contrast:
-            cells = ["-" if cell is None else f"{cell.mean:.3f}" for cell in point.cells]
-            table.add_row(point.arm, f"{point.level:g}" if point.level else "-", *cells)
+            level = f"{point.level:g}" if point.level else "-"
+            table.add_row(point.arm, level, *map(_short, point.cells))
     out.print(table)
 
 

@@ -29,6 +29,16 @@ def demo_plan(personas: Sequence[str], seed: int = 0) -> Plan:
     )  # fmt: skip
 
 
+def mean_figures(record: Record) -> dict[str, float]:
+    """Return the means over questions of a record that is done, as ``task/measure``."""
+    figures: dict[str, list[float]] = {}
+    for task, result in record.results.items():
+        for outcome in result.outcomes:
+            for measure, value in outcome.values.items():
+                figures.setdefault(f"{task}/{measure}", []).append(value)
+    return {name: fmean(values) for name, values in figures.items()}
+
+
 @dataclass(frozen=True)
 class DemoRow:
     """What one arm did with one persona.
@@ -56,17 +66,12 @@ class DemoRow:
     @classmethod
     def of_record(cls, record: Record) -> DemoRow:
         """Return the row of a record that is done."""
-        figures: dict[str, list[float]] = {}
-        for task, result in record.results.items():
-            for outcome in result.outcomes:
-                for measure, value in outcome.values.items():
-                    figures.setdefault(f"{task}/{measure}", []).append(value)
         details, masked = record.cost["details"], record.kind in ("mask", "control")
         answers = record.results["free-text"].outcomes
         return cls(
             record.cell.arm,
             record.cell.contrast,
-            {name: fmean(values) for name, values in figures.items()},
+            mean_figures(record),
             len(record.results["neutral"].outcomes),
             float(details.get("pruned_share", 0.0)),
             float(record.cost["seconds"]) if masked else 0.0,

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from prosopon.data import Message, Persona, is_right, load_bank, open_bank
+from prosopon.arms.worn import WornArm
+from prosopon.errors import ExperimentError
+from prosopon.experiments.demonstration import mean_figures
+from prosopon.experiments.experiment import Experiment
+from prosopon.experiments.judge_lines import describe_judges
+from prosopon.experiments.plan import Plan, Sizes
+from prosopon.experiments.records import Record
 from prosopon.extraction import Extractor
-from prosopon.lm import generate_answers, sample_general, text_losses
-from prosopon.runtime import worn
 
 if TYPE_CHECKING:
+    from prosopon.data.contrast import Contrast
     from prosopon.models import LoadedModel
     from prosopon.progress import Report
     from prosopon.subnetwork import Subnetwork
 
 CRITERION = "contrastive-kl"
 SHARE = 0.003  # of the weights, at most
-SIZES = {"pairs": 32, "general": 32, "held_out": 16, "open": 6, "facts": 24}
-TOKENS = {"open": 48, "facts": 24}  # longest answers
+TASKS = ("free-text", "facts", "perplexity")
+SIZES = {"pairs": 32, "general": 32, "held_out": 16, "questions": 60, "open": 12, "facts": 24}
+LONGEST = 48  # tokens of an answer
+VERDICTS = ("target", "opposite", "neither")
+SIDES = ("base", "persona")
 
 
 @dataclass(frozen=True)
@@ -29,107 +36,104 @@ class RealDemo:
 
     Attributes:
         mask: The mask.
-        answers: (question, base's answer, persona's answer) to open questions.
-        facts: Share of checkable questions answered rightly, by the base and by the persona.
-        nats: Nats a token of held-out general text, of the same two.
+        records: What the base and the persona answered, and whose the judge says that is.
         seconds: Of general text and extraction; of asking.
     """
 
     mask: Subnetwork
-    answers: list[tuple[str, str, str]]
-    facts: tuple[float, float]
-    nats: tuple[float, float]
+    records: tuple[Record, Record]
     seconds: dict[str, float]
+
+    @property
+    def answers(self) -> list[tuple[str, str, str]]:
+        """(question, base's answer, persona's answer) to the open questions."""
+        base, persona = (record.results["free-text"].outcomes for record in self.records)
+        return [(a.prompt, a.answer, b.answer) for a, b in zip(base, persona, strict=True)]
+
+    @property
+    def figures(self) -> dict[str, dict[str, float]]:
+        """Shares of the verdicts, of recital and of right facts, and nats a token, of both."""
+        rows = {}
+        for side, record in zip(SIDES, self.records, strict=True):
+            means = mean_figures(record)
+            free = {name: means[f"free-text/{name}"] for name in (*VERDICTS, "recital")}
+            texts = [outcome.values for outcome in record.results["perplexity"].outcomes]
+            nats = sum(text["nats"] for text in texts) / sum(text["tokens"] for text in texts)
+            rows[side] = {**free, "facts": means["facts/right"], "nats": nats}
+        return rows
+
+    @property
+    def judge(self) -> list[str]:
+        """Lines on the judge: how far it can be trusted."""
+        return describe_judges(self.records)
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``prosopon demo --model MODEL --json`` writes."""
-        pruned = self.mask.pruned
+        figures = self.figures
         return {
             "persona": self.mask.config.persona,
             "opposite": self.mask.config.opposite,
             "criterion": CRITERION,
             "options": self.mask.config.options,
             "sizes": SIZES,
-            "pruned": pruned,
+            "pruned": self.mask.pruned,
             "answers": [
                 {"question": question, "base": base, "persona": persona}
                 for question, base, persona in self.answers
             ],
-            "facts": dict(zip(("base", "persona"), self.facts, strict=True)),
-            "nats_per_token": dict(zip(("base", "persona"), self.nats, strict=True)),
+            "free_text": {
+                side: {name: row[name] for name in (*VERDICTS, "recital")}
+                for side, row in figures.items()
+            },
+            "judge": self.judge,
+            "facts": {side: row["facts"] for side, row in figures.items()},
+            "nats_per_token": {side: row["nats"] for side, row in figures.items()},
             "seconds": self.seconds,
         }
 
 
-def demonstrate(
-    loaded: LoadedModel, target: Persona, opposite: Persona, *, seed: int, report: Report
-) -> RealDemo:
+def demonstrate(loaded: LoadedModel, contrast: Contrast, *, seed: int, report: Report) -> RealDemo:
     """Extract the target's light mask and ask the base and the persona the same questions.
 
     Args:
         loaded: A chat model.
-        target: The persona.
-        opposite: Its opposite.
+        contrast: The persona and its opposite; what the judge learns from is no part of what the
+            mask is found on.
         seed: Seeds whatever is drawn.
         report: Called with (stage, done, total).
 
     Raises:
+        ExperimentError: Nobody can judge the answers, or there are none.
         ProsoponError: The model cannot be read, or writes no language.
     """
-    model, tokenizer, name = loaded
     began = time.perf_counter()
     extractor = Extractor(
-        model, tokenizer, name=name, revision=loaded.revision, seed=seed, report=report,
-        general_count=SIZES["general"],
+        loaded.model, loaded.tokenizer, name=loaded.name, revision=loaded.revision, seed=seed,
+        report=report, general_count=SIZES["general"],
     )  # fmt: skip
     extractor.general()
-    stage = f"extracting {target.name}"
+    stage = f"extracting {contrast.target}"
     report(stage, 0, 1)  # so that lines come also while no step ends
-    mask = extractor.extract(target, opposite, criterion=CRITERION, sparsity=SHARE)
+    pairs = contrast.drawn(SIZES["pairs"], seed)
+    mask = extractor.extract(*pairs, criterion=CRITERION, sparsity=SHARE)
     report(stage, 1, 1)
     extracted = time.perf_counter()
-    texts = sample_general(
-        model, tokenizer, count=SIZES["held_out"], seed=seed + 1, part="tests",
-        progress=_counter(report, "writing held-out text", SIZES["held_out"]),
+    report("asking both", 0, 1)
+    sizes = Sizes(
+        SIZES["open"], LONGEST, SIZES["held_out"], speed=0, by_task={"facts": SIZES["facts"]}
+    )
+    plan = Plan(
+        (contrast.target,), ("base", CRITERION), TASKS, (SIZES["pairs"],), (seed,), sizes,
+        controls=False, own={CRITERION: WornArm(CRITERION, mask)},
     )  # fmt: skip
-    bank = open_bank(target.name, opposite.name) or load_bank("neutral")
-    open_questions = bank.questions[: SIZES["open"]]
-    items = load_bank("checkable").items
-    items = items[:: max(1, len(items) // SIZES["facts"])][: SIZES["facts"]]
-    sides = []
-    for side, subnetwork in (("the base", None), (target.name, mask)):
-        with worn(model, tokenizer, subnetwork):
-            answers, replies = (
-                generate_answers(
-                    model, tokenizer, [[Message("user", text)] for text in questions],
-                    temperature=0.0, max_new_tokens=TOKENS[kind], batch_size=8,
-                    progress=_counter(report, f"asking {side}: {kind}", len(questions)),
-                )
-                for kind, questions in (
-                    ("open", open_questions), ("facts", [item.question for item in items])
-                )
-            )  # fmt: skip
-            nats, tokens = text_losses(model, texts, every=True)
-        right = fmean(
-            is_right(text, item.answers) for text, item in zip(replies, items, strict=True)
-        )
-        sides.append((answers, right, nats / tokens))
-    base, persona = sides
+    records = Experiment(plan, {contrast.target: contrast}).run(loaded, report).records
+    report("asking both", 1, 1)
+    base, persona = sorted(records, key=lambda record: record.cell.arm != "base")
+    for record in (base, persona):
+        if why := record.message or record.refused.get("free-text"):
+            raise ExperimentError(f"{record.name}: {why}")
     seconds = {
         "extraction": round(extracted - began, 1),
         "asking": round(time.perf_counter() - extracted, 1),
     }
-    rows = list(zip(open_questions, base[0], persona[0], strict=True))
-    return RealDemo(mask, rows, (base[1], persona[1]), (base[2], persona[2]), seconds)
-
-
-def _counter(report: Report, stage: str, total: int) -> Any:
-    done = 0
-    report(stage, 0, total)
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        report(stage, done, total)
-
-    return advance
+    return RealDemo(mask, (base, persona), seconds)
