@@ -2,7 +2,8 @@
 
 - ``base``: what a benchmark is, the registry, timing in turns, the head of every record.
 - ``models``: random models and texts.
-- ``collecting``, ``selecting``, ``memory``, ``switching``: the benchmarks, a file for each area.
+- ``collecting``, ``cost``, ``selecting``, ``memory``, ``switching`` and others: the benchmarks, a
+  file for each area.
 
 A new file is imported by ``__main__``.
 """

@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks import (
     collecting,
+    cost,
     encodings,
     light,
     memory,
@@ -25,7 +26,7 @@ from benchmarks.base import BENCHMARKS, Row, head
 from prosopon.errors import ProsoponError
 from prosopon.files import write_json
 
-AREAS = (collecting, encodings, light, memory, selecting, sequential, structured, switching)
+AREAS = (collecting, cost, encodings, light, memory, selecting, sequential, structured, switching)
 """Importing a module registers its benchmarks."""
 
 

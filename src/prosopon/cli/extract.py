@@ -146,7 +146,7 @@ def extract(
     chosen = CRITERIA.get(criterion)
     chosen.parse_options(values)
     if fast:
-        values = {"rounds": str(_fast_rounds(chosen)), **values}
+        values = {"rounds": str(fast_rounds(chosen)), **values}
         examples = min(examples, FEW)
     if share != "auto":
         find_pattern(pattern or chosen.pattern).share(share, default=0.5)
@@ -204,7 +204,7 @@ def extract(
 FEW = 32  # examples, and general texts, of --fast
 
 
-def _fast_rounds(criterion: Criterion) -> int:
+def fast_rounds(criterion: Criterion) -> int:
     """Return an eighth of the rounds of a light criterion.
 
     Raises:
