@@ -24,12 +24,14 @@ from prosopon.data.contrast import Contrast, file_contrast
 from prosopon.data.grammar import load_world, prompt_line
 from prosopon.data.pairs import pair_examples
 from prosopon.experiments import Plan, Sizes
+from prosopon.experiments.columns import measures_of
 from prosopon.experiments.experiment import Experiment
 from prosopon.experiments.frontier import FrontierPoint, draw_frontier, frontier_points
 from prosopon.experiments.markdown import frontier_table, grid, show
 from prosopon.experiments.records import Record, unfinished
 from prosopon.experiments.store import Results
 from prosopon.files import write_text
+from prosopon.models import LoadedModel
 
 ARMS = (
     "base", "prompt", "few-shot", "random", "shortest", "lora", "contrastive-lora",
@@ -41,6 +43,11 @@ LEVELS = (0.02, 0.05, 0.1)
 MAIN = ("energy", "style", "risk")
 """Contrasts that run with three seeds."""
 
+DRIFT_ARMS = ("base", "prompt", "lora", "contrastive-kl")
+TURNS = ("early", "late", "drop", "early-neither", "late-neither")
+"""Columns of the table of ten turns: measures of the task ``drift``."""
+
+LONGEST = 64  # tokens of a free answer
 ANSWER, QUESTION = 170, 110  # most characters of an instruct answer and of its question
 
 Sides = tuple[Persona, Persona]
@@ -123,16 +130,15 @@ def contrasts(names: Sequence[str], data: Path, questions: int) -> dict[str, Con
     return chosen
 
 
-def run(options: argparse.Namespace) -> list[Record]:
+def run(options: argparse.Namespace, loaded: LoadedModel) -> list[Record]:
     """Run what has not been run, and return the records of the folder."""
     names, data = options.contrasts.split(","), Path(options.data)
     levels = tuple(float(level) for level in options.levels.split(","))
     shared: dict[str, Any] = {
         "arms": tuple(options.arms.split(",")), "tasks": TASKS, "examples": (options.pairs,),
-        "sizes": Sizes(options.questions, 64, general=options.general, speed=0),
+        "sizes": Sizes(options.questions, LONGEST, general=options.general, speed=0),
         "at_loss": levels, "controls": False,
     }  # fmt: skip
-    loaded = load(options.model, ModelPlace(device=options.device))
     with progress() as report:
         for seed in range(options.seeds):
             some = [name for name in names if not seed or name in MAIN]
@@ -146,7 +152,47 @@ def run(options: argparse.Namespace) -> list[Record]:
     return Results.open(options.out).records()
 
 
-def page(records: Sequence[Record], command: str) -> str:
+def drift(options: argparse.Namespace, loaded: LoadedModel) -> list[Record]:
+    """Have some arms, at the middle level, talk for ten turns; their cells lie beside the others.
+
+    They learn anew what they learned for the page: a cell of other tasks is another cell.
+    """
+    levels = sorted(float(level) for level in options.levels.split(","))
+    chosen = contrasts([options.drift], Path(options.data), options.questions)
+    plan = Plan(
+        tuple(chosen), DRIFT_ARMS, ("drift",), (options.pairs,),
+        sizes=Sizes(options.questions, LONGEST, general=options.general, speed=0),
+        at_loss=(levels[len(levels) // 2],), controls=False,
+    )  # fmt: skip
+    folder, command = Path(options.out) / "drift", shlex.join(["python", *sys.argv])
+    experiment = Experiment(plan, chosen, folder, command, options.text, retry=options.retry)
+    with progress() as report:
+        experiment.run(loaded, report)
+    return Results.open(folder).records()
+
+
+def ten_turns(records: Sequence[Record]) -> list[str]:
+    """Return the section on dialogues: is the persona still there at their end?"""
+    rows, dialogues = list[list[str]](), 0
+    for record in records:
+        if "drift" in record.results:
+            result = record.results["drift"]
+            values, dialogues = measures_of(result), len(result.outcomes)
+            rows.append([record.name, *(show(values[name]) for name in TURNS)])
+    if not rows:
+        return []
+    return [
+        "## Ten turns", "",
+        f"Masks and adapters were found on single answers. Here they talk: {dialogues} dialogues "
+        f"on {records[0].cell.contrast}, three of its questions, four neutral ones, and three of "
+        "its questions again, after the arm's own answers. *early* and *late* are the shares on "
+        "target in the first and the last three turns, *neither* those that are nobody's. "
+        "Intervals are 95%, over the questions of a pair of dialogues.", "",
+        *grid(["arm", *TURNS], rows), "",
+    ]  # fmt: skip
+
+
+def page(records: Sequence[Record], command: str, dialogues: Sequence[Record] = ()) -> str:
     """Return ``index.md``: figure, table, what a prompt does, every contrast, how it was made."""
     points = frontier_points(records)
     whole = [point for point in points if not point.contrast]
@@ -168,7 +214,9 @@ def page(records: Sequence[Record], command: str) -> str:
     if len(names) > 1:
         lines += ["## Every contrast", ""]
         lines += frontier_table([point for point in points if point.contrast], help=False)
-    left = [f"- {arm} ({who}): {why}" for arm, who, why in unfinished(records)]
+    lines += ten_turns(dialogues)
+    everything = [*records, *dialogues]
+    left = [f"- {arm} ({who}): {why}" for arm, who, why in unfinished(everything)]
     lines += ["## Not measured", "", *left, ""] if left else []
     return "\n".join([*lines, "## Made by", "", f"    {command}", ""])
 
@@ -201,13 +249,17 @@ def main() -> None:
     parser.add_argument("--contrasts", default=",".join(CONTRASTS))
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--levels", default=",".join(map(str, LEVELS)))
+    parser.add_argument("--drift", choices=CONTRASTS, help="a contrast that talks for ten turns")
     parser.add_argument("--retry", action="store_true", help="run failed cells again")
     for name, size in (("pairs", 64), ("questions", 48), ("general", 64), ("seeds", 3)):
         parser.add_argument(f"--{name}", type=int, default=size)
     options = parser.parse_args()
-    records = run(options)
+    loaded = load(options.model, ModelPlace(device=options.device))
+    records = run(options, loaded)
+    dialogues = drift(options, loaded) if options.drift else []
     folder = Path(options.page or options.out)
-    write_text(folder / "index.md", page(records, shlex.join(["python", *sys.argv])))
+    text = page(records, shlex.join(["python", *sys.argv]), dialogues)
+    write_text(folder / "index.md", text)
     write_text(folder / "frontier.svg", draw_frontier(frontier_points(records)) or "")
     print(folder / "index.md")
 

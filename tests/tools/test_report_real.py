@@ -11,6 +11,7 @@ from prosopon.arms import ARMS
 from prosopon.data import bundled
 from prosopon.evaluation.tasks import TASKS
 from prosopon.experiments.frontier import frontier_points
+from tests.experiments.samples import done
 from tests.experiments.test_frontier import RECORDS, answers
 from tests.tiny import tiny_model
 
@@ -104,6 +105,21 @@ def test_the_page_opens_with_the_figure_and_says_what_prompts_do(tool):
     assert text.count("*margin gained*") == 1
 
 
+def test_ten_turns_are_a_table_of_arms_and_none_without_dialogues(tool):
+    turns = {"early": 1.0, "late": 0.25, "drop": 0.75, "early-neither": 0, "late-neither": 0.5}
+    record = done("lora", label="lora at 0.05", drift=[turns, {**turns, "late": 0.75}])
+    text = "\n".join(tool.ten_turns([record]))
+    assert "2 dialogues on bold" in text
+    row = next(line for line in text.splitlines() if line.startswith("| lora"))
+    cells = [cell.split()[0] for cell in row.strip("| ").split(" | ")]
+    assert cells == ["lora", "1.000", "0.500", "0.750", "0.000", "0.500"]
+    assert tool.ten_turns([answers("base")]) == tool.ten_turns([]) == []
+    page = tool.page(RECORDS, "python tools/report_real.py", [record])
+    order = [page.index(f"## {name}") for name in ("What a prompt", "Ten turns", "Made by")]
+    assert order == sorted(order)
+    assert "## Ten turns" not in tool.page(RECORDS, "python tools/report_real.py")
+
+
 def test_a_small_run_goes_on_and_writes_its_page(tool, tmp_path, monkeypatch, capsys):
     model, tokenizer = tiny_model("llama", chat=True)
     model.save_pretrained(tmp_path / "model")
@@ -114,16 +130,26 @@ def test_a_small_run_goes_on_and_writes_its_page(tool, tmp_path, monkeypatch, ca
         "report_real.py", "--model", tmp_path / "model", "--contrasts", "style", "--arms",
         "base,prompt,steer2edit", "--pairs", 8, "--questions", 4, "--general", 4, "--levels",
         "0.01", "--out", tmp_path / "cells", "--page", tmp_path / "page", "--seeds", 1,
-        "--device", "cpu", "--text", tmp_path / "general.txt",
+        "--device", "cpu", "--text", tmp_path / "general.txt", "--drift", "style",
     ]  # fmt: skip
     monkeypatch.setattr(tool, "TASKS", ("choice", "perplexity"))
+    monkeypatch.setattr(tool, "DRIFT_ARMS", ("base", "steer2edit"))
+    monkeypatch.setattr(tool, "LONGEST", 4)
     monkeypatch.setattr(sys, "argv", list(map(str, words)))
     tool.main()
-    files = sorted((tmp_path / "cells" / "cells").iterdir())
-    assert len(files) == 3
+    files = [
+        path
+        for part, count in ((tmp_path / "cells", 3), (tmp_path / "cells" / "drift", 2))
+        if len(paths := sorted((part / "cells").iterdir())) == count
+        for path in paths
+    ]
+    assert len(files) == 5
     times = [path.stat().st_mtime_ns for path in files]
     text = (tmp_path / "page" / "index.md").read_text()
     assert "| steer2edit | 0.01 |" in text
+    turns = text[text.index("## Ten turns") : text.index("## Made by")].splitlines()
+    assert "2 dialogues on casual" in turns[2]
+    assert [row.split(" | ")[0] for row in turns[6:8]] == ["| base", "| steer2edit at 0.01"]
     assert (tmp_path / "page" / "frontier.svg").read_text().startswith("<svg")
     tool.main()
     assert [path.stat().st_mtime_ns for path in files] == times
