@@ -19,6 +19,7 @@ from prosopon.cli.lm_eval import CONTEXT, lm_eval
 from prosopon.cli.options import OLD_NAMES, Quiet, Verbose, everywhere
 from prosopon.cli.pack import pack, unpack
 from prosopon.cli.reproduce import reproduce
+from prosopon.cli.serve import serve
 from prosopon.cli.sweep import sweep
 
 app = typer.Typer(
@@ -32,7 +33,7 @@ app = typer.Typer(
     },
 )
 for command in (
-    demo, extract, chat, evaluate, compare, explain, sweep, reproduce, export, pack, unpack,
+    demo, extract, chat, serve, evaluate, compare, explain, sweep, reproduce, export, pack, unpack,
     inspect, personas, criteria,
 ):  # fmt: skip
     app.command()(everywhere(command))

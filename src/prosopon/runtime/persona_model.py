@@ -25,7 +25,7 @@ from prosopon.runtime.conversation import (
     write_answer,
 )
 from prosopon.runtime.dresser import Dresser, let_go
-from prosopon.runtime.looks import BlendMode, Wearable
+from prosopon.runtime.looks import BlendMode, Wardrobe, Wearable
 from prosopon.runtime.mixed import wrong_rows
 from prosopon.subnetwork import Subnetwork, SubnetworkConfig
 
@@ -101,6 +101,11 @@ class PersonaModel:
     def personas(self) -> list[str]:
         """Names of the loaded personas, sorted."""
         return sorted(self._dresser.wardrobe.configs)
+
+    @property
+    def wardrobe(self) -> Wardrobe:
+        """What is loaded, and what a request for some of it means; to read."""
+        return self._dresser.wardrobe
 
     @property
     def active(self) -> str | None:

@@ -1,0 +1,1 @@
+"""Serving many personas from one model over HTTP, as the openai package speaks it."""

@@ -1,0 +1,65 @@
+"""Who may: keys, compared in constant time."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+
+from prosopon.serving.refusal import Refusal
+
+OPEN = ("/health", "/ready")
+ADMIN = "/admin"
+LOCAL = ("localhost", "127.0.0.1", "[::1]")
+
+
+class Keys:
+    """The keys of a server.
+
+    Args:
+        users: Keys that may ask; none lets everybody.
+        admins: Keys that may load and unload; none lets nobody. They may ask too.
+    """
+
+    def __init__(self, users: Iterable[str] = (), admins: Iterable[str] = ()) -> None:
+        self._admins = [_digest(key) for key in admins]
+        self._users = [_digest(key) for key in users]
+
+    @property
+    def protects(self) -> bool:
+        """Whether asking needs a key."""
+        return bool(self._users)
+
+    def check(self, path: str, authorization: str | None) -> None:
+        """Let a request pass, or raise a Refusal: 401, or 403 where there are no admins."""
+        admin = path == ADMIN or path.startswith(ADMIN + "/")
+        if path in OPEN or not (admin or self._users):
+            return
+        if admin and not self._admins:
+            raise Refusal(
+                403,
+                "this server was started without an admin key: set PROSOPON_ADMIN_KEY",
+                "no_admin_key",
+            )
+        scheme, _, key = (authorization or "").partition(" ")
+        fitting = self._admins if admin else [*self._users, *self._admins]
+        # All are compared, so that the time says nothing about which one nearly fits.
+        fits = [hmac.compare_digest(_digest(key.strip()), one) for one in fitting]
+        if scheme.lower() != "bearer" or not any(fits):
+            raise Refusal(
+                401,
+                "a key is needed: Authorization: Bearer KEY",
+                "invalid_api_key",
+                {"WWW-Authenticate": "Bearer"},
+            )
+
+
+def check_local(host: str) -> None:
+    """Refuse (421) a name that is not this machine's: a page elsewhere may have bent its own."""
+    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+    if name.lower() not in LOCAL:
+        raise Refusal(421, f"this server is asked as {' or '.join(LOCAL)}", "wrong_host")
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,152 @@
+"""A batch: rows of one voice, or of several at once, written together to their ends.
+
+Rows of one voice wear it in the weights; rows of several are a mixed batch
+(:mod:`prosopon.runtime.mixed`), and rows that have ended leave. Where the rows beside a row could
+decide a draw by rounding, the row is read again: alone, without a cache, its voice worn in the
+weights. So what a row gets is what it gets alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from prosopon.lm.streaming import end_tokens
+from prosopon.serving.refusal import Refusal
+from prosopon.serving.row import AnswerRow
+from prosopon.serving.sampling import rounding_error
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from prosopon.runtime import PersonaModel
+
+
+class RowBatch:
+    """Writes rows.
+
+    Args:
+        wearer: The model with its personas; it wears none.
+        rows: The rows, whose voices are loaded, and mix where they differ.
+        crowded: Whether other batches may have other numbers of rows. If none has more than one,
+            every row is alone, and no draw is in doubt.
+    """
+
+    def __init__(
+        self, wearer: PersonaModel, rows: Sequence[AnswerRow], crowded: bool = True
+    ) -> None:
+        self.wearer, self.rows, self.crowded = wearer, list(rows), crowded
+        self.redrawn = 0  # draws that were made from the row alone
+        self._model: Any = wearer.model
+        self._accepted = inspect.signature(self._model.forward).parameters
+        self._ends = end_tokens(self._model, wearer.tokenizer)
+        self._dtype = next(self._model.parameters()).dtype
+        self._device = next(self._model.parameters()).device
+        self._clothes = ExitStack()
+        self._cache: Any = None
+        self._mask = torch.zeros(0, 0)
+
+    @torch.no_grad()
+    def run(self, watch: Callable[[], None] = lambda: None) -> None:
+        """Write all rows to their ends; ``watch`` is called after every step.
+
+        Afterwards, also after an exception, the base is worn.
+        """
+        try:
+            for row in self.rows:
+                row.open(self.wearer.tokenizer)
+            self._dress()
+            while self.rows:
+                self._step()
+                watch()
+                self._leave()
+        finally:
+            self._undress()
+
+    def _step(self) -> None:
+        scores = self._forward()
+        for row, own in zip(self.rows, scores, strict=True):
+            if bool(own.isnan().any()):
+                row.fail(Refusal(500, "the model's scores overflow or are NaN", "failure"))
+                continue
+            error = rounding_error(own, self._dtype) if self.crowded else 0.0
+            token = row.sampler.draw(own, error)
+            if token is None:
+                own = self._alone(row)
+                token = row.sampler.draw(own, 0.0)
+                self.redrawn += 1
+            assert token is not None
+            row.take(token, own, self._ends)
+
+    def _forward(self) -> Tensor:
+        """Return the scores of every row's next token: float64 [rows, vocabulary]."""
+        if self._cache is None:
+            rows = [row.tokens for row in self.rows]
+            width = max(map(len, rows))
+            ids = torch.tensor([[0] * (width - len(row)) + row for row in rows])
+            mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+        else:
+            ids = torch.tensor([row.written[-1:] for row in self.rows])
+            mask = torch.cat([self._mask, torch.ones(len(ids), 1, dtype=torch.long)], 1)
+        self._mask = mask
+        scores, self._cache = self._call(ids, mask, self._cache)
+        return scores
+
+    def _alone(self, row: AnswerRow) -> Tensor:
+        """Return the scores of a row that nothing stands beside: float64 [vocabulary]."""
+        ids = torch.tensor([row.tokens])
+        mixed = self._is_mixed()
+        if mixed:
+            self._undress()
+            row.voice.wear(self.wearer)
+        try:
+            return self._call(ids, torch.ones_like(ids), None)[0][0]
+        finally:
+            if mixed:
+                self.wearer.disable()
+                self._dress()
+
+    def _call(self, ids: Tensor, mask: Tensor, cache: Any) -> tuple[Tensor, Any]:
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        possible = {"position_ids": positions.to(self._device), "logits_to_keep": 1}
+        output = self._model(
+            ids.to(self._device), attention_mask=mask.to(self._device), past_key_values=cache,
+            use_cache=True, **{name: possible[name] for name in possible if name in self._accepted},
+        )  # fmt: skip
+        scores = output.logits[:, -1].to("cpu", torch.float64)
+        return scores, getattr(output, "past_key_values", None)
+
+    def _leave(self) -> None:
+        """Let go of the rows that have ended."""
+        staying = [place for place, row in enumerate(self.rows) if row.check()]
+        if len(staying) == len(self.rows):
+            return
+        mixed = self._is_mixed()
+        self.rows = [self.rows[place] for place in staying]
+        if self.rows and self._cache is not None:
+            self._mask = self._mask[staying]
+            try:
+                self._cache.batch_select_indices(torch.tensor(staying, device=self._device))
+            except AttributeError:  # a family's own cache: read everything again
+                self._cache = None
+        if mixed:
+            self._undress()
+            self._dress()
+
+    def _is_mixed(self) -> bool:
+        return len({row.voice for row in self.rows}) > 1
+
+    def _dress(self) -> None:
+        if self._is_mixed():
+            rows = [row.voice.wearable() for row in self.rows]
+            self._clothes.enter_context(self.wearer.mixed(rows))
+        elif self.rows:
+            self._clothes.callback(self.wearer.disable)
+            self.rows[0].voice.wear(self.wearer)
+
+    def _undress(self) -> None:
+        self._clothes.close()
