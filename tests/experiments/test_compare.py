@@ -112,9 +112,9 @@ def test_figures_are_means_over_questions(made, loaded):
     assert rows["prompt"].figures["choice"].mean == pytest.approx(sum(values) / len(values))
     assert rows["prompt"].figures["choice"].count == len(values) == 12
     base = rows["base"].figures["general ppl"]
-    assert base.mean == pytest.approx(perplexity(loaded.model, runner.general))
+    assert base.mean == pytest.approx(perplexity(loaded.model, runner.general()))
     assert base.low < base.mean < base.high
-    assert base.count == len(runner.general)  # the same texts under both personas count once
+    assert base.count == len(runner.general())  # the same texts under both personas count once
     assert estimate([r for r in ours if r.cell.contrast == "none"], column) is None
 
 

@@ -150,6 +150,6 @@ def test_shuffled_words_are_the_same_words():
 
 
 def test_the_embedded_models_neutral_texts_are_its_skills(loaded):
-    made = make_reader(loaded, bundled_contrast("bold", questions=4), (), 24)
+    made = make_reader(loaded, bundled_contrast("bold", questions=4), list, 24)
     assert len(made.neutral) >= 50
     assert all(made.neutral)

@@ -32,14 +32,14 @@ def contrasts():
 def start(contrasts):
     """Return ``start(**changes)``: a runner of rules, which need no model at all."""
 
-    def start(store=None, *, retry=False, report=None, **changes):
+    def start(store=None, *, general=list, retry=False, report=None, **changes):
         settings = {
             "contrasts": ("bold",), "arms": RULES, "tasks": ("choice", "a-b"), "sizes": SMALL,
             "controls": False,
         }  # fmt: skip
         plan = Plan(**settings | changes)
         return Runner(
-            plan, contrasts, {}, [], NoModel, store or Memory({}), retry=retry, report=report
+            plan, contrasts, {}, general, NoModel, store or Memory({}), retry=retry, report=report
         )
 
     return start
@@ -62,6 +62,16 @@ def test_every_cell_has_a_record_of_every_task(start):
         assert (record.status, record.kind, record.label) == ("done", "control", record.cell.arm)
         assert set(record.results) == {"choice", "a-b"}
         assert record.results["choice"].questions == 3
+
+
+def test_general_text_is_written_only_where_a_task_may_read_it(start, monkeypatch):
+    calls = []
+    own = type("Own", (), {"name": "own", "refuses": lambda *_, **__: "not here"})()
+    monkeypatch.setitem(TASKS._items, "own", own)
+    for tasks, count in {("choice", "a-b"): 0, ("choice", "perplexity"): 1, ("own",): 1}.items():
+        list(start(general=lambda: calls.append(1) or [], tasks=tasks, arms=("shortest",)).run())
+        assert len(calls) == count, tasks
+        calls.clear()
 
 
 def test_what_is_done_is_not_done_again(start, monkeypatch):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prosopon.data import load_contrast
+from prosopon.data import Encoded, load_contrast
 from prosopon.data.contrast import Contrast, bundled_contrast, file_contrast
 from prosopon.errors import OptionError
 from prosopon.evaluation.held_out import general_text
@@ -136,7 +137,11 @@ def assemble(
         ProsoponError: A source cannot be used, or the folder holds another experiment.
     """
     settings: dict[str, Any] = dict((sites or Sites()).settings())
-    texts, held_out, text_hash = general_text(loaded, general, plan.sizes.general)
+    texts, _, text_hash = general_text(loaded, general, 0)
+
+    @cache
+    def held_out() -> list[Encoded]:
+        return general_text(loaded, general, plan.sizes.general)[1]
 
     def make_extractor(seed: int) -> Extractor:
         return Extractor(

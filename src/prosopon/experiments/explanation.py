@@ -34,7 +34,7 @@ def explain_masks(
     extractor = runner.extractor(runner.plan.seeds[0])
     analysis = analyse(
         masks, parts=parts, report=report,
-        probe=Probe(extractor.model, extractor.tokenizer, runner.general) if bundled else None,
+        probe=Probe(extractor.model, extractor.tokenizer, runner.general()) if bundled else None,
         axes=bundled_axes(runner.plan.sizes.questions) if bundled else (),
     )  # fmt: skip
     analysis.write(folder)

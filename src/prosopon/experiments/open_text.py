@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, cycle, islice, zip_longest
 from typing import TYPE_CHECKING
@@ -137,21 +137,24 @@ def other_persona(contrast: Contrast, bank: Bank | None) -> list[str]:
 
 
 def make_reader(
-    loaded: LoadedModel, contrast: Contrast, general: Sequence[Encoded], max_new_tokens: int
+    loaded: LoadedModel,
+    contrast: Contrast,
+    general: Callable[[], Sequence[Encoded]],
+    max_new_tokens: int,
 ) -> BaseReader:
     """Return the base model as the reader of a contrast's free text.
 
     Args:
         loaded: The model, which wears nothing.
         contrast: The contrast; some of what its judge learns from shows how known authors write.
-        general: Its general text. The embedded model's is no neutral text: it answers questions
-            for its skills instead.
+        general: Gives its general text. The embedded model's is no neutral text: it answers
+            questions for its skills instead.
         max_new_tokens: Longest free answer.
     """
     exchanges = [(e.prompt, e.response) for side in contrast.judge for e in side.examples[:KNOWN]]
     return BaseReader(
         loaded.model, loaded.tokenizer,
-        neutral=(lambda: _skills(loaded, max_new_tokens)) if contrast.bundled else lambda: general,
+        neutral=(lambda: _skills(loaded, max_new_tokens)) if contrast.bundled else general,
         exchanges=[(prompt, text) for prompt, text in exchanges if text.strip()],
         max_new_tokens=max_new_tokens, max_length=context_length(loaded.model),
     )  # fmt: skip

@@ -29,6 +29,9 @@ from prosopon.subnetwork import Subnetwork
 from prosopon.version import __version__
 
 STAGE = "arms of the experiment"
+NO_GENERAL = {"choice", "a-b", "yes-no", "unseen", "neutral", "cross-talk", "facts", "free-text",
+              "drift", "role-play", "questionnaire"}  # fmt: skip
+"""Tasks that read no general text: for these alone none is written."""
 
 
 class Runner:
@@ -38,7 +41,7 @@ class Runner:
         plan: What to run.
         contrasts: By name.
         judges: Judges of free text by contrast; the first is the main one.
-        general: Held-out general texts.
+        general: Gives the held-out general texts; called if something reads them.
         extractor: Makes the extractor of a seed; called once a seed, if a cell is to be run.
         store: Where the records go.
         retry: Run cells again that failed before.
@@ -52,7 +55,7 @@ class Runner:
         plan: Plan,
         contrasts: Mapping[str, Contrast],
         judges: Mapping[str, Sequence[Judge]],
-        general: Sequence[Encoded],
+        general: Callable[[], Sequence[Encoded]],
         extractor: Callable[[int], Extractor],
         store: Memory,
         *,
@@ -211,8 +214,9 @@ class Runner:
             return dataclasses.replace(record, status="refused", message=why)
         open_text = self._open_texts[cell.contrast]
         free = "free-text" in self.plan.tasks and bool(open_text.judges)
+        general = () if set(self.plan.tasks) <= NO_GENERAL else self.general()
         setting = Setting(
-            self.contrasts[cell.contrast], open_text.judges, self.general, open_text.reader,
+            self.contrasts[cell.contrast], open_text.judges, general, open_text.reader,
             open_text.prompts if free else None, sizes.questions, self._examples(cell),
             sizes.max_new_tokens, cell.seed,
         )  # fmt: skip
