@@ -1,7 +1,8 @@
 """Running a command in this process, as a process of its own would show it.
 
 A start of the real command costs four seconds of imports. Tests of what a command says and does
-call the same ``main`` here; tests of signals, encodings and import costs start a process.
+call the same ``main`` here; tests of encodings and import costs start a process, tests of signals
+and terminals a copy of this one (tests/processes.py).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import contextlib
 import io
 import os
 import random
-import subprocess
 import sys
 import traceback
 from dataclasses import dataclass
@@ -50,15 +50,6 @@ def run_command(*arguments: object, cwd: Path, input: str | None = None) -> Comp
         random.setstate(draws[0])
         torch.random.set_rng_state(draws[1])
     return Completed(code, out.text(), err.text())
-
-
-def start_command(*arguments: object, cwd: Path, module: str = "prosopon") -> Completed:
-    """Run a module's command in a process of its own: where starting it is the point."""
-    done = subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        cwd=cwd, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-    return Completed(done.returncode, done.stdout, done.stderr)
 
 
 class _Stream(io.TextIOWrapper):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import runpy
 import signal
+import sys
 import warnings
 from contextlib import contextmanager
 
@@ -34,6 +37,20 @@ def forked(work, *arguments):
 def _run(work, channel, *arguments):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     work(channel, *arguments)
+
+
+def run_cli(channel, arguments, cwd, streams):
+    """Be ``python -m prosopon``, on three file descriptors instead of the tests' streams."""
+    os.chdir(cwd)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    sys.stdin, sys.stdout, sys.stderr = (
+        os.fdopen(number, mode, encoding="utf-8") for number, mode in enumerate("rww")
+    )
+    sys.argv = ["prosopon", *map(str, arguments)]
+    for name in [name for name in sys.modules if name.startswith("prosopon.cli")]:
+        del sys.modules[name]  # its consoles look at the streams when they are made
+    runpy.run_module("prosopon", run_name="__main__")
 
 
 def listen(channel, seconds=60):

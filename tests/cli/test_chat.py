@@ -5,16 +5,16 @@ import json
 import os
 import pty
 import select
-import sys
 import time
-from subprocess import Popen
 
 import pytest
 
+from prosopon import models
 from prosopon.cli import chat as command
 from prosopon.cli.talk import Talk
 from prosopon.runtime import PersonaModel
 from prosopon.subnetwork import Subnetwork, write_pack
+from tests.processes import forked, run_cli
 from tests.runtime.samples import subnetwork
 from tests.tiny import tiny_model
 
@@ -154,10 +154,12 @@ def test_base_and_persona_side_by_side(talk, monkeypatch, capsys):
     assert {key[0] for key in talk.history} == {None, "bold"}
 
 
-def test_at_a_terminal(masks):
+def test_at_a_terminal(masks, monkeypatch):
     """A real terminal: status, prompts, completion, a bad byte, and an end."""
     master, slave = pty.openpty()
-    environment = os.environ | {"TERM": "xterm", "HF_HUB_OFFLINE": "1", "INPUTRC": "/dev/null"}
+    monkeypatch.setenv("TERM", "xterm")
+    load = models.load_model
+    monkeypatch.setattr(models, "load_model", lambda *a, **o: time.sleep(0.5) or load(*a, **o))
     shown = b""
 
     def read_until(text, limit=180):
@@ -168,10 +170,8 @@ def test_at_a_terminal(masks):
                 shown += os.read(master, 65536)
         assert text in shown[start:], shown.decode(errors="replace")
 
-    with Popen(
-        [sys.executable, "-m", "prosopon", "chat", "-p", "introvert", *SHORT],
-        cwd=masks, stdin=slave, stdout=slave, stderr=slave, env=environment, close_fds=True,
-    ) as running:  # fmt: skip
+    arguments = ["chat", "-p", "introvert", *SHORT]
+    with forked(run_cli, arguments, masks, [slave] * 3) as (running, _):
         os.close(slave)
         read_until(b"introvert> ")
         os.write(master, b"/ba\t\n")
@@ -181,8 +181,8 @@ def test_at_a_terminal(masks):
         os.write(master, b"/persona int\t\n")
         read_until(b"introvert> ")
         os.write(master, b"/exit\n")
-        running.wait(60)
+        running.join(60)
         os.close(master)
-    assert running.returncode == 0
+    assert running.exitcode == 0
     assert b"Traceback" not in shown
     assert b"loading" in shown

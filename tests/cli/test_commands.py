@@ -64,10 +64,10 @@ def test_who_takes_the_defaults_of_a_small_model_is_warned(prosopon, tiny_folder
     assert ("general text held out loses 0.0" in made.stdout) != small
 
 
-def test_without_a_criterion_the_dose_is_measured(prosopon, tiny_folder):
+def test_without_a_criterion_the_dose_is_measured(prosopon, tiny_folder, general):
     made = prosopon(
         "extract", "-m", tiny_folder, "-t", "bold", "--opposite", "cautious", "-n", 4,
-        "--option", "rounds=1", "-o", "mask", "--json",
+        "--option", "rounds=1", "-o", "mask", "--general", general, "--json",
     )  # fmt: skip
     result = json.loads(made.stdout)
     assert result["criterion"] == "contrastive-kl"
@@ -75,12 +75,13 @@ def test_without_a_criterion_the_dose_is_measured(prosopon, tiny_folder):
     assert result["auto"]["texts_backward"] > 8
 
 
-def test_a_fast_mask_takes_fewer_rounds_and_texts(prosopon, tiny_folder):
+def test_a_fast_mask_takes_fewer_rounds_and_texts(prosopon, tiny_folder, general):
     made = {}
     for fast in ((), ("--fast",)):
         prosopon(
             "extract", "-m", tiny_folder, "-t", "bold", "--opposite", "cautious", "-n", 40,
-            "-c", "contrastive-kl", "-o", "mask", "--force", "-q", "--max-length", 16, *fast,
+            "-c", "contrastive-kl", "-o", "mask", "--force", "-q", "--max-length", 16,
+            "--general", general, *fast,
         )  # fmt: skip
         made[fast] = json.loads(prosopon("inspect", "mask", "--json").stdout)["config"]
     whole, quick = made.values()
@@ -94,11 +95,11 @@ def test_a_fast_mask_takes_fewer_rounds_and_texts(prosopon, tiny_folder):
     assert "--fast is for light criteria" in refused.stderr
 
 
-def test_auto_and_protection(prosopon, tiny_folder):
+def test_auto_and_protection(prosopon, tiny_folder, general):
     made = prosopon(
         "extract", "-m", tiny_folder, "-t", "bold", "-n", "20", "-s", "auto", "-o", "bold",
         "--protect", "thinking", "--option", "rounds=3", "--option", "batch=4",
-        "--max-length", "24",
+        "--max-length", "24", "--general", general,
     )  # fmt: skip
     assert "general perplexity x " in made.stdout
     config = json.loads(prosopon("inspect", "bold", "--json").stdout)["config"]

@@ -143,15 +143,20 @@ def test_a_command_is_named_as_the_reader_can_call_it(tmp_path, monkeypatch):
     assert console.command_line("chat") == f"{sys.executable} -m prosopon chat"
 
 
-@pytest.mark.parametrize(
-    "variables",
-    [
-        {"PYTHONIOENCODING": "cp1252"},
-        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-    ],
-    ids=["cp1252", "C"],
-)
-def test_a_process_whose_output_is_not_utf8(tmp_path, variables):
+def test_a_command_on_a_stream_that_is_not_utf8(streams, tmp_path, monkeypatch):
+    from prosopon.cli import main
+    from tests.subnetwork.samples import subnetwork
+
+    subnetwork(persona="größe → 🎭").save_pretrained(tmp_path / "mask")
+    monkeypatch.setattr(sys, "argv", ["prosopon", "inspect", str(tmp_path / "mask")])
+    read = streams("cp1252")
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert not stop.value.code
+    assert "größe" in read()[0]
+
+
+def test_a_process_whose_output_is_not_utf8(tmp_path):
     from tests.subnetwork.samples import subnetwork
 
     subnetwork(persona="größe → 🎭 [v2] \x1b[2J").save_pretrained(tmp_path / "mask")
@@ -168,7 +173,8 @@ for extra in ([], ["--json"]):
 """
     done = subprocess.run(
         [sys.executable, "-c", both],
-        cwd=tmp_path, capture_output=True, env=os.environ | variables,
+        cwd=tmp_path, capture_output=True,
+        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(b"[v2]") == 2

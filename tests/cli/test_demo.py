@@ -10,9 +10,9 @@ from prosopon.experiments.demonstration import DEMO_ARMS
 from prosopon.extraction import ExtractionSettings
 from tests.commands import run_command
 
-SIZES = {"calibration": 24, "choices": 16, "answers": 10, "neutral": 16}
-QUICK = {"contrastive-taylor": ({"rounds": 8},)}
-GENERAL = 32
+SIZES = {"calibration": 16, "choices": 12, "answers": 8, "neutral": 12}
+QUICK = {"contrastive-taylor": ({"rounds": 5},)}
+GENERAL = 16
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,14 @@
 """Bad input: exit code 2, one clear line, no traceback, nothing written."""
 
 import json
+import os
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+
+from tests.processes import forked, run_cli
 
 
 def one_line(done):
@@ -132,19 +133,7 @@ def test_mask_of_another_model(prosopon, worn, tmp_path):
 def test_nothing_is_written_over_without_force(prosopon, worn, tiny_folder):
     config = worn / "subnetwork_config.json"
     before = config.read_text()
-    arguments = [
-        "extract",
-        "-m",
-        tiny_folder,
-        "-t",
-        "cautious",
-        "-c",
-        "wanda",
-        "-n",
-        "2",
-        "-o",
-        worn,
-    ]
+    arguments = ["extract", "-m", tiny_folder, "-t", "cautious", "-c", "wanda", "-n", 2, "-o", worn]
     assert "--force" in one_line(prosopon(*arguments, code=2))
     assert config.read_text() == before
     prosopon(*arguments, "--force")
@@ -152,36 +141,27 @@ def test_nothing_is_written_over_without_force(prosopon, worn, tiny_folder):
 
 
 def test_ctrl_c(tmp_path, tiny_folder):
-    work = [
-        "extract",
-        "-m",
-        tiny_folder,
-        "-t",
-        "bold",
-        "-n",
-        "4",
-        "--option",
-        "rounds=9000",
-        "-o",
-        "out",
-    ]
-    with subprocess.Popen(
-        [sys.executable, "-m", "prosopon", *work],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as running:  # fmt: skip
+    work = ["extract", "-m", tiny_folder, "-t", "bold", "-n", 4, "--option", "rounds=9000",
+            "-o", "out"]  # fmt: skip
+    here, there = os.pipe()
+    streams = (os.open(os.devnull, os.O_RDWR), os.open(os.devnull, os.O_RDWR), there)
+    with forked(run_cli, work, tmp_path, streams) as (running, _), os.fdopen(here) as errors:
+        for stream in streams:
+            os.close(stream)
         shown = ""
         while "/" not in shown:  # the first line of progress: inside the work, which takes minutes
-            shown = running.stderr.readline()
+            shown = errors.readline()
             assert shown, "it ended before"
-        running.send_signal(signal.SIGINT)
-        _, shown = running.communicate(timeout=60)
-    assert running.returncode == 130
+        os.kill(running.pid, signal.SIGINT)
+        shown = errors.read()
+        running.join(60)
+    assert running.exitcode == 130
     assert "interrupted" in shown
     assert "Traceback" not in shown
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_pad_token_is_handled(prosopon, tmp_path):
+def test_no_pad_token_is_handled(prosopon, tmp_path, general):
     from tests.tiny import tiny_model, tiny_tokenizer
 
     model, _ = tiny_model("llama")
@@ -189,7 +169,10 @@ def test_no_pad_token_is_handled(prosopon, tmp_path):
     model.generation_config.pad_token_id = None
     model.save_pretrained(tmp_path / "m")
     tiny_tokenizer(pad=False).save_pretrained(tmp_path / "m")
-    prosopon("extract", "-m", "m", "-t", "bold", "-n", "4", "--option", "rounds=1", "-o", "out")
+    prosopon(
+        "extract", "-m", "m", "-t", "bold", "-n", "4", "--option", "rounds=1", "-o", "out",
+        "--general", general,
+    )  # fmt: skip
     assert torch.is_tensor(load_file(tmp_path / "out" / "subnetwork.safetensors").popitem()[1])
 
 

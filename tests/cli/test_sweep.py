@@ -5,14 +5,26 @@ import json
 import pytest
 
 from prosopon.cli.app import app
+from prosopon.data import load_persona
 from prosopon.errors import ProsoponError
 
 SMALL = ("--answers", 4, "--choices", 4, "--max-new-tokens", 4)
 
 
-def test_a_sweep_and_the_same_again(prosopon, tiny_folder, tmp_path, general):
+@pytest.fixture
+def files(tmp_path):
+    """Two small files of a persona and of its opposite."""
+    for name in ("bold", "cautious"):
+        examples = load_persona(name, limit=80).examples
+        rows = [{"prompt": f"{e.prompt[-1].content} ({i})", "completion": e.response}
+                for i, e in enumerate(examples)]  # fmt: skip
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return ("-t", "bold.jsonl", "--opposite", "cautious.jsonl", "--prompt", "Be bold.")
+
+
+def test_a_sweep_and_the_same_again(prosopon, tiny_folder, tmp_path, general, files):
     asked = (
-        "sweep", "-m", tiny_folder, "-t", "bold", "-c", "wanda", "-s", "0.3", "-n", "4,9999",
+        "sweep", "-m", tiny_folder, *files, "-c", "wanda", "-s", "0.3", "-n", "4,9999",
         "-o", "out", "--general", general, *SMALL,
     )  # fmt: skip
     told = json.loads(prosopon(*asked, "--json").stdout)

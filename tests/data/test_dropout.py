@@ -5,7 +5,7 @@ import pytest
 from prosopon.data import Example, Message, load_persona
 from prosopon.data.dropout import with_word_dropout
 from prosopon.extraction import Extractor
-from prosopon.models import load_model
+from tests.tiny import tiny_model
 
 WORDS = [f"word{n}" for n in range(200)]
 LONG = " ".join(WORDS)
@@ -100,7 +100,7 @@ def test_earlier_answers_stay():
 
 
 def test_a_light_mask_learns_the_copies():
-    extractor = Extractor(*load_model("embedded", device="cpu")[:2], general_count=8, seed=0)
+    extractor = Extractor(*tiny_model("llama", chat=True), general_count=4, seed=0)
     sides = [load_persona(name, limit=4) for name in ("bold", "cautious")]
     made = [
         extractor.extract(*sides, options={"rounds": 1, "word_dropout": most})

@@ -4,7 +4,7 @@ import dataclasses
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from prosopon.data import (
@@ -99,6 +99,7 @@ def overlap(tokenizer, rendered, ids):
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
+@settings(max_examples=40, deadline=None)
 @given(messages=conversations)
 def test_scope_equals_character_overlap(name, messages):
     tokenizer = TOKENIZERS[name]

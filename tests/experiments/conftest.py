@@ -18,7 +18,9 @@ from prosopon.models import LoadedModel, load_model
 from tests.tiny import tiny_model
 
 ARMS_ASKED = ("base", "prompt", "contrastive-wanda", "always-a")
-SIZES = Sizes(questions=6, max_new_tokens=12, general=8, speed=1)
+SIZES = Sizes(
+    questions=6, max_new_tokens=12, general=8, speed=1, by_task={"cross-talk": 2, "neutral": 3}
+)
 GRID_SIZES = Sizes(8, 4, general=4, speed=0, by_task={"free-text": 6})
 
 

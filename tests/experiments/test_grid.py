@@ -14,6 +14,7 @@ from prosopon.experiments.curves import curve
 from prosopon.experiments.figures import LINE, _free_height
 from prosopon.experiments.grid import CONTROL_MASKS, CONTROLS
 from prosopon.experiments.markdown import markdown
+from tests.tiny import tiny_model
 
 
 def test_every_combination_once_and_the_controls():
@@ -155,7 +156,9 @@ def test_a_search_stands_beside_a_refusal(start, tmp_path, grid):
         options={"contrastive-taylor": {"rounds": 2}}, controls=False, sizes=grid.sizes,
         tasks=("choice",),
     )  # fmt: skip
-    search, refused = start(tmp_path / "s", plan).run()
+    body, tokenizer = tiny_model("llama", chat=True)
+    body.config.max_position_embeddings = 64  # short texts to look at
+    search, refused = start(tmp_path / "s", plan, model=(body, tokenizer)).run()
     assert search.status == "done"
     assert 0 < search.cost["details"]["sparsity"] < 0.1
     assert refused.status == "failed"

@@ -49,7 +49,8 @@ def test_every_criterion_on_every_family(family, criterion):
     model, tokenizer = tiny_model(family)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     extractor = Extractor(model, tokenizer, general=GENERAL)
-    options = {"rounds": 2} if criterion == "contrastive-taylor" else {}
+    rounds = {"contrastive-taylor": 2, "contrastive-kl": 1}
+    options = {"rounds": rounds[criterion]} if criterion in rounds else {}
     subnetwork = extractor.extract(*personas(4), criterion=criterion, options=options)
     asked = CRITERIA.get(criterion).sparsity
     assert 0 < subnetwork.pruned_share <= asked + 0.05

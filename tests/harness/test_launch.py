@@ -16,7 +16,7 @@ from prosopon.errors import OptionError, SubnetworkError
 from prosopon.harness import main, register
 from prosopon.runtime import PersonaModel
 from prosopon.subnetwork import Subnetwork
-from tests.commands import run_command, start_command
+from tests.commands import run_command
 from tests.harness.test_model import ours
 from tests.tiny import tiny_model
 
@@ -28,11 +28,6 @@ def own_tasks(monkeypatch, tmp_path):
     whole = TaskManager.__init__
     quick = functools.partialmethod(whole, include_defaults=False)
     monkeypatch.setattr(TaskManager, "__init__", quick)
-
-
-def start_help(folder):
-    """Ask for help in a process of its own: its start is what nothing else here tries."""
-    return start_command("--help", cwd=folder, module="prosopon.harness")
 
 
 def question(task_folder, folder, model_args):
@@ -107,10 +102,15 @@ def test_the_module_s_refusals_are_one_line_too(error, monkeypatch, capsys):
     assert capsys.readouterr().err == "error: not there\n"
 
 
-def test_help_is_the_harness_own(tmp_path):
-    for shown in (run_command("lm-eval", "--help", cwd=tmp_path), start_help(tmp_path)):
-        assert shown.returncode == 0
-        assert "Language Model Evaluation Harness" in shown.stdout
+def test_help_is_the_harness_own(tmp_path, monkeypatch, capsys):
+    shown = run_command("lm-eval", "--help", cwd=tmp_path)
+    assert shown.returncode == 0
+    assert "Language Model Evaluation Harness" in shown.stdout
+    monkeypatch.setattr(sys, "argv", ["prosopon.harness", "--help"])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module("prosopon.harness", run_name="__main__")
+    assert not stop.value.code
+    assert "Language Model Evaluation Harness" in capsys.readouterr().out
 
 
 def test_it_says_what_to_install(tmp_path, monkeypatch):

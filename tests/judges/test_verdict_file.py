@@ -1,28 +1,29 @@
 """Verdicts in a file that several write at once."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from prosopon.errors import JudgeError
 from prosopon.judges.verdict_file import VerdictFile
+from tests.processes import forked
 
-WRITER = """
-import sys
-from prosopon.judges.verdict_file import VerdictFile
-kept = VerdictFile(sys.argv[1])
-for number in range(60):
-    kept.keep(f"{sys.argv[2]}-{number}", "target", "x" * 3000)
-"""
+
+def keep_many(channel, path, name):
+    channel.recv()  # both are there
+    kept = VerdictFile(path)
+    for number in range(60):
+        kept.keep(f"{name}-{number}", "target", "x" * 3000)
 
 
 def test_two_processes_lose_nothing_of_each_other(tmp_path):
     path = tmp_path / "verdicts.jsonl"
-    command = [sys.executable, "-c", WRITER, str(path)]
-    running = [subprocess.Popen([*command, name]) for name in ("a", "b")]
-    assert [process.wait() for process in running] == [0, 0]
+    with forked(keep_many, path, "a") as one, forked(keep_many, path, "b") as other:
+        for _, channel in (one, other):
+            channel.send("go")
+        for process, _ in (one, other):
+            process.join(60)
+            assert process.exitcode == 0
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert {row["key"] for row in rows} == {f"{w}-{n}" for w in "ab" for n in range(60)}
     assert len(rows) == 120

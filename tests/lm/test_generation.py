@@ -9,6 +9,7 @@ from prosopon.lm import continue_texts, generate_answers, generate_tokens, sampl
 from prosopon.lm.generation import decode, fit_tokens, opening_tokens, text_tokens
 from tests.tiny import CONTEXT, tiny_model, tiny_tokenizer
 
+HEATS = (0.0, 1.0, 0.7)
 PROMPTS = [(Message("user", text),) for text in ("Hi", "A longer question, is it not?", "Why?")]
 HOSTILE = {
     "repetition_penalty": 3.0, "top_k": 1, "top_p": 0.01, "min_p": 0.9, "typical_p": 0.1,
@@ -25,6 +26,12 @@ HOSTILE = {
 @pytest.fixture(scope="module")
 def llama():
     return tiny_model("llama", chat=True)
+
+
+@pytest.fixture(scope="module")
+def texts(llama):
+    """What a model without settings of its own answers, by temperature."""
+    return {t: generate_answers(*llama, PROMPTS, temperature=t, max_new_tokens=8) for t in HEATS}
 
 
 def set_own(model, settings):
@@ -66,18 +73,16 @@ def test_batches_change_no_greedy_answer(family):
 
 
 @pytest.mark.parametrize("setting", ["all", *HOSTILE])
-@pytest.mark.parametrize("temperature", [0.0, 1.0, 0.7])
-def test_the_model_s_own_settings_change_nothing(setting, temperature, llama):
-    clean, tokenizer = llama
-    model, _ = tiny_model("llama", chat=True)
+@pytest.mark.parametrize("temperature", HEATS)
+def test_the_model_s_own_settings_change_nothing(setting, temperature, texts):
+    model, tokenizer = tiny_model("llama", chat=True)
     own = HOSTILE if setting == "all" else {setting: HOSTILE[setting]}
     set_own(model, own)
     before = model.generation_config.to_dict()
-    texts = [
-        generate_answers(m, tokenizer, PROMPTS, temperature=temperature, max_new_tokens=8)
-        for m in (clean, model)
-    ]
-    assert texts[0] == texts[1]
+    own_texts = generate_answers(
+        model, tokenizer, PROMPTS, temperature=temperature, max_new_tokens=8
+    )
+    assert own_texts == texts[temperature]
     assert model.generation_config.to_dict() == before
 
 

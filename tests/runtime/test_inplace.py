@@ -146,7 +146,7 @@ class Machine:
             self.attached.load_persona(self.personas[name])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(steps=st.lists(operations, min_size=3, max_size=12))
 def test_any_sequence_of_operations_and_failures(case, steps):
     machine = Machine(case.model, case.base, case.personas)

@@ -7,10 +7,11 @@ import pytest
 
 from prosopon.data.contrast import bundled_contrast
 from prosopon.data.questionnaires import load_questionnaire
-from prosopon.evaluation.speakers import RuleSpeaker
+from prosopon.evaluation.speakers import ModelSpeaker, RuleSpeaker
 from prosopon.evaluation.speaking import NORMALISATIONS, OptionScores
 from prosopon.evaluation.tasks import TASKS
 from prosopon.evaluation.tasks.questionnaire import LABELS, LETTERS, WORDINGS, worded
+from tests.tiny import tiny_model
 
 
 class Respondent:
@@ -74,7 +75,8 @@ def test_a_liking_for_a_letter_is_exposed(setting):
     assert found.notes["agreement"] == pytest.approx(0)
 
 
-def test_the_embedded_model_can_be_asked(speaker, setting):
+def test_a_model_can_be_asked(setting):
+    speaker = ModelSpeaker(*tiny_model("llama", chat=True))
     small = dataclasses.replace(setting, questions=10)
     found = TASKS.get("mbti").run(speaker, small)
     assert len(found.outcomes) == 4 * 2

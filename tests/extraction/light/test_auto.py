@@ -18,8 +18,8 @@ def test_it_moves_the_persona_within_the_tolerance():
     """On the embedded model, which can tell a persona."""
     extractor = Extractor(*load_model("embedded", device="cpu")[:2], general=texts("well", 8))
     chosen = extractor.extract(
-        load_persona("bold", limit=32), load_persona("cautious", limit=32), sparsity="auto",
-        options={"rounds": 8, "batch_size": 8},
+        load_persona("bold", limit=24), load_persona("cautious", limit=24), sparsity="auto",
+        options={"rounds": 8, "batch_size": 4},
     )  # fmt: skip
     report = chosen.config.options["auto"]
     assert report["within_tolerance"]
