@@ -2,11 +2,12 @@
 
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import pairwise
 
 import pytest
 from huggingface_hub import constants
 
-from prosopon.hub import unreachable
+from prosopon.hub import reason, unreachable
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -44,3 +45,21 @@ def test_no_answer_has_a_reason_of_one_line(monkeypatch, endpoint):
 def test_offline_by_setting(monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert unreachable() == "HF_HUB_OFFLINE is set"
+
+
+@pytest.mark.parametrize(
+    ("messages", "line"),
+    [
+        (["refused"], "refused"),
+        (["the  upload\nfailed", "refused"], "the upload failed: refused"),
+        (["refused", "refused", "refused"], "refused"),  # as layers of one client hand it on
+        (["cannot connect: refused", "refused"], "cannot connect: refused"),
+        (["", "refused"], "OSError: refused"),
+        (["a", "b", "c"], "a: b: c"),
+    ],
+)
+def test_a_reason_is_said_once(messages, line):
+    errors = [OSError(message) for message in messages]
+    for error, cause in pairwise(errors):
+        error.__cause__ = cause
+    assert reason(errors[0]) == line

@@ -21,6 +21,7 @@ def unreachable() -> str | None:
 
 
 def reason(error: BaseException) -> str:
-    """Return an error's message, and its cause's where it has one, as one line."""
+    """Return an error's message, and its cause's where that says more, as one line."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return f"{text}: {reason(error.__cause__)}" if error.__cause__ else text
+    cause = reason(error.__cause__) if error.__cause__ else ""
+    return text if cause in text else f"{text}: {cause}"

@@ -169,6 +169,16 @@ def test_conclusions_are_of_arms_that_carry_a_persona_and_of_telling_controls():
     assert dict(conclusions(summarise(rates(0.5, 1.0, 0.9, 0.5)))).keys() == {"prompt", "wanda"}
 
 
+def test_a_column_in_which_controls_do_as_well_as_any_arm_is_named():
+    mute = remarks(summarise(rates(1.0, 1.0, 0.99, 1.0)))
+    assert (
+        "choice: the base and every control have the arms' figure (1.000 and more, against 1.000 "
+        "at most): the column measures nothing of the persona here."
+    ) in mute
+    for telling in (rates(0.9, 1.0, 0.99, 1.0), rates(1.0, 1.0, 0.99, 0.9)):
+        assert not any("measures nothing" in line for line in remarks(summarise(telling)))
+
+
 def test_an_idle_arm_is_named_and_a_column_that_is_lower_when_better_is_not_judged():
     rows = rates(0.5, 0.5, 0.9, 0.4)
     assert remarks(summarise(rows)) == [
