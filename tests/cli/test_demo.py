@@ -10,7 +10,7 @@ from prosopon.experiments.demonstration import DEMO_ARMS
 from prosopon.extraction import ExtractionSettings
 from tests.commands import run_command
 
-SIZES = {"calibration": 16, "choices": 12, "answers": 8, "neutral": 12}
+SIZES = {"calibration": 16, "choices": 12, "unseen": 4, "answers": 8, "neutral": 12}
 QUICK = {"contrastive-taylor": ({"rounds": 5},)}
 GENERAL = 16
 

@@ -15,7 +15,8 @@ def test_the_plan():
     assert {cell.seed for cell in cells} == {3}
     assert {cell.examples for cell in cells if cell.arm == "wanda"} == {SIZES["calibration"]}
     assert plan.sizes.of_task("choice") == SIZES["choices"]
-    assert plan.sizes.of_task("free-text") == SIZES["answers"]
+    for task, name in {"free-text": "answers", "unseen": "unseen", "neutral": "neutral"}.items():
+        assert plan.sizes.of_task(task) == SIZES[name]
 
 
 def test_a_row_holds_the_means_and_the_answers():

@@ -1,7 +1,5 @@
 """``prosopon serve``: many personas of one model, over HTTP."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

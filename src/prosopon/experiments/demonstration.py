@@ -15,13 +15,13 @@ DEMO_TASKS = ("choice", "unseen", "free-text", "neutral")
 SHOWN = DEMO_ARMS[-1]
 """The arm whose answers are shown."""
 
-SIZES = {"calibration": 64, "choices": 100, "answers": 60, "neutral": 100}
+SIZES = {"calibration": 64, "choices": 100, "unseen": 30, "answers": 60, "neutral": 100}
 """How much is asked of every arm, by the names that the results have."""
 
 
 def demo_plan(personas: Sequence[str], seed: int = 0) -> Plan:
     """Return the plan of the demonstration."""
-    by_task = {"free-text": SIZES["answers"], "neutral": SIZES["neutral"]}
+    by_task = {"free-text": SIZES["answers"]} | {n: SIZES[n] for n in ("unseen", "neutral")}
     sizes = Sizes(SIZES["choices"], 48, general=0, speed=0, by_task=by_task)
     return Plan(
         tuple(personas), DEMO_ARMS, DEMO_TASKS, (SIZES["calibration"],), (seed,), sizes,

@@ -1,7 +1,5 @@
 """Who may: keys, compared in constant time."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """The application: routes of the openai package, of administrators, and of whoever watches."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -3,8 +3,6 @@
 Plain ASGI, so that nothing is read of a request that is refused.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

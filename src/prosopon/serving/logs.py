@@ -1,7 +1,5 @@
 """Logs for programs: a JSON object a line, and never the text of a prompt or an answer."""
 
-from __future__ import annotations
-
 import json
 import logging
 import traceback

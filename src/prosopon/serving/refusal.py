@@ -1,7 +1,5 @@
 """A request that is refused or fails: a status, a message, and a code as the openai package."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is answered: the bodies of replies, in the shapes of the openai package's types."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

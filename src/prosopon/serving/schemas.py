@@ -3,8 +3,6 @@
 A field that this server does not obey is refused and never ignored, unless it changes no answer.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator

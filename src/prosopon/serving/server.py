@@ -1,7 +1,5 @@
 """The server: uvicorn around the application, and its orderly end."""
 
-from __future__ import annotations
-
 import ipaddress
 import socket
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The text of a row while it is written: pieces that are final, and where a stop string ends it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The rows of one request, seen from the event loop."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
