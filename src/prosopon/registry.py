@@ -1,7 +1,5 @@
 """Registries: the places where people add criteria, arms, tasks, readers and patterns."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -19,7 +17,7 @@ def normalise(name: str) -> str:
 class Entry(NamedTuple):
     """What was registered once: where, under which name, and by which module's own lines."""
 
-    registry: Registry[Any]
+    registry: "Registry[Any]"
     name: str
     module: str
 

@@ -1,7 +1,5 @@
 """Parts of a mask and its controls: what is worn to test a mask as an explanation."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +150,6 @@ def _distinct(wanted: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return np.minimum(upward, limit)
 
 
-def _like(subnetwork: Subnetwork, keep: Mapping[str, Tensor]) -> Subnetwork:
+def _like(subnetwork: Subnetwork, keep: "Mapping[str, Tensor]") -> Subnetwork:
     changes: dict[str, Any] = {"sites": {}, "checksum": "", "opposite": None}
     return Subnetwork(keep, subnetwork.config.model_copy(update=changes))

@@ -1,7 +1,5 @@
 """What is asked of a mask: paired choices on an axis, and the loss of general text."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,7 +79,7 @@ class Choices:
         """Mean margin in nats per token."""
         return math.fsum(self.margins) / len(self.margins)
 
-    def toward(self, sign: int) -> Choices:
+    def toward(self, sign: int) -> "Choices":
         """Return the choices seen from the target (1) or from its opposite (-1)."""
         if sign > 0:
             return self

@@ -1,7 +1,5 @@
 """Arms that wear a mask: every criterion is one, at its default sparsity, without a prompt."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -137,7 +135,7 @@ class DosedMaskArm(MaskArm):
             return self.dial(lab).within(limit)
         return super().prepare(lab)
 
-    def dial(self, lab: Lab) -> DosedMasks:
+    def dial(self, lab: Lab) -> "DosedMasks":
         """Read the examples once, for every dose; raises as :meth:`prepare` does."""
         settings = settings_of(self.parse(lab.options), self.criterion)
         if settings.sparsity == "auto":

@@ -197,7 +197,7 @@ def edits_of(places: Sequence[Component], target: Statistics, opposite: Statisti
     for place in places:
         weight = place.site.matrix().float().cpu()
         ours, theirs = (side[place.site.name].mean.float() for side in (target, opposite))
-        direction = _unit(weight @ (ours - theirs))
+        direction = torch.nn.functional.normalize(weight @ (ours - theirs), dim=0)
         keys = (weight.T @ direction).view(-1, place.width)
         keys = torch.nn.functional.normalize(keys, dim=1).flatten()
         inputs = ((ours + theirs) / 2).view(-1, place.width)
@@ -252,10 +252,6 @@ def _statistics(lab: Lab, sides: PersonaPair) -> tuple[Statistics, Statistics]:
 def _personas(target: Persona, opposite: Persona, pairs: Pairs) -> PersonaPair:
     ours, theirs = zip(*pairs, strict=True)
     return replace(target, examples=tuple(ours)), replace(opposite, examples=tuple(theirs))
-
-
-def _unit(vector: Tensor) -> Tensor:
-    return torch.nn.functional.normalize(vector, dim=0)
 
 
 ARMS.add("steer2edit", Steer2EditArm())

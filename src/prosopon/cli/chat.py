@@ -1,7 +1,5 @@
 """``prosopon chat``: talk to a model that wears a persona."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -137,7 +135,7 @@ def _show_both(talk: Talk, line: str) -> None:
     out.print(table)
 
 
-def _edit_lines(wearer: PersonaModel) -> None:
+def _edit_lines(wearer: "PersonaModel") -> None:
     """Let the terminal edit lines, remember them, and complete commands and names."""
     if not sys.stdin.isatty():
         return

@@ -1,7 +1,5 @@
 """Loading a model for a command."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +11,7 @@ if TYPE_CHECKING:
     from prosopon.models import LoadedModel
 
 
-def load(name: str, place: ModelPlace) -> LoadedModel:
+def load(name: str, place: ModelPlace) -> "LoadedModel":
     """Load a model; the libraries' own bars are for downloads on a terminal."""
     from transformers.utils import logging
 

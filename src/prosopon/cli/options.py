@@ -1,7 +1,5 @@
 """Options that several commands share."""
 
-from __future__ import annotations
-
 import errno
 import functools
 import inspect
@@ -116,7 +114,7 @@ class People:
     general: General = None
     open_questions: OpenQuestions = None
 
-    def source(self, description: str = "") -> Source:
+    def source(self, description: str = "") -> "Source":
         """Return where the contrasts come from."""
         from prosopon.experiments import Source
 

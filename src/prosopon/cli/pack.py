@@ -1,7 +1,5 @@
 """``prosopon pack`` and ``prosopon unpack``: many personas of one model in one file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 

@@ -1,7 +1,5 @@
 """``prosopon sweep``: criteria over sparsity, calibration size and seed, in one table."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -105,7 +103,7 @@ def criterion_options(pairs: Sequence[str] | None) -> dict[str, dict[str, str]]:
     return options
 
 
-def _show(findings: ExperimentResult) -> None:
+def _show(findings: "ExperimentResult") -> None:
     from prosopon.experiments.markdown import spread
 
     rows = findings.summary.rows

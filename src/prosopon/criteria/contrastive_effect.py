@@ -1,7 +1,5 @@
 """Contrastive effect: prune what carries the opposite, from forward passes alone."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -33,7 +31,7 @@ class ContrastiveEffectOptions:
         require(self.protect >= 0, f"option protect={self.protect}: must not be negative")
 
 
-def contrastive_effect_score(inputs: SiteInputs, options: ContrastiveEffectOptions) -> Tensor:
+def contrastive_effect_score(inputs: SiteInputs, options: ContrastiveEffectOptions) -> "Tensor":
     """Minus |w_ij| (E-|h_j| z_j - lambda sqrt(E_g h_j^2)), plus infinity where that is no gain.
 
     z is the standardised difference of the opposite's activation and the target's. A weight is

@@ -5,8 +5,6 @@ score exceeds M times the layer's mean. A layer's share of kept weights rises wi
 outliers, within lambda of the share asked.
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 Key = TypeVar("Key", bound=Hashable)
 
 
-def outlier_share(scores: Sequence[Tensor], multiple: float) -> float:
+def outlier_share(scores: "Sequence[Tensor]", multiple: float) -> float:
     """Return the share of a layer's scores above ``multiple`` times their mean, in [0, 1].
 
     Args:

@@ -1,7 +1,5 @@
 """Set difference: prune what the opposite needs and neither the target nor general text does."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,7 +29,7 @@ class SetDifferenceOptions:
             require(0 <= value < 1, f"option {name}={value}: must lie in [0, 1)")
 
 
-def set_difference_score(inputs: SiteInputs, options: SetDifferenceOptions) -> Tensor:
+def set_difference_score(inputs: SiteInputs, options: SetDifferenceOptions) -> "Tensor":
     """In * (S~+ - S~-) of the weights in the difference of the sets, plus infinity elsewhere.
 
     The difference is top_p(opposite) without top_q(target) and top_general(general text), each

@@ -1,7 +1,5 @@
 """A contrast as it is evaluated: what is learned from, what judges, and what is asked."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -56,7 +54,7 @@ class Contrast:
         target, opposite = self.judge
         return responses(target.examples), responses(opposite.examples)
 
-    def without(self, hashes: Iterable[str]) -> Contrast:
+    def without(self, hashes: Iterable[str]) -> "Contrast":
         """Return the contrast without the test questions of some :func:`prompt_hashes`.
 
         Raises:

@@ -1,7 +1,5 @@
 """General text for masks to spare, and general text that nothing has seen, to judge by."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -19,7 +17,7 @@ _written: WeakKeyDictionary[Any, dict[tuple[int, str | None], list[Encoded]]] = 
 
 
 def general_text(
-    loaded: LoadedModel, general: str | None, count: int
+    loaded: "LoadedModel", general: str | None, count: int
 ) -> tuple[Persona | str | None, list[Encoded], str]:
     """Return general text for arms, held-out text, and the given text's hash.
 

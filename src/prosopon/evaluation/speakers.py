@@ -176,19 +176,11 @@ class RuleSpeaker:
         max_new_tokens: int = 48,
         seed: int = 0,
     ) -> list[str]:
-        """Refuse.
-
-        Raises:
-            OptionError: Always.
-        """
+        """Refuse, with an OptionError."""
         raise OptionError(f"the rule {self.name!r} chooses between options and cannot write")
 
     def losses(self, texts: Sequence[Encoded]) -> list[tuple[float, int]]:
-        """Refuse.
-
-        Raises:
-            OptionError: Always.
-        """
+        """Refuse, with an OptionError."""
         raise OptionError(f"the rule {self.name!r} chooses between options and cannot read texts")
 
     def added_tokens(self, prompts: Sequence[Prompt]) -> list[int]:

@@ -1,7 +1,5 @@
 """From plain settings to a runner: contrasts, judges, general text, and where results go."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -107,7 +105,7 @@ class Sites:
 
 
 def assemble(
-    loaded: LoadedModel,
+    loaded: "LoadedModel",
     plan: Plan,
     contrasts: Mapping[str, Contrast],
     folder: str | Path | None = None,

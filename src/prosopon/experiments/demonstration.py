@@ -1,7 +1,5 @@
 """The demonstration: six arms on the embedded model, as a plan."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -64,7 +62,7 @@ class DemoRow:
     answers: tuple[tuple[str, str], ...]
 
     @classmethod
-    def of_record(cls, record: Record) -> DemoRow:
+    def of_record(cls, record: Record) -> "DemoRow":
         """Return the row of a record that is done."""
         details, masked = record.cost["details"], record.kind in ("mask", "control")
         answers = record.results["free-text"].outcomes

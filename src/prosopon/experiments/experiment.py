@@ -1,7 +1,5 @@
 """One experiment from its plan to its report: what every command asks for, in one call."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +108,7 @@ class Experiment:
             check_folder(self.folder)
             check_writing(tables=self.tables, plots=self.plots)
 
-    def run(self, loaded: LoadedModel, report: Report | None = None) -> ExperimentResult:
+    def run(self, loaded: "LoadedModel", report: Report | None = None) -> ExperimentResult:
         """Run what has not been run, and write tables, samples, figures and the report.
 
         Raises:

@@ -109,12 +109,9 @@ def _gained(records: Sequence[Record], base: Sequence[Record]) -> Interval | Non
     before = clusters(base, MARGIN)
     after = clusters(records, MARGIN)
     shared = [key for key in after if key in before]
-    ours, theirs = ([_mean(side[key]) for key in shared] for side in (after, before))
+    sums = ([side[key] for key in shared] for side in (after, before))
+    ours, theirs = ([total / count for total, count in side] for side in sums)
     return paired_difference(ours, theirs, [1.0] * len(shared)).difference if shared else None
-
-
-def _mean(sums: tuple[float, float]) -> float:
-    return sums[0] / sums[1]
 
 
 def _logarithm(ratio: Interval) -> Interval:

@@ -1,12 +1,12 @@
 """``table.md``: all arms, their figures with intervals, what was lost, what it cost."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from prosopon.experiments.frontier import HELP, FrontierPoint
 from prosopon.experiments.judge_lines import describe_judges
 from prosopon.experiments.notes import notes_of
 from prosopon.experiments.records import Record, unasked, unfinished
-from prosopon.experiments.summary import Summary, SummaryRow
+from prosopon.experiments.summary import Summary
 from prosopon.experiments.words import conclusions, remarks, sentence
 from prosopon.intervals import Interval
 
@@ -35,13 +35,15 @@ def markdown(summary: Summary, records: Sequence[Record], notes: Sequence[str] =
     if summary.frontier:
         lines += ["", "## Persona at equal loss", "", *frontier_table(summary.frontier)]
         lines += ["", "## All measures", ""]
-    rows = [[row.arm, *_figures(row, names)] for row in summary.rows]
+    rows = [[row.arm, *map(show, map(row.figures.get, names))] for row in summary.rows]
     lines += ["", *grid(["arm", *names], rows)]
     if any(row.over_seeds for row in summary.rows):
         lines += ["", "The same over seeds: means with half of a 95% t interval.", ""]
-        lines += grid(["arm", *names], [[row.arm, *_spreads(row, names)] for row in summary.rows])
+        rows = [[row.arm, *map(spread, map(row.over_seeds.get, names))] for row in summary.rows]
+        lines += grid(["arm", *names], rows)
     lines += ["", "What an arm costs, means over personas and seeds:", ""]
-    lines += grid(["arm", *COSTS], [[row.arm, *_costs(row)] for row in summary.rows])
+    rows = [[row.arm, *(cost(name, row.costs.get(name)) for name in COSTS)] for row in summary.rows]
+    lines += grid(["arm", *COSTS], rows)
     lines += ["", *(f"- *{name}* (n = {counts[name]}): {help}." for name, help in names.items())]
     lines += [f"- *{name}*: {help}." for name, help in COSTS.items()]
     lines += ["", "## What the intervals carry", "", *_nested(conclusions(summary))]
@@ -129,21 +131,9 @@ def _nested(pages: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     return lines
 
 
-def _figures(row: SummaryRow, names: Iterable[str]) -> list[str]:
-    return [show(row.figures.get(name)) for name in names]
-
-
-def _spreads(row: SummaryRow, names: Iterable[str]) -> list[str]:
-    return [spread(row.over_seeds.get(name)) for name in names]
-
-
 def spread(interval: Interval | None, digits: int = 3) -> str:
     """Return a mean with half of its interval; ``-`` where there is none."""
     if interval is None:
         return "-"
     reach = interval.half_width
     return f"{interval.mean:.{digits}f}" + (f" ± {reach:.{digits}f}" if interval.count > 1 else "")
-
-
-def _costs(row: SummaryRow) -> list[str]:
-    return [cost(name, row.costs.get(name)) for name in COSTS]

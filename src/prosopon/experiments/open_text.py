@@ -84,7 +84,11 @@ class OpenText:
         line = f"{len(self._telling)} of {total} held-out questions can tell"
         if bank is not None:
             line += f", and {len(bank.items)} open ones of the bank {bank.name} are asked besides"
-        checks = {judge.name: self._check(judge) for judge in self.judges if not _exact(judge)}
+        checks = {
+            judge.name: self._check(judge)
+            for judge in self.judges
+            if not isinstance(judge, GrammarJudge)
+        }
         return {"questions": line, **({"judge-checks": checks} if checks else {})}
 
     def _check(self, judge: Judge) -> dict[str, dict[str, float]]:
@@ -195,7 +199,3 @@ def _skills(loaded: LoadedModel, max_new_tokens: int) -> list[Encoded]:
         Encoded(row.input_ids, row.response, row.response)
         for row in encode_all(turns, loaded.tokenizer)
     ]
-
-
-def _exact(judge: Judge) -> bool:
-    return isinstance(judge, GrammarJudge)

@@ -1,7 +1,5 @@
 """The protocol of Ye et al. 2026 (arXiv 2602.07164), and what we add to it."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -179,7 +177,7 @@ def find_sets(folder: Path, pairs: Sequence[str] = ()) -> tuple[list[DataSet], l
     return sorted(sets, key=lambda one: one.name), notes
 
 
-def set_contrast(data: DataSet, *, questions: int, line: str | None = None) -> SetContrast:
+def set_contrast(data: DataSet, *, questions: int, line: str | None = None) -> "SetContrast":
     """Return the contrast of a data set, with the published split where there is one.
 
     Raises:

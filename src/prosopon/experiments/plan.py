@@ -1,7 +1,5 @@
 """What an experiment runs: contrasts, arms with their options, calibration sizes, seeds."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -140,7 +138,7 @@ class Plan:
                     parse_sparsity(str(options["sparsity"]))
                 self.arm(arm).parse(options)
 
-    def on(self, contrast: str) -> Plan:
+    def on(self, contrast: str) -> "Plan":
         """Return the same plan on one contrast."""
         return dataclasses.replace(self, contrasts=(contrast,))
 

@@ -1,7 +1,5 @@
 """What became of a cell, and what many of them say together."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -51,7 +49,7 @@ class Record:
         return {**vars(self), "cell": asdict(self.cell), "results": results}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Record:
+    def from_json(cls, value: Mapping[str, Any]) -> "Record":
         """Read :meth:`to_json`'s value back.
 
         Raises:

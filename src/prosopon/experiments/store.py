@@ -5,8 +5,6 @@ cells/<key>.json    one cell; written whole or not at all
 masks/<name>/       the masks that cells wear
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping
@@ -79,7 +77,7 @@ class Results(Memory):
         super().__init__(wanted)
 
     @classmethod
-    def open(cls, folder: str | Path) -> Results:
+    def open(cls, folder: str | Path) -> "Results":
         """Open a folder that an experiment wrote.
 
         Raises:

@@ -141,12 +141,8 @@ def summarise(records: Sequence[Record]) -> Summary:
     """Summarise the done records."""
     arms = by_arm(records)
     columns = tuple(columns_of([record for rows in arms.values() for record in rows]))
-    references = {
-        name: label
-        for name in REFERENCES
-        for label in [_first_variant(arms, name)]
-        if label is not None
-    }
+    first = {rows[0].cell.arm: label for label, rows in reversed(arms.items())}
+    references = {name: first[name] for name in REFERENCES if name in first}
     base = arms[references["base"]] if "base" in references else []
     rows = tuple(_row(arm, own, base, columns) for arm, own in arms.items())
     tests = [
@@ -157,10 +153,6 @@ def summarise(records: Sequence[Record]) -> Summary:
         for test in _tests(arms, column, reference)
     ]
     return Summary(columns, rows, tuple(tests), frontier_points(records))
-
-
-def _first_variant(arms: Mapping[str, Sequence[Record]], name: str) -> str | None:
-    return next((label for label, rows in arms.items() if rows[0].cell.arm == name), None)
 
 
 def _row(

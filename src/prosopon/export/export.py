@@ -1,7 +1,5 @@
 """Exporting: attach, wear, write into a staged folder, restore, put the folder in its place."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +24,7 @@ CARD = "README.md"
 
 
 def export_persona(
-    model: nn.Module,
+    model: "nn.Module",
     tokenizer: Any,
     source: str | Path | Subnetwork,
     *,

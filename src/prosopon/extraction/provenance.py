@@ -1,7 +1,5 @@
 """Where a subnetwork came from: everything needed to make it again."""
 
-from __future__ import annotations
-
 import dataclasses
 import platform
 from collections.abc import Mapping
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def provenance(
-    keep: Mapping[str, Tensor],
+    keep: "Mapping[str, Tensor]",
     request: Request,
     settings: ExtractionSettings,
     fingerprint: Fingerprint,

@@ -1,7 +1,5 @@
 """A judge for any persona: a small text classifier that knows how far it can be trusted."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,7 +59,7 @@ class ClassifierJudge:
         known_texts: Sequence[str] = (),
         neutral_texts: Sequence[str] = (),
         reader: LanguageReader | None = None,
-    ) -> ClassifierJudge:
+    ) -> "ClassifierJudge":
         """Train a judge. The same texts and seed give the same judge.
 
         Args:

@@ -1,7 +1,5 @@
 """Channel statistics of a model that is larger than memory: one decoder layer at a time."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import defaultdict
@@ -172,7 +170,7 @@ class _Sweep:
             samples,
         )
 
-    def _step(self, number: int, key: str, batch: Batch) -> Callable[[], Tensor]:
+    def _step(self, number: int, key: str, batch: Batch) -> "Callable[[], Tensor]":
         """Return what runs a batch, or its first rows, through a layer."""
         # The model itself makes the input of the first layer.
         hidden = self.work.get(number, key)[: len(batch)] if number else None

@@ -174,7 +174,7 @@ def _from_start(model: Any, tokenizer: Any, count: int, length: int, seed: int) 
     stop = None if getattr(tokenizer, "chat_template", None) else tokenizer.eos_token_id
     longest = min(length, context_length(model) or length)
     texts: list[Encoded] = []
-    with torch.random.fork_rng(devices=_cuda_devices(model)):
+    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
         torch.manual_seed(seed)
         for _ in range(2 * count // BATCH + 8):  # texts that end at once are drawn again
             rows = _sample(model, start, stop, longest - 1)
@@ -220,7 +220,3 @@ def _start_token(model: Any, tokenizer: Any) -> int:
         "the model has neither a start nor an end token, so general text cannot be sampled from "
         "it; give some with --general FILE"
     )
-
-
-def _cuda_devices(model: Any) -> list[int]:
-    return [model.device.index or 0] if model.device.type == "cuda" else []

@@ -1,7 +1,5 @@
 """One answer that is being written, from the request to its last token."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -70,7 +68,7 @@ class AnswerRow:
         """All that was read and written."""
         return [*self.prompt, *self.written]
 
-    def take(self, token: int, scores: Tensor, ends: set[int]) -> None:
+    def take(self, token: int, scores: "Tensor", ends: set[int]) -> None:
         """Take the next token, which was drawn from scores, and send what is final."""
         self._unsent += 1
         if token in ends:

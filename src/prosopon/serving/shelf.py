@@ -1,7 +1,5 @@
 """The folder that personas are loaded from, and which no name leads out of."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +32,7 @@ class Shelf:
         """Names of what can be loaded, sorted."""
         return sorted(path.name for path in self.folder.iterdir() if _kind(path))
 
-    def read(self, source: str) -> Iterator[tuple[str, Subnetwork]]:
+    def read(self, source: str) -> "Iterator[tuple[str, Subnetwork]]":
         """Yield the personas of a source, by name.
 
         Args:

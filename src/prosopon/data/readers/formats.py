@@ -31,10 +31,6 @@ def _is_completion(row: Any) -> bool:
     return isinstance(row, Mapping) and bool({"text", "completion", "chosen"} & set(row))
 
 
-def _is_text(row: Any) -> bool:
-    return isinstance(row, str)
-
-
 @reader("alpaca", _INSTRUCTION, (".json", ".jsonl"), _is_instruction)
 def _alpaca(row: Any, where: str) -> list[Example]:
     """Read an instruction; an input that is not blank follows it after an empty line."""
@@ -70,7 +66,7 @@ def _two_answers(row: Any, where: str, matching: str, other: str | None) -> list
 
 
 @reader("text", "plain text, one text a line, or paragraphs with an empty line between two",
-        (".txt", ".md"), _is_text)  # fmt: skip
+        (".txt", ".md"), lambda row: isinstance(row, str))  # fmt: skip
 def _text(row: Any, where: str) -> list[Example]:
     """Read one text as the assistant's only message."""
     if not isinstance(row, str):

@@ -15,15 +15,12 @@ _AGENTS = (
 )
 
 
-def _role(row: Any, where: str) -> str:
-    return field(row, "role", where).strip()
-
-
 def _target_role(row: Any, where: str) -> str:
     return field(row, "target_role", where).strip()
 
 
-@reader("rolebench", _ROLEBENCH, (".jsonl", ".json"), has_field("generated"), _role)
+@reader("rolebench", _ROLEBENCH, (".jsonl", ".json"), has_field("generated"),
+        lambda row, where: field(row, "role", where).strip())  # fmt: skip
 def _rolebench(row: Any, where: str) -> list[Example]:
     """Read a question of RoleBench (Wang et al. 2023, RoleLLM); the first answer is the example.
 

@@ -1,7 +1,5 @@
 """A budget of loss: the least lambda whose mask costs general text no more than is allowed."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -45,7 +43,7 @@ class Budget:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: "nn.Module",
         sites: Sequence[Site],
         texts: Sequence[Encoded],
         *,
