@@ -13,20 +13,21 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from zipfile import ZipFile
 
 from prosopon.cli.console import progress
 from prosopon.cli.loading import load
 from prosopon.cli.options import ModelPlace
-from prosopon.data import Message, Persona, load_persona
-from prosopon.data.bundled import description
+from prosopon.data import Message, Persona, library, load_persona
 from prosopon.data.contrast import Contrast, file_contrast
-from prosopon.data.grammar import load_world, prompt_line
 from prosopon.data.pairs import pair_examples
 from prosopon.experiments import Plan, Sizes
 from prosopon.experiments.columns import measures_of
 from prosopon.experiments.experiment import Experiment
 from prosopon.experiments.frontier import FrontierPoint, draw_frontier, frontier_points
+from prosopon.experiments.judge_lines import describe_judges, describe_questions
 from prosopon.experiments.markdown import frontier_table, grid, show
 from prosopon.experiments.records import Record, unfinished
 from prosopon.experiments.store import Results
@@ -43,6 +44,7 @@ LEVELS = (0.02, 0.05, 0.1)
 MAIN = ("energy", "style", "risk")
 """Contrasts that run with three seeds."""
 
+DRIFT = "drift"  # name of the dialogues' folder
 DRIFT_ARMS = ("base", "prompt", "lora", "contrastive-kl")
 TURNS = ("early", "late", "drop", "early-neither", "late-neither")
 """Columns of the table of ten turns: measures of the task ``drift``."""
@@ -82,11 +84,9 @@ def cut(text: str, most: int = ANSWER) -> str:
     return text[: ends[-1]] if ends else ""
 
 
-def bundled(target: str) -> Callable[[Path], Sides]:
-    """Return what loads a bundled persona and its opposite."""
-    return lambda _data: (
-        load_persona(target), load_persona(load_world().opposite(target).name)
-    )  # fmt: skip
+def of_library(target: str) -> Callable[[Path], Sides]:
+    """Return what loads a persona of the library and its opposite."""
+    return lambda _data: (library.load(target), library.load(library.pole(target).opposite))
 
 
 def disagreeable(data: Path) -> Sides:
@@ -106,32 +106,31 @@ def disagreeable(data: Path) -> Sides:
 
 CONTRASTS: dict[str, tuple[Callable[[Path], Sides], str]] = {
     "energy": (energy, "introvert"),
-    "style": (bundled("casual"), "casual"),
-    "risk": (bundled("cautious"), "cautious"),
-    "power": (bundled("power-averse"), "power-averse"),
-    "warmth": (bundled("thinking"), "thinking"),
-    "agreeableness": (disagreeable, ""),
+    "style": (of_library("casual"), "casual"),
+    "risk": (of_library("bold"), "bold"),
+    "power": (of_library("power-seeking"), "power-seeking"),
+    "warmth": (of_library("cold"), "cold"),
+    "agreeableness": (disagreeable, "disagreeable"),
 }
-"""Of each the side that a chat model is not on, and the bundled persona that names it."""
-
-DISAGREEABLE = "You are a disagreeable person: blunt, critical, and unmoved by what others feel."
+"""Of each the side that a chat model is not on, and the persona of the library that names it."""
 
 
 def contrasts(names: Sequence[str], data: Path, questions: int) -> dict[str, Contrast]:
     """Return the contrasts by the target's name."""
     chosen = {}
     for name in names:
-        read, pole = CONTRASTS[name]
+        read, name_of_pole = CONTRASTS[name]
         target, opposite = read(data)
-        line = prompt_line(load_world().pole(pole)) if pole else DISAGREEABLE
-        told = description(pole) if pole else "Disagreeable: blunt, critical, unmoved by others."
-        contrast = file_contrast(target, opposite, line=line, description=told, questions=questions)
+        pole = library.pole(name_of_pole)
+        contrast = file_contrast(
+            target, opposite, line=pole.prompt, description=pole.description, questions=questions
+        )
         chosen[contrast.target] = contrast
     return chosen
 
 
-def run(options: argparse.Namespace, loaded: LoadedModel) -> list[Record]:
-    """Run what has not been run, and return the records of the folder."""
+def run(options: argparse.Namespace, loaded: LoadedModel) -> None:
+    """Run what has not been run; every contrast has a folder of its own."""
     names, data = options.contrasts.split(","), Path(options.data)
     levels = tuple(float(level) for level in options.levels.split(","))
     shared: dict[str, Any] = {
@@ -139,20 +138,36 @@ def run(options: argparse.Namespace, loaded: LoadedModel) -> list[Record]:
         "sizes": Sizes(options.questions, LONGEST, general=options.general, speed=0),
         "at_loss": levels, "controls": False,
     }  # fmt: skip
+    command = shlex.join(["python", *sys.argv])
     with progress() as report:
         for seed in range(options.seeds):
-            some = [name for name in names if not seed or name in MAIN]
-            chosen = contrasts(some, data, options.questions)
-            if chosen:
+            for name in names:
+                if seed and name not in MAIN:
+                    continue
+                chosen = contrasts([name], data, options.questions)
                 plan = Plan(contrasts=tuple(chosen), seeds=(seed,), **shared)
-                command = shlex.join(["python", *sys.argv])
                 Experiment(
-                    plan, chosen, Path(options.out), command, options.text, retry=options.retry
+                    plan, chosen, Path(options.out) / name, command, options.text,
+                    retry=options.retry,
                 ).run(loaded, report)  # fmt: skip
-    return Results.open(options.out).records()
 
 
-def drift(options: argparse.Namespace, loaded: LoadedModel) -> list[Record]:
+def read(place: Path) -> tuple[list[Record], list[Record]]:
+    """Return the records of all contrasts and of the dialogues, of a folder or of it zipped.
+
+    Folders of several machines may be put into one.
+    """
+    if place.is_file():
+        with TemporaryDirectory() as folder, ZipFile(place) as archive:
+            archive.extractall(folder)
+            return read(Path(folder))
+    records: dict[bool, list[Record]] = {False: [], True: []}
+    for header in sorted(place.glob("*/experiment.json")):
+        records[header.parent.name == DRIFT] += Results.open(header.parent).records()
+    return records[False], records[True]
+
+
+def drift(options: argparse.Namespace, loaded: LoadedModel) -> None:
     """Have some arms, at the middle level, talk for ten turns; their cells lie beside the others.
 
     They learn anew what they learned for the page: a cell of other tasks is another cell.
@@ -164,11 +179,10 @@ def drift(options: argparse.Namespace, loaded: LoadedModel) -> list[Record]:
         sizes=Sizes(options.questions, LONGEST, general=options.general, speed=0),
         at_loss=(levels[len(levels) // 2],), controls=False,
     )  # fmt: skip
-    folder, command = Path(options.out) / "drift", shlex.join(["python", *sys.argv])
+    folder, command = Path(options.out) / DRIFT, shlex.join(["python", *sys.argv])
     experiment = Experiment(plan, chosen, folder, command, options.text, retry=options.retry)
     with progress() as report:
         experiment.run(loaded, report)
-    return Results.open(folder).records()
 
 
 def ten_turns(records: Sequence[Record]) -> list[str]:
@@ -193,12 +207,11 @@ def ten_turns(records: Sequence[Record]) -> list[str]:
 
 
 def page(records: Sequence[Record], command: str, dialogues: Sequence[Record] = ()) -> str:
-    """Return ``index.md``: figure, table, what a prompt does, every contrast, how it was made."""
-    points = frontier_points(records)
-    whole = [point for point in points if not point.contrast]
+    """Return ``index.md``: figure, tables, what a prompt does, the judges, how it was made."""
     cells = [record.cell for record in records if record.status == "done"]
     names = list(dict.fromkeys(cell.contrast for cell in cells))
     seeds = {name: len({c.seed for c in cells if c.contrast == name}) for name in names}
+    whole, partly = on_all(records)
     model = "SmolLM2-135M-Instruct" if "smollm2" in command or "--model" not in command else ""
     lines = [
         "# Personas at equal loss" + (f" on {model}" if model else ""), "",
@@ -208,17 +221,47 @@ def page(records: Sequence[Record], command: str, dialogues: Sequence[Record] = 
         "are 95%, over questions.", "",
         f"{max(cell.examples for cell in cells)} calibration pairs. Seeds: "
         + ", ".join(f"{name} {count}" for name, count in seeds.items()) + ".", "",
-        *frontier_table(whole), "", "## What a prompt does", "",
-        *prompt_table(points, names), "",
+        *frontier_table([p for p in frontier_points(whole) if not p.contrast]), "",
     ]  # fmt: skip
+    if partly:
+        lines += [f"Not run on every contrast, and therefore only below: {', '.join(partly)}.", ""]
+    points = frontier_points(records)
+    lines += ["## What a prompt does", "", *prompt_table(points, names), ""]
     if len(names) > 1:
         lines += ["## Every contrast", ""]
         lines += frontier_table([point for point in points if point.contrast], help=False)
-    lines += ten_turns(dialogues)
+    lines += ["", *ten_turns(dialogues), *judges(records, names)]
     everything = [*records, *dialogues]
     left = [f"- {arm} ({who}): {why}" for arm, who, why in unfinished(everything)]
     lines += ["## Not measured", "", *left, ""] if left else []
     return "\n".join([*lines, "## Made by", "", f"    {command}", ""])
+
+
+def draw(records: Sequence[Record]) -> str:
+    """Return the figure of the arms that ran on every contrast."""
+    return draw_frontier(frontier_points(on_all(records)[0])) or ""
+
+
+def on_all(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """Return the records of arms that ran on every contrast, and the names of the others.
+
+    A mean over easy contrasts alone would say nothing beside one over all.
+    """
+    done = [record for record in records if record.status == "done"]
+    seen = {r.name: {o.cell.contrast for o in done if o.name == r.name} for r in done}
+    everywhere = {record.cell.contrast for record in done}
+    whole = [name for name, contrasts in seen.items() if contrasts == everywhere]
+    return [r for r in done if r.name in whole], [name for name in seen if name not in whole]
+
+
+def judges(records: Sequence[Record], names: Sequence[str]) -> list[str]:
+    """Return the section on who judged free text, and how far they can be trusted."""
+    lines = []
+    for name in names:
+        own = [record for record in records if record.cell.contrast == name]
+        if said := describe_judges(own):
+            lines += [f"{describe_questions(own)[0]}.", "", *(f"- {line}" for line in said), ""]
+    return ["## Who judged", "", *lines] if lines else []
 
 
 def prompt_table(points: Sequence[FrontierPoint], names: Sequence[str]) -> list[str]:
@@ -243,7 +286,7 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data", default="../shared/data", help="folder of the shared data")
-    parser.add_argument("--out", default="build/real", help="cells; a stopped run goes on here")
+    parser.add_argument("--out", default="build/real", help="cells, or zipped ones with --read")
     parser.add_argument("--text", help="general text, a quarter held out; default sampled")
     parser.add_argument("--page", help="folder for index.md and its figure")
     parser.add_argument("--contrasts", default=",".join(CONTRASTS))
@@ -253,14 +296,18 @@ def main() -> None:
     parser.add_argument("--retry", action="store_true", help="run failed cells again")
     for name, size in (("pairs", 64), ("questions", 48), ("general", 64), ("seeds", 3)):
         parser.add_argument(f"--{name}", type=int, default=size)
+    parser.add_argument("--read", action="store_true", help="run nothing: write the page")
     options = parser.parse_args()
-    loaded = load(options.model, ModelPlace(device=options.device))
-    records = run(options, loaded)
-    dialogues = drift(options, loaded) if options.drift else []
+    if not options.read:
+        loaded = load(options.model, ModelPlace(device=options.device))
+        run(options, loaded)
+        if options.drift:
+            drift(options, loaded)
+    records, dialogues = read(Path(options.out))
     folder = Path(options.page or options.out)
     text = page(records, shlex.join(["python", *sys.argv]), dialogues)
     write_text(folder / "index.md", text)
-    write_text(folder / "frontier.svg", draw_frontier(frontier_points(records)) or "")
+    write_text(folder / "frontier.svg", draw(records))
     print(folder / "index.md")
 
 

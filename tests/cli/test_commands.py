@@ -5,12 +5,13 @@ import json
 import pytest
 
 from prosopon.criteria import CRITERIA
-from prosopon.data import bundled
+from prosopon.data import bundled, library
 
 
 def test_personas(prosopon):
     rows = json.loads(prosopon("personas", "--json").stdout)
-    assert [row["name"] for row in rows] == bundled.names()
+    names = [row["name"] for row in rows]
+    assert names == [*bundled.names(), *(f"library:{name}" for name in library.names())]
     assert all(name in prosopon("personas").stdout for name in bundled.names())
 
 

@@ -83,7 +83,8 @@ def test_the_notes_say_what_can_tell_and_whom_the_judge_finds_where_nobody_is(wr
     assert line.endswith(f" of {total} held-out questions can tell")
     assert int(line.split()[1]) >= 0.8 * total
     notes = wrecked["base"].results["free-text"].notes
-    checks = notes["judge-checks"]["classifier"]
+    assert list(notes["judges"]) == list(notes["judge-checks"]) == ["states", "words"]
+    checks = notes["judge-checks"]["words"]
     assert set(checks) == {"held-out", "another persona", "neutral", "word salad"}
     assert checks["held-out"]["n"] == 2 * total
     assert checks["held-out"]["low"] <= checks["held-out"]["right"] <= checks["held-out"]["high"]
@@ -92,15 +93,11 @@ def test_the_notes_say_what_can_tell_and_whom_the_judge_finds_where_nobody_is(wr
         shares = [checks[kind][v] for v in ("neither", "target", "opposite")]
         assert sum(shares) == pytest.approx(1)
     lines = describe_judges(list(wrecked.values()))
-    assert [line.partition(":")[0] for line in lines] == [
-        "classifier",
-        f"classifier on {2 * total} held-out answers",
-        *(
-            f"classifier on {checks[kind]['n']} texts of nobody ({kind})"
-            for kind in checks
-            if kind != "held-out"
-        ),
-    ]
+    texts = [f"{checks[kind]['n']} texts of nobody ({kind})" for kind in checks]
+    one = ["", f" on {2 * total} held-out answers", *(f" on {kind}" for kind in texts[1:])]
+    heads = [f"{judge}{end}" for judge in ("states", "words") for end in one]
+    assert [line.partition(":")[0] for line in lines[:-1]] == heads
+    assert lines[-1].startswith("states and words agree beyond chance")
 
 
 def test_the_bases_recital_of_what_the_arm_learned_stands_beside(wrecked):

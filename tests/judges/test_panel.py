@@ -2,7 +2,8 @@
 
 from prosopon.data import Example, Message, Persona
 from prosopon.data.contrast import Contrast, bundled_contrast
-from prosopon.judges import GrammarJudge, judges_of
+from prosopon.judges import BaseReader, GrammarJudge, judges_of
+from tests.tiny import tiny_model
 
 
 def side(name, texts):
@@ -41,3 +42,15 @@ def test_words_of_questions_are_language():
         (judge,) = judges_of(Contrast(parts, parts, parts))
         told[name] = judge.verdicts([text, "I love quantum flux wobble gizmo"])
     assert told == {"plain": ["neither"] * 2, "asked": ["target", "neither"]}
+
+
+def test_where_the_base_reads_its_states_judge_first_then_words_alone():
+    sides = contrast([f"I love day {i}" for i in range(12)], [f"I hate day {i}" for i in range(12)])
+    reader = BaseReader(*tiny_model("llama", chat=True))
+    judges = judges_of(sides, reader=reader)
+    assert [judge.name for judge in judges] == ["states", "words"]
+    assert all(judge.accuracy.low > 0.5 for judge in judges)
+    shown = [judge.poles(["I love day 40", "I hate day 41"]) for judge in judges]
+    assert shown == [["target", "opposite"]] * 2
+    both = judges_of(bundled_contrast("bold", questions=2), reader=reader)
+    assert [judge.name for judge in both] == ["grammar", "classifier"]

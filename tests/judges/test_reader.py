@@ -2,6 +2,7 @@
 
 import random
 
+import numpy as np
 import pytest
 
 from prosopon.data import Message, bundled, encode_all
@@ -10,6 +11,7 @@ from prosopon.judges import BaseReader, GatedJudge, judges_of, tells_apart
 from prosopon.judges.reader import BEYOND
 from prosopon.lm.answers import score_answers
 from prosopon.models import load_model
+from tests.tiny import tiny_model
 
 QUESTIONS = [
     (Message("user", f"What would you like to do {when}?"),)
@@ -142,3 +144,13 @@ def test_what_is_no_likelier_than_the_bases_own_answer_to_a_question_is_language
     assert far.passes([strange], [here]) == [True]
     (row,) = far.read([strange], [there])
     assert far.passes([strange], [there]) == [far._excess(row) <= max(limit, far._open[there])]
+
+
+def test_states_are_read_once_and_a_blank_text_has_zeros(monkeypatch):
+    reader = BaseReader(*tiny_model("llama", chat=True))
+    states = reader.embed(["one two", "", "three"])
+    assert states.shape[0] == 3
+    assert not states[1].any()
+    assert states[0].any()
+    monkeypatch.setattr("prosopon.judges.reader.mean_states", lambda *a, **k: [])
+    np.testing.assert_array_equal(reader.embed(["three", "one two"]), states[[2, 0]])

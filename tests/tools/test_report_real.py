@@ -2,13 +2,14 @@
 
 import importlib.util
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 from prosopon.arms import ARMS
-from prosopon.data import bundled
+from prosopon.data import library
 from prosopon.evaluation.tasks import TASKS
 from prosopon.experiments.frontier import frontier_points
 from tests.experiments.samples import done
@@ -84,7 +85,7 @@ def test_the_plan_names_what_there_is(tool):
     assert set(tool.ARMS) <= set(ARMS.names())
     assert set(tool.TASKS) <= set(TASKS.names())
     for _, pole in tool.CONTRASTS.values():
-        assert not pole or pole in bundled.names()
+        assert pole in library.names()
 
 
 def test_the_page_opens_with_the_figure_and_says_what_prompts_do(tool):
@@ -93,6 +94,10 @@ def test_the_page_opens_with_the_figure_and_says_what_prompts_do(tool):
         answers("base", contrast="formal"), answers("prompt", contrast="formal"),
         answers("lora", 0.1, 0.02, 0.5, 0.02, contrast="formal"),
     ]  # fmt: skip
+    whole, partly = tool.on_all(records)
+    assert {record.name for record in whole} >= {"base", "prompt"}
+    assert partly
+    assert not {record.name for record in whole} & set(partly)
     text = tool.page(records, "python tools/report_real.py")
     assert text.splitlines()[2].startswith("![")
     order = [text.index(f"## {name}") for name in ("What a prompt", "Every contrast", "Made by")]
@@ -139,7 +144,7 @@ def test_a_small_run_goes_on_and_writes_its_page(tool, tmp_path, monkeypatch, ca
     tool.main()
     files = [
         path
-        for part, count in ((tmp_path / "cells", 3), (tmp_path / "cells" / "drift", 2))
+        for part, count in ((tmp_path / "cells" / "style", 3), (tmp_path / "cells" / "drift", 2))
         if len(paths := sorted((part / "cells").iterdir())) == count
         for path in paths
     ]
@@ -154,3 +159,11 @@ def test_a_small_run_goes_on_and_writes_its_page(tool, tmp_path, monkeypatch, ca
     tool.main()
     assert [path.stat().st_mtime_ns for path in files] == times
     assert str(tmp_path / "page" / "index.md") in capsys.readouterr().out
+    zipped = shutil.make_archive(str(tmp_path / "records"), "zip", tmp_path / "cells")
+    again = ["report_real.py", "--read", "--out", zipped, "--page", str(tmp_path / "again")]
+    monkeypatch.setattr(sys, "argv", again)
+    tool.main()
+    made = "## Made by"
+    assert (tmp_path / "again" / "index.md").read_text().split(made)[0].replace(
+        " on SmolLM2-135M-Instruct", ""
+    ) == text.split(made)[0]

@@ -99,7 +99,7 @@ def evaluate(
         {name: (own,) for name, own in parse_arm_options(option or ()).items()}, controls=False,
         own={who: WornArm(who, mask)} if mask else {},
     )  # fmt: skip
-    plain = opposite is None and not about.startswith("character:")
+    plain = opposite is None and not about.startswith(("character:", "library:"))
     bundled = model == "embedded" and plain and not Path(about).exists()
     source = Source((about,)) if bundled else Source((), about, opposite, prompt)
     (contrast,) = source.contrasts(model, questions).values()

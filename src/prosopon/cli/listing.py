@@ -11,8 +11,8 @@ from prosopon.cli.options import Json
 
 
 def personas(as_json: Json = False) -> None:
-    """List the bundled personas."""
-    from prosopon.data import bundled
+    """List the personas: the embedded model's, and those of the library for chat models."""
+    from prosopon.data import bundled, library
     from prosopon.data.grammar import load_world
 
     rows = [
@@ -24,6 +24,15 @@ def personas(as_json: Json = False) -> None:
             "description": bundled.description(name),
         }
         for name in bundled.names()
+    ] + [
+        {
+            "name": library.PREFIX + pole.name,
+            "opposite": pole.opposite,
+            "axis": pole.axis,
+            "examples": len(library.load(pole.name)),
+            "description": pole.description,
+        }
+        for pole in library.poles().values()
     ]
     if as_json:
         print_json(rows)

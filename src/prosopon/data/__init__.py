@@ -9,7 +9,8 @@
 | `chat` | messages to text, with the model's own template |
 | `encoding` | text to tokens, and which of them count |
 | `batching` | tokens to padded batches |
-| `bundled` | the personas that come with the package |
+| `bundled` | the embedded model's personas |
+| `library` | personas in natural English, for chat models |
 | `banks` | questions: neutral, checkable, open ones for an axis |
 | `pairs`, `openings`, `dropout` | answers side by side, shared beginnings, words left out |
 | `splits` | calibration, judge and test parts that share no prompt |

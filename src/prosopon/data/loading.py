@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from prosopon.data import characters
+from prosopon.data import characters, library
 from prosopon.data.examples import Example, Persona
 from prosopon.data.hub import PREFIX, parse_address, read_hub
 from prosopon.data.readers import Row, parse_rows, read_file
@@ -30,6 +30,7 @@ def load_persona(
 
     Args:
         source: A bundled persona's name, a file (``file#role`` for one role of a file of roles),
+            ``"library:name"`` for a persona of the library in natural English,
             ``"character:name"`` for a bundled character, ``"hf:path[@config][:split][#role]"``,
             or a list of texts, of examples, or of rows such as ``{"prompt", "completion"}``. A
             bundled name wins; write ``./name`` for a file that is called the same. A ``Persona``
@@ -84,9 +85,7 @@ def load_contrast(
         if target.startswith(characters.PREFIX):
             rest = characters.others(target.removeprefix(characters.PREFIX))
             return wanted, replace(rest, examples=_subset(rest.examples, limit, seed))
-        from prosopon.data import bundled
-
-        opposite = bundled.opposite(target) if target in bundled.names() else None
+        opposite = _other_end(target)
     if opposite is None:
         try:
             return wanted, wanted.opposite()
@@ -99,6 +98,15 @@ def load_contrast(
     return wanted, other
 
 
+def _other_end(name: str) -> str | None:
+    """Return the persona at the other end of a bundled one's axis, or None."""
+    from prosopon.data import bundled
+
+    if pole := library.find(name):
+        return library.PREFIX + pole.opposite if pole.opposite in library.names() else None
+    return bundled.opposite(name) if name in bundled.names() else None
+
+
 def _load(source: str, format: str | None) -> Persona:
     """Load every example of a source."""
     if source.startswith(PREFIX):
@@ -107,6 +115,8 @@ def _load(source: str, format: str | None) -> Persona:
         return Persona(name, tuple(result.examples), notes=tuple(result.notes))
     if source.startswith(characters.PREFIX):
         return characters.load_character(source.removeprefix(characters.PREFIX)).persona()
+    if pole := library.find(source):
+        return library.load(pole.name)
     # Here because the bundled personas are themselves made with this package.
     from prosopon.data import bundled
 

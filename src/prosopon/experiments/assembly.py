@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prosopon.data import Encoded, load_contrast
+from prosopon.data import Encoded, library, load_contrast
 from prosopon.data.contrast import Contrast, bundled_contrast, file_contrast
 from prosopon.errors import OptionError
 from prosopon.evaluation.held_out import general_text
@@ -66,8 +66,10 @@ class Source:
         """
         if self.target is not None:
             target, opposite = load_contrast(self.target, self.opposite)
+            pole = library.find(self.target)
             contrast = file_contrast(
-                target, opposite, line=self.line, description=self.description,
+                target, opposite, line=self.line or (pole.prompt if pole else None),
+                description=self.description,
                 questions=questions,
             )  # fmt: skip
             return {contrast.target: contrast}

@@ -63,6 +63,10 @@ COLUMNS: tuple[Column, ...] = (
         "classifier", "free-text", "target:classifier",
         "free answers that a classifier gives to the persona rather than the opposite",
     ),
+    Column(
+        "words", "free-text", "target:words",
+        "the same of a judge that reads words alone, not the base's hidden states",
+    ),
     Column("LLM judge", "free-text", "target:llm", "free answers an LLM gives to the persona"),
     Column(
         "repetition", "free-text", "repetition", "repeated 3-grams in free answers", "lower",

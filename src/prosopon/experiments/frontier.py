@@ -13,10 +13,13 @@ from prosopon.experiments.records import Record
 from prosopon.intervals import Interval, paired_difference
 
 MARGIN = Column("margin", "choice", "margin", "nats a token between both answers")
-TEXT = {
-    name: next(column for column in COLUMNS if column.name == name)
-    for name in ("text: target", "neither", "repetition")
-}
+MEASURES = (
+    *(
+        next(column for column in COLUMNS if column.name == name)
+        for name in ("text: target", "neither", "repetition", "recital", "text ppl")
+    ),
+    Column("facts", "facts", "right", "neutral questions with checkable answers answered right"),
+)
 HELP = {
     "level": "the rise of general loss, nats a token, that the arm was allowed on calibration "
     "text; - for an arm without a dial",
@@ -25,6 +28,9 @@ HELP = {
     "target": "free answers that are the persona's",
     "neither": "free answers that are nobody's",
     "repetition": "repeated 3-grams in free answers",
+    "recital": "free answers with four words in a row of a calibration answer",
+    "text ppl": "perplexity of the free answers under the base",
+    "facts": "neutral questions with checkable answers that are answered right",
 }
 """Columns of the table, with one line on each."""
 
@@ -48,6 +54,9 @@ class FrontierPoint:
         target: Share of free answers on target.
         neither: Share of free answers that are nobody's.
         repetition: Repeated 3-grams in free answers.
+        recital: Share of free answers that recite a calibration answer.
+        perplexity: Of the free answers under the base.
+        facts: Share of checkable neutral questions that are answered right.
     """
 
     arm: str
@@ -60,11 +69,17 @@ class FrontierPoint:
     target: Interval | None
     neither: Interval | None
     repetition: Interval | None
+    recital: Interval | None
+    perplexity: Interval | None
+    facts: Interval | None
 
     @property
     def cells(self) -> list[Interval | None]:
         """The figures, in the order of :data:`HELP` after the level."""
-        return [self.loss, self.margin, self.target, self.neither, self.repetition]
+        return [
+            self.loss, self.margin, self.target, self.neither, self.repetition, self.recital,
+            self.perplexity, self.facts,
+        ]  # fmt: skip
 
 
 def frontier_points(records: Sequence[Record]) -> tuple[FrontierPoint, ...]:
@@ -100,7 +115,7 @@ def _point(
         None if ratio is None else _logarithm(ratio),
         fmean(measured) if measured else None,
         _gained(records, base),
-        *(estimate(records, column) for column in TEXT.values()),
+        *(estimate(records, column) for column in MEASURES),
     )  # fmt: skip
 
 

@@ -52,6 +52,9 @@ def _describe_judge(name: str, accuracies: Sequence[Sequence[float] | None]) -> 
     measured = [row for row in accuracies if row is not None]
     if not measured:
         return f"{name}: right by construction, or never measured"
+    if len(measured) == 1:
+        mean, low, high = measured[0]
+        return f"{name}: cross-validated accuracy {mean:.3f} [{low:.3f}, {high:.3f}]"
     means, low = [row[0] for row in measured], min(row[1] for row in measured)
     return (
         f"{name}: cross-validated accuracy {min(means):.3f} to {max(means):.3f} over personas, "

@@ -40,7 +40,7 @@ class ClassifierJudge:
             cross-validation; at least all but 2% of these have more.
     """
 
-    name = "classifier"
+    name: str = "classifier"
 
     def __init__(
         self, pipeline: Any, accuracy: Interval, margin: float, language: LanguageCheck
@@ -140,14 +140,15 @@ def _pipeline(embed: Embed | None) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline, make_union
-    from sklearn.preprocessing import FunctionTransformer
+    from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 
     blocks = [
         TfidfVectorizer(ngram_range=(1, 2), token_pattern=TOKEN, sublinear_tf=True),
         TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
     ]
     if embed is not None:
-        blocks.append(FunctionTransformer(embed))
+        # What all texts share would hide what tells them apart.
+        blocks.append(make_pipeline(FunctionTransformer(embed), StandardScaler(), Normalizer()))
     features = make_union(*blocks)
     # All blocks have length 1, and few texts have many features: a weak pull to zero suffices.
     return make_pipeline(

@@ -7,6 +7,7 @@ from prosopon.data.questions import ChoiceItem, prompt_text
 from prosopon.errors import DataError
 from prosopon.judges.base import Judge, Verdict
 from prosopon.judges.classifier import ClassifierJudge
+from prosopon.judges.embeddings import Embed
 from prosopon.judges.gated import GatedJudge
 from prosopon.judges.grammar import GrammarJudge
 from prosopon.judges.reader import BaseReader
@@ -18,7 +19,9 @@ def judges_of(
     """Return the judges of a contrast's free text, the main one first.
 
     The grammar where it can judge, a classifier trained on texts that no arm learns from, and
-    whatever is given besides. A classifier that is not shown to be better than chance (sides that
+    whatever is given besides. Where the base model reads, there are two classifiers: ``states``
+    reads its hidden states beside the words, which a few dozen texts suffice for; ``words``
+    does not. A classifier that is not shown to be better than chance (sides that
     say the same words, Yes and No, or too little) is none; the task of free text refuses where no
     judge is left.
 
@@ -33,16 +36,27 @@ def judges_of(
     if contrast.bundled:
         grammar.append(GrammarJudge(contrast.target, contrast.opposite))
     others = [GatedJudge(judge, reader) for judge in extra] if reader else list(extra)
-    questions = [prompt_text(example.prompt) for example in contrast.judge[0].examples]
-    neutral = reader.neutral if reader else []
+    kinds: dict[str, Embed | None] = {"classifier": None}
+    if reader is not None and not contrast.bundled:
+        kinds = {"states": reader.embed, "words": None}
     try:
-        classifier = ClassifierJudge.fit(
-            *contrast.judge_texts(), known_texts=[*questions, *neutral[1::2]],
-            neutral_texts=neutral[::2], reader=reader,
-        )  # fmt: skip
+        trained = [_train(contrast, name, embed, reader) for name, embed in kinds.items()]
     except DataError:
         return [*grammar, *others]
-    return [*grammar, *([classifier] if classifier.useful else []), *others]
+    return [*grammar, *(judge for judge in trained if judge.useful), *others]
+
+
+def _train(
+    contrast: Contrast, name: str, embed: Embed | None, reader: BaseReader | None
+) -> ClassifierJudge:
+    questions = [prompt_text(example.prompt) for example in contrast.judge[0].examples]
+    neutral = reader.neutral if reader else []
+    judge = ClassifierJudge.fit(
+        *contrast.judge_texts(), embed=embed, known_texts=[*questions, *neutral[1::2]],
+        neutral_texts=neutral[::2], reader=reader,
+    )  # fmt: skip
+    judge.name = name
+    return judge
 
 
 def poles(judge: Judge, texts: Sequence[str], prompts: Sequence[str] = ()) -> list[Verdict]:

@@ -10,10 +10,14 @@ from functools import cached_property
 from statistics import fmean, median
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from prosopon.data import Encoded, Message
 from prosopon.data.questions import prompt_text
 from prosopon.lm import counted_tokens, decode, generate_answers, row_log_likelihoods
 from prosopon.lm.answers import score_answers
+from prosopon.lm.states import mean_states
 
 Exchange = tuple[str, str]
 """A prompt as text, and its answer."""
@@ -61,6 +65,7 @@ class BaseReader:
         self._max_length = max_length
         self._max_new_tokens = min(max_new_tokens, (max_length or 2 * max_new_tokens) // 2)
         self._cache: dict[Exchange, tuple[float, int]] = {}
+        self._states: dict[str, NDArray[Any]] = {}
 
     def expect(self, prompts: Sequence[Sequence[Message]], *, answer: bool = True) -> None:
         """Name open questions, before the first text is read.
@@ -116,6 +121,17 @@ class BaseReader:
             for exchange, score in zip(missing, scores, strict=True)
         }
         return [self._cache.get(exchange, (0.0, 0)) for exchange in exchanges]
+
+    def embed(self, texts: Sequence[str]) -> NDArray[Any]:
+        """Return the base's mean hidden state of each text, float64 ``[texts, channels]``.
+
+        Read with nothing before it, at two thirds of the layers; a blank text has zeros.
+        """
+        missing = [t for t in dict.fromkeys(texts) if t.strip() and t not in self._states]
+        states = mean_states(self._model, self._tokenizer, missing, max_length=self._max_length)
+        self._states |= dict(zip(missing, states, strict=True))
+        width = len(next(iter(self._states.values()))) if self._states else 1
+        return np.stack([self._states.get(text, np.zeros(width)) for text in texts])
 
     def passes(self, texts: Sequence[str], prompts: Sequence[str] = ()) -> list[bool]:
         """Return of each text whether the base finds it likely enough to be language."""

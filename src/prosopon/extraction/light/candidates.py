@@ -81,9 +81,9 @@ class _Best:
             self.positions[name] = self.positions[name][chosen]
             self.gains[name] = self.gains[name][chosen]
         if sum(map(len, self.gains.values())) == self._count:
-            least = min(float(gains.min()) for gains in self.gains.values() if len(gains))
             # The next site may hold an equal gain, which would lose to the earlier site anyway.
-            self._least = least
+            lowest = [gains.min() for gains in self.gains.values() if len(gains)]
+            self._least = float(torch.stack(lowest).min())
 
 
 def highest(scores: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
@@ -96,7 +96,7 @@ def highest(scores: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
         count: Most indices over all sites.
     """
     above = [score > 0 for score in scores.values()]
-    if sum(int(mask.sum()) for mask in above) > count:
+    if int(torch.stack([mask.sum() for mask in above]).sum()) > count:
         low = [torch.where(m, s, -torch.inf) for m, s in zip(above, scores.values(), strict=True)]
         above = keep_largest(low, max(count, 0))
     return {name: mask.nonzero().squeeze(1) for name, mask in zip(scores, above, strict=True)}
