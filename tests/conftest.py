@@ -16,11 +16,6 @@ os.environ.update(COLUMNS="160", NO_COLOR="1")
 os.environ.pop("FORCE_COLOR", None)
 
 import pytest
-import torch
-
-from tests.commands import run_command
-
-torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +31,7 @@ def shared() -> Path:
 @pytest.fixture
 def prosopon(tmp_path):
     """Return ``run(*arguments, input=None, code=0)``: the command, in an empty folder."""
+    from tests.commands import run_command  # takes torch, which who hands tests out never needs
 
     def run(*arguments, input=None, code=0):
         done = run_command(*arguments, cwd=tmp_path, input=input)

@@ -1,5 +1,9 @@
 """One small comparison on the embedded model and one small grid on a tiny one, run once."""
 
+import fcntl
+import os
+from contextlib import contextmanager
+
 import pytest
 
 from prosopon.data import load_persona
@@ -22,6 +26,20 @@ SIZES = Sizes(
     questions=6, max_new_tokens=12, general=8, speed=1, by_task={"cross-talk": 2, "neutral": 3}
 )
 GRID_SIZES = Sizes(8, 4, general=4, speed=0, by_task={"free-text": 6})
+
+
+@contextmanager
+def shared_folder(tmp_path_factory, name):
+    """Yield a folder of this test run that its processes fill one after the other.
+
+    Who comes second goes on where the first stopped, as any experiment does: at the end.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield base / name
 
 
 @pytest.fixture(scope="session")
@@ -51,12 +69,12 @@ def make(loaded, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def made(make, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("compare") / "out"
-    runner = make(folder)
-    records = list(runner.run())
-    summary, paths = write_results(
-        records, folder, command="prosopon compare", settings=settings_of(runner)
-    )
+    with shared_folder(tmp_path_factory, "comparison") as folder:
+        runner = make(folder)
+        records = list(runner.run())
+        summary, paths = write_results(
+            records, folder, command="prosopon compare", settings=settings_of(runner)
+        )
     return folder, runner, records, summary, paths
 
 
@@ -88,5 +106,5 @@ def grid():
 @pytest.fixture(scope="session")
 def finished(start, grid, tmp_path_factory):
     """Return the folder and the records of the finished grid."""
-    folder = tmp_path_factory.mktemp("grid") / "out"
-    return folder, list(start(folder, grid).run())
+    with shared_folder(tmp_path_factory, "finished-grid") as folder:
+        return folder, list(start(folder, grid).run())

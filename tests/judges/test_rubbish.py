@@ -38,7 +38,7 @@ def judged(request):
         sides = load_contrast(
             *(str(folder / f"energy_{side}version.jsonl") for side in ("intro", "extra"))
         )
-        contrast = file_contrast(*sides, questions=40)
+        contrast = file_contrast(*sides, questions=40, judge=80)
         (judge,) = judges_of(contrast)
     assert isinstance(judge, ClassifierJudge)
     assert judge.useful
