@@ -11,7 +11,7 @@ from prosopon.version import __version__
 
 COMMANDS = {
     "demo", "extract", "chat", "evaluate", "compare", "explain", "sweep", "reproduce", "export",
-    "pack", "unpack", "inspect", "personas", "criteria", "lm-eval",
+    "pack", "unpack", "inspect", "personas", "criteria", "lm-eval", "serve",
 }  # fmt: skip
 
 
@@ -26,7 +26,8 @@ def test_version_and_commands(prosopon):
 @pytest.mark.parametrize("command", sorted(COMMANDS - {"lm-eval"}))
 def test_help_of_every_command_names_what_all_have(prosopon, command):
     shown = prosopon(command, "-h").stdout
-    for option in ("--json", "--quiet", "--verbose", "--plugin"):
+    common = ["--quiet", "--verbose", "--plugin"]
+    for option in common if command == "serve" else [*common, "--json"]:
         assert option in shown
     assert "--out " not in shown
 
