@@ -108,6 +108,8 @@ def test_a_judge_s_accuracy_is_said_over_all_contrasts():
         "classifier: cross-validated accuracy 0.700 to 0.900 over personas, lowest end of an "
         "interval 0.600"
     )
+    (line,) = describe_judges(rows[1:])
+    assert line == "classifier: cross-validated accuracy 0.700 [0.600, 0.750]"
     (line,) = describe_judges(rows[2:])
     assert line == "classifier: right by construction, or never measured"
     assert describe_judges([done("base")]) == []
