@@ -9,6 +9,13 @@ from prosopon.extraction import Extractor
 from tests.tiny import tiny_model
 
 PROMPTS = tuple((Message("user", text),) for text in ("Hi?", "What do the people say?"))
+GENERAL = Persona(  # given, since a model takes half a second to write its own
+    "general",
+    tuple(
+        Example((Message("assistant", f"Line {i} of {i * i} is not about the people of {i}."),))
+        for i in range(12)
+    ),
+)
 
 
 def tiny_contrast(count=24, *, plain=False, line="You are bold.", description="Bold."):
@@ -30,7 +37,7 @@ def tiny_lab(
 ):
     """Return a lab on a tiny random model."""
     model, tokenizer = tiny_model(family, chat=chat, **given)
-    extractor = Extractor(model, tokenizer, general_count=6)
+    extractor = Extractor(model, tokenizer, general=GENERAL)
     return Lab(extractor, contrast or tiny_contrast(), examples, seed, options or {})
 
 

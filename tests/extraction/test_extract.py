@@ -61,7 +61,7 @@ def test_every_criterion_on_every_family(family, criterion):
 @pytest.mark.parametrize(("criterion", "options"), CONTRASTIVE)
 def test_exchange_exchanges_the_masks_exactly(criterion, options):
     """Each ordered pair, extracted alone and through a shared extractor, in either order."""
-    ours, theirs = personas()
+    ours, theirs = personas(6)
     masks = {}
     for first, second in itertools.permutations((ours, theirs)):
         model, tokenizer = tiny_model("llama")

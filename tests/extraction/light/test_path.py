@@ -101,7 +101,7 @@ def test_candidates_are_the_weights_with_the_highest_gain(family, limit, monkeyp
 
 
 @pytest.mark.parametrize("count", [1, 5, 40, 700])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_candidates_lie_wherever_the_gains_are(count, seed):
     """Sites with many high gains before and after sites with few; more than asked for in one."""
     model, _ = tiny_model("llama")
