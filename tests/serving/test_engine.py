@@ -120,6 +120,27 @@ def test_half_precision_and_experts_have_engines_of_their_own():
     assert "of one voice each" in apart.description
 
 
+def test_where_rounding_is_too_large_rows_are_written_alone(attached, monkeypatch):
+    """As it is where the precision of products is lower than that of the weights."""
+    true = RowBatch._forward
+
+    def rough(self):
+        scores = true(self)
+        return scores + 1e-3 * len(self.rows)
+
+    with working(attached) as (engine, _):
+        assert 0 < engine.rounding < 0.25
+        assert (engine.row_limit, engine.mixing) == (8, True)
+    monkeypatch.setattr(RowBatch, "_forward", rough)
+    with working(attached) as (engine, reports):
+        assert engine.rounding > 1
+        assert engine.description == "one row at a time"
+        rows = crowd(4)
+        engine.submit(rows)
+        wait(*rows)
+    assert [report.rows for report in reports] == [1] * 4
+
+
 def test_a_full_queue_refuses_all_rows_of_a_request_and_says_when(attached):
     with working(attached, start=False, queue=3) as (engine, _):
         engine.submit([row()[0], row()[0]])
@@ -222,6 +243,26 @@ def test_a_batch_that_fails_fails_its_rows_alone(attached, monkeypatch, caplog):
     assert "ValueError" in bad[1][0].message
     assert "the text" not in bad[1][0].message + caplog.text
     assert isinstance(good[1][-1], Piece)
+
+
+def test_a_thread_that_dies_leaves_nobody_waiting(attached, monkeypatch, caplog):
+    def broken(self):
+        raise RuntimeError("SECRET")
+
+    monkeypatch.setattr(Engine, "_choose", broken)
+    with working(attached, start=False) as (engine, _):
+        lost = row(BOLD)
+        engine.submit([lost[0]])
+        engine.start()
+        wait(lost[0])
+        assert not engine.is_ready
+        with pytest.raises(Refusal, match="does not run"):
+            engine.submit([row()[0]])
+        with pytest.raises(Refusal, match="does not run"):
+            engine.unload("bold").result(0)
+    assert lost[1][0].status == 503
+    assert "the engine failed" in caplog.text
+    assert "SECRET" not in caplog.text
 
 
 def test_draining_finishes_what_can_and_fails_the_rest(attached, monkeypatch):

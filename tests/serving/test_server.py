@@ -124,6 +124,7 @@ def test_health_says_which_engine_runs(live):
     assert body["engine"] == live.service.engine.description
     assert "static batches" in body["engine"]
     assert body["personas"] == 3
+    assert 0 < body["rounding"] < 0.25
     assert HTTP.get(f"{live.url}/ready").json() == {"ready": True}
 
 

@@ -76,10 +76,14 @@ def serve(
         service.load_all()
     for source, reason in service.skipped.items():
         note(f"skipped {source}: {reason}")
-    note(f"engine: {service.engine.description}")
     note(f"personas: {', '.join(service.personas) or 'none'}")
     start_logs(sys.stderr, logging.WARNING if volume.quiet else logging.INFO)
-    Server(service, address, keys, lambda url: say(f"{title} listens on {url}/v1")).run()
+
+    def tell(url: str) -> None:
+        note(f"engine: {service.engine.description}")
+        say(f"{title} listens on {url}/v1")
+
+    Server(service, address, keys, tell).run()
 
 
 def _keys(variable: str) -> list[str]:

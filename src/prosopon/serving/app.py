@@ -190,7 +190,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
             "status": "ok" if engine.is_alive else "dead",
             "model": service.name,
             "engine": engine.description,
-            "seeded_replies_alone_and_in_a_crowd": "equal",
+            "rounding": engine.rounding,
             "waiting": engine.waiting,
             "running": engine.running,
             "personas": len(service.personas),

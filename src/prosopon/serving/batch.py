@@ -17,8 +17,9 @@ import torch
 
 from prosopon.lm.streaming import end_tokens
 from prosopon.serving.refusal import Refusal
-from prosopon.serving.row import AnswerRow
+from prosopon.serving.row import AnswerRow, DrawSettings
 from prosopon.serving.sampling import rounding_error
+from prosopon.serving.voice import Voice
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -150,3 +151,26 @@ class RowBatch:
 
     def _undress(self) -> None:
         self._clothes.close()
+
+
+@torch.no_grad()
+def measure_rounding(wearer: PersonaModel) -> float:
+    """Return how much of the error that draws allow for rounding takes up, here and now.
+
+    Random rows of the base are read together and alone, on the model's own device.
+    """
+    model: Any = wearer.model
+    size = len(model.get_input_embeddings().weight)
+    draws = torch.Generator().manual_seed(0)
+    prompts = [
+        torch.randint(size, (length,), generator=draws).tolist() for length in (3, 8, 17, 32)
+    ]
+    rows = [AnswerRow(Voice(), prompt, DrawSettings(), lambda piece: None) for prompt in prompts]
+    batch = RowBatch(wearer, rows)
+    together = batch._forward()
+    shares = []
+    for row, scores in zip(rows, together, strict=True):
+        alone = batch._alone(row)
+        error = float((scores - alone)[alone.isfinite()].abs().max())
+        shares.append(error / rounding_error(alone, batch._dtype))
+    return max(shares)

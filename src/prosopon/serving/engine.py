@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from prosopon.serving.batch import RowBatch
+from prosopon.serving.batch import RowBatch, measure_rounding
 from prosopon.serving.logs import record_failure
 from prosopon.serving.refusal import Refusal, as_refusal
 from prosopon.serving.row import AnswerRow
@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 FULL_PRECISION = 1e-6
 """Precision from which on rows can share a batch without changing each other's draws."""
 
+
+TRUSTED = 0.25
+"""Share of the error that draws allow for, up to which rounding may be for rows to share batches.
+
+Else they are written one at a time.
+"""
+
+STOPPED = Refusal(503, "the engine does not run", "stopped")
 
 FEW = 0.25
 """Share of a batch that rows of one voice fill, up to which those of others join them."""
@@ -68,6 +76,7 @@ class Engine:
         self.row_limit = rows if torch.finfo(dtype).eps < FULL_PRECISION else 1
         experts = any(".experts." in f".{site.name}." for site in wearer.sites)
         self.mixing = mixing and self.row_limit > 1 and not experts
+        self.rounding: float | None = None  # its share of the error that draws allow for
         self._observe = observe
         self._waiting: deque[AnswerRow] = deque()
         self._running: list[AnswerRow] = []
@@ -106,7 +115,11 @@ class Engine:
         return self.is_alive and self._closing is None
 
     def start(self) -> None:
-        """Begin to work."""
+        """Measure what rounding does here, and begin to work."""
+        if self.row_limit > 1:
+            self.rounding = measure_rounding(self.wearer)
+            if self.rounding > TRUSTED:
+                self.row_limit, self.mixing = 1, False
         if self.mixing:
             with torch.compiler.set_stance("force_eager"):
                 pass  # what mixed batches need is imported, for seconds, the first time
@@ -178,21 +191,26 @@ class Engine:
         order: Future[Any] = Future()
         with self._change:
             if self._closing is not None or not self.is_alive:
-                order.set_exception(
-                    self._closing or Refusal(503, "the engine does not run", "stopping")
-                )
+                order.set_exception(self._closing or STOPPED)
                 return order
             self._orders.append((act, order))
             self._change.notify()
         return order
 
     def _work(self) -> None:
-        while (rows := self._next()) is not None:
-            if rows:
-                self._write(rows)
-        with self._change:
-            for _, order in self._orders:
-                order.set_exception(self._closing)
+        try:
+            while (rows := self._next()) is not None:
+                if rows:
+                    self._write(rows)
+        except Exception as problem:
+            record_failure("the engine failed", problem)
+        finally:  # also after a bug nobody waits for what does not come
+            with self._change:
+                self._closing = end = self._closing or STOPPED
+                for row in [*self._waiting, *self._running]:
+                    row.fail(end)
+                for _, order in self._orders:
+                    order.set_exception(end)
 
     def _next(self) -> list[AnswerRow] | None:
         """Wait for what is next, do orders, and return the rows of a batch; None to stop."""
