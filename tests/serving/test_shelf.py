@@ -85,6 +85,18 @@ def test_a_folder_here_is_not_taken_for_the_hub(shelf, monkeypatch):
         list(shelf.read("hf:personas/mine"))
 
 
+def test_an_id_is_read_from_the_hub(shelf, masks, tmp_path, monkeypatch):
+    """From its cache, which the library looks into when there is no network."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    repository, commit = tmp_path / "cache" / "models--org--name", 40 * "0"
+    masks["calm"].save_pretrained(repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    assert dict(shelf.read("hf:org/name")) == {"calm": masks["calm"]}
+
+
 def test_an_unreachable_hub_is_an_error_of_one_line(shelf):
     with pytest.raises(SubnetworkError, match="org/name: no such folder, and from the") as error:
         list(shelf.read("hf:org/name"))
