@@ -31,10 +31,10 @@ def test_the_command(folder, tmp_path):
     done = run_command("demo", "--model", str(folder), "--json", "out.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
-    assert "shares of 4 sampled answers (temperature 1) by the judge" in text
-    assert "casual formal neither recital facts nats" in text
-    assert "classifier: cross-validated accuracy" in text
-    mask = Subnetwork.from_pretrained(tmp_path / "demo-artifacts/casual-contrastive-kl")
+    assert "shares of 4 sampled answers (temperature 0.7) by the judge" in text
+    assert "cold warm neither recital facts nats" in text
+    assert "states: cross-validated accuracy" in text
+    mask = Subnetwork.from_pretrained(tmp_path / "demo-artifacts/cold-contrastive-kl")
     record = json.loads((tmp_path / "out.json").read_text())
     assert record["answers"][0]["question"].split()[0] in text
     assert mask.pruned == record["pruned"]
@@ -43,7 +43,11 @@ def test_the_command(folder, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["-p", "bold,formal"], "takes one persona, not 2"), ([], "has no chat template")],
+    [
+        (["-p", "bold,formal"], "takes one persona, not 2"),
+        (["-p", "nobody"], "unknown persona of the library 'nobody'."),
+        (["-p", "library:pirate"], "has no chat template"),
+    ],
 )
 def test_refusals(tmp_path, arguments, message):
     model, tokenizer = tiny_model("llama", chat=False)
@@ -56,15 +60,17 @@ def test_refusals(tmp_path, arguments, message):
 
 def test_json_on_stdout_is_all_that_is_printed(folder, tmp_path):
     done = run_command(
-        "demo", "--model", str(folder), "-p", "bold", "--json", "-", "-o", "here", cwd=tmp_path
+        "demo", "--model", str(folder), "-p", "formal", "--json", "-", "-o", "here", cwd=tmp_path
     )
     record = json.loads(done.stdout)
-    assert (record["persona"], record["opposite"]) == ("bold", "cautious")
+    assert (record["persona"], record["opposite"]) == ("formal", "casual")
     asked = [row["question"] for row in record["answers"]]
-    held_out = Source(target="bold").contrasts("tiny", SMALL["questions"])["bold"].items()
+    held_out = (
+        Source(target="library:formal").contrasts("tiny", SMALL["questions"])["formal"].items()
+    )
     assert len(asked) == 4
     assert set(asked) <= {item.prompt[-1].content for item in held_out}
-    assert record["judge"][0].startswith("classifier: cross-validated accuracy")
+    assert record["judge"][0].startswith("states: cross-validated accuracy")
     assert json.loads((tmp_path / "here/results.json").read_text()) == record
     assert set(record["seconds"]) == {"extraction", "asking"}
     assert done.stderr.startswith("sampling general text: 0/3 (0%)")

@@ -171,3 +171,9 @@ def test_a_plan_as_json_holds_all_that_the_report_shows():
     assert set(value) == names
     assert value["sizes"]["questions"] == 3
     assert Cell("a", "base", 0) == Cell("a", "base", 0, {}, 0)
+
+
+def test_a_temperature_is_part_of_the_sizes_and_not_below_zero():
+    assert Sizes(temperature=0).temperature == 0
+    with pytest.raises(OptionError, match=r"temperature=-0.5: at least 0"):
+        Sizes(temperature=-0.5)

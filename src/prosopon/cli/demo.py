@@ -15,7 +15,16 @@ from typer import Option
 from prosopon.cli.console import command_line, out, print_json, progress, say
 from prosopon.cli.experiments import plain_table
 from prosopon.cli.loading import load
-from prosopon.cli.options import LIST, Device, Model, ModelPlace, Output, Seed, split_personas
+from prosopon.cli.options import (
+    LIST,
+    Device,
+    Model,
+    ModelPlace,
+    Output,
+    Seed,
+    split_list,
+    split_personas,
+)
 from prosopon.errors import OptionError
 from prosopon.files import write_json
 from prosopon.progress import format_duration
@@ -36,8 +45,8 @@ def demo(
             "--personas",
             "--persona",
             "-p",
-            help=f"Bundled ones. {LIST} Or all. Default extravert and introvert; casual on a "
-            "model of your own, which takes one.",
+            help=f"Bundled ones. {LIST} Or all. Default extravert and introvert. A model of your "
+            "own takes one of the library; default cold.",
         ),
     ] = None,
     model: Model = "embedded",
@@ -53,7 +62,7 @@ def demo(
     With --model, extract one persona from a chat model and show what it does.
     """
     if model != "embedded":
-        _demo_model(model, split_personas(personas or "casual"), output, json_file, seed, device)
+        _demo_model(model, personas or "cold", output, json_file, seed, device)
         return
     from prosopon.experiments import Source, grammar_judge
     from prosopon.experiments.demonstration import DEMO_ARMS, SHOWN, SIZES, DemoRow, demo_plan
@@ -103,29 +112,40 @@ def _take_leave(text: str, folder: Path, began: float) -> None:
 
 
 def _demo_model(
-    model: str, names: Sequence[str], output: Path, json_file: Path | None, seed: int, device: str
+    model: str, personas: str, output: Path, json_file: Path | None, seed: int, device: str
 ) -> None:
     """Extract one persona from a chat model and show what it does."""
     from prosopon.experiments import Source
     from prosopon.experiments.real_demo import CRITERION, SIZES, demonstrate
 
-    if len(names) > 1:
-        raise OptionError(f"on a model of your own the demo takes one persona, not {len(names)}")
+    persona = _one_persona(personas)
     began = time.perf_counter()
-    (contrast,) = Source(target=names[0]).contrasts(model, SIZES["questions"]).values()
+    (contrast,) = Source(target=persona).contrasts(model, SIZES["questions"]).values()
     loaded = load(model, ModelPlace(device=device))
     if not loaded.tokenizer.chat_template:
         raise OptionError(f"the demo talks, and {model!r} has no chat template")
     with progress() as report:
         result = demonstrate(loaded, contrast, seed=seed, report=report)
-    folder = output / f"{names[0]}-{CRITERION}"
+    folder = output / f"{contrast.target}-{CRITERION}"
     result.mask.save_pretrained(folder)
     if _write({"model": model, "seed": seed, **result.to_json()}, output, json_file):
         _show_result(result)
         _take_leave(f"the subnetwork is in {folder}; talk to it", folder, began)
 
 
+def _one_persona(text: str) -> str:
+    """Return the source of one persona of the library."""
+    from prosopon.data import library
+
+    names = split_list(text, str)
+    if len(names) != 1:
+        raise OptionError(f"on a model of your own the demo takes one persona, not {len(names)}")
+    return library.PREFIX + library.pole(names[0].removeprefix(library.PREFIX)).name
+
+
 def _show_result(result: RealDemo) -> None:
+    from prosopon.experiments.real_demo import TEMPERATURE
+
     config = result.mask.config
     name, count = config.persona, len(result.answers)
     answers = Table("question", "base model", name, title="The same model, two ways")
@@ -141,9 +161,10 @@ def _show_result(result: RealDemo) -> None:
         table.add_row(who, *(f"{value:.3f}" for value in figures.values()))
     out.print(table)
     say(
-        f"{name}, {config.opposite}, neither: shares of {count} sampled answers (temperature 1) "
-        "by the judge\nrecital: answers with four words in a row of a calibration example; facts: "
-        "neutral questions answered right\nnats: a token of general text"
+        f"{name}, {config.opposite}, neither: shares of {count} sampled answers (temperature "
+        f"{TEMPERATURE}) by the judge\nrecital: answers with four words in a row of a "
+        "calibration example; facts: neutral questions answered right\nnats: a token of general "
+        "text"
     )
     for line in result.judge:
         say(line)

@@ -26,6 +26,7 @@ from prosopon.cli.options import (
     OwnModel,
     PromptLine,
     Seed,
+    Temperature,
     split_list,
 )
 from prosopon.errors import ExperimentError, OptionError
@@ -62,6 +63,7 @@ def evaluate(
     ] = 64,
     questions: Annotated[int, Option(min=1, help="Of every task.")] = 100,
     max_new_tokens: MaxNewTokens = 48,
+    temperature: Temperature = 1.0,
     option: ArmOption = None,
     general: General = None,
     open_questions: OpenQuestions = None,
@@ -95,7 +97,7 @@ def evaluate(
     who = str(persona) if mask else (arm or "base")
     plan = Plan(
         (about,), (who,), tuple(split_list(tasks, str)) if tasks else DEFAULT_TASKS, (examples,),
-        (seed,), Sizes(questions, max_new_tokens, speed=0),
+        (seed,), Sizes(questions, max_new_tokens, speed=0, temperature=temperature),
         {name: (own,) for name, own in parse_arm_options(option or ()).items()}, controls=False,
         own={who: WornArm(who, mask)} if mask else {},
     )  # fmt: skip

@@ -36,9 +36,10 @@ class Sizes:
         general: Held-out general texts for the perplexity; 0 leaves every perplexity out.
         speed: Requests whose latency is taken, one at a time; 0 leaves it out.
         by_task: Questions of single tasks, instead of ``questions``.
+        temperature: Of the answers to open questions; 0 is greedy.
 
     Raises:
-        OptionError: A size below 1.
+        OptionError: A size below 1, or a temperature below 0.
     """
 
     questions: int = 60
@@ -46,11 +47,12 @@ class Sizes:
     general: int = 64
     speed: int = 4
     by_task: Mapping[str, int] = field(default_factory=dict)
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         sizes = {name: value for name, value in vars(self).items() if name != "by_task"}
         for name, value in {**sizes, **self.by_task}.items():
-            least = 0 if name in ("speed", "general") else 1
+            least = 0 if name in ("speed", "general", "temperature") else 1
             if value < least:
                 raise OptionError(f"{name}={value}: at least {least}")
 

@@ -26,6 +26,7 @@ SHARE = 0.003  # of the weights, at most
 TASKS = ("free-text", "facts", "perplexity")
 SIZES = {"pairs": 32, "general": 32, "held_out": 16, "questions": 60, "open": 12, "facts": 24}
 LONGEST = 48  # tokens of an answer
+TEMPERATURE = 0.7  # of an answer, as in a chat
 VERDICTS = ("target", "opposite", "neither")
 SIDES = ("base", "persona")
 
@@ -120,7 +121,12 @@ def demonstrate(loaded: LoadedModel, contrast: Contrast, *, seed: int, report: R
     extracted = time.perf_counter()
     report("asking both", 0, 1)
     sizes = Sizes(
-        SIZES["open"], LONGEST, SIZES["held_out"], speed=0, by_task={"facts": SIZES["facts"]}
+        SIZES["open"],
+        LONGEST,
+        SIZES["held_out"],
+        speed=0,
+        by_task={"facts": SIZES["facts"]},
+        temperature=TEMPERATURE,
     )
     plan = Plan(
         (contrast.target,), ("base", CRITERION), TASKS, (SIZES["pairs"],), (seed,), sizes,

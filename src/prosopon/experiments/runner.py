@@ -137,7 +137,7 @@ class Runner:
     def key(self, cell: Cell) -> str:
         """Return the key of a cell: it and everything that its answers depend on."""
         contrast = self.contrasts[cell.contrast]
-        context = {
+        context: dict[str, Any] = {
             "header": self.store.header,
             "data": self._data_hashes[cell.contrast],
             "line": contrast.line,
@@ -152,6 +152,8 @@ class Runner:
         own = dataclasses.asdict(cell)
         if not cell.at_loss:
             del own["at_loss"]  # as before there were levels
+        if self.plan.sizes.temperature == 1:
+            del context["sizes"]["temperature"]  # and temperatures
         return content_key({"cell": own, "context": context})
 
     def _mask_name(self, cell: Cell) -> str:
@@ -218,7 +220,7 @@ class Runner:
         setting = Setting(
             self.contrasts[cell.contrast], open_text.judges, general, open_text.reader,
             open_text.prompts if free else None, sizes.questions, self._examples(cell),
-            sizes.max_new_tokens, cell.seed,
+            sizes.max_new_tokens, cell.seed, sizes.temperature,
         )  # fmt: skip
         prepared = self._prepare(cell)
         with prepared.speaking() as speaker:

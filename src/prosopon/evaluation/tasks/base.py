@@ -66,6 +66,7 @@ class Setting:
             None for all of them.
         max_new_tokens: Longest free answer.
         seed: Seeds questions and draws.
+        temperature: Of the open answers; 0 is greedy.
     """
 
     contrast: Contrast
@@ -77,6 +78,7 @@ class Setting:
     examples: int | None = None
     max_new_tokens: int = 48
     seed: int = 0
+    temperature: float = 1.0
 
     def learned_texts(self) -> list[str]:
         """Return the target's answers that arms learned from; all where there are fewer."""

@@ -23,7 +23,7 @@ from prosopon.judges import (
 
 
 class FreeTextTask:
-    """Samples answers at temperature 1; every judge gives its verdict on each.
+    """Samples answers; every judge gives its verdict on each.
 
     The persona's share never stands alone: repetition, distinct words, emptiness, signs that need
     no judge, and the perplexity under the base model are measures of the same answers. Where the
@@ -75,7 +75,10 @@ class FreeTextTask:
         """Return an answer to each question, with the signs that need no judge."""
         questions = list(islice(cycle(open_prompts(setting)), setting.questions))
         prompts = [prompt for _, prompt in questions]
-        answers = speaker.write(prompts, max_new_tokens=setting.max_new_tokens, seed=setting.seed)
+        answers = speaker.write(
+            prompts, temperature=setting.temperature, max_new_tokens=setting.max_new_tokens,
+            seed=setting.seed,
+        )  # fmt: skip
         recital = Recital(setting.learned_texts())
         return [
             Outcome(
