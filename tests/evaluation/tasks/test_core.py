@@ -284,7 +284,8 @@ def test_other_axes_are_the_embedded_models():
 
 def test_every_task_stands_on_the_page():
     page = Path(__file__).resolve().parents[3] / "docs" / "tasks.md"
-    first = [line.split("|")[1] for line in page.read_text("utf-8").splitlines() if "| `" in line]
+    tasks = page.read_text("utf-8").split("\n## ")[0]  # other tables come after it
+    first = [line.split("|")[1] for line in tasks.splitlines() if "| `" in line]
     assert sorted(re.findall(r"`([^`]+)`", " ".join(first))) == TASKS.names()
 
 
