@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from prosopon.data import load_persona
+
 SMALL = ("--task", "choice,yes-no", "--questions", "12")
 
 
@@ -45,6 +47,18 @@ def test_seen_questions_are_left_out_and_counted(prosopon, data, tiny_folder, tm
     assert f"{12 - left} of 12 test questions were left out" in told["notes"][0]
     lines = [json.loads(x) for x in (tmp_path / "kept/samples.jsonl").read_text().splitlines()]
     assert sum(line["task"] == "choice" for line in lines) == left
+
+
+def test_a_mask_of_the_library_is_asked_about_the_library(prosopon, tiny_folder, tmp_path):
+    for source, name in (("library:cold", "cold"), ("casual", "casual")):
+        extract = ["extract", "-m", tiny_folder, "-t", source, "-c", "wanda", "-n", "8"]
+        prosopon(*extract, "-o", name)
+        prosopon("evaluate", name, "-m", tiny_folder, *SMALL, "-o", f"{name}-kept")
+        lines = (tmp_path / f"{name}-kept/samples.jsonl").read_text().splitlines()
+        ours = {example.prompt[0].content for example in load_persona(source).examples}
+        asked = {json.loads(line)["prompt"] for line in lines}
+        assert asked <= ours
+        assert asked
 
 
 def test_nothing_is_asked_where_all_was_seen(prosopon, data, tiny_folder):

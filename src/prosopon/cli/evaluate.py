@@ -91,7 +91,7 @@ def evaluate(
     mask = None if mask_source is None else load_mask(mask_source)
     model = choose_model(model, [mask_source] if mask_source else [])
     judges = judges_with(judge.maker())
-    about = target or (mask.config.persona if mask else persona)
+    about = target or (_persona_of(mask) if mask else persona)
     if about is None:
         raise OptionError("say whom: a mask, a bundled persona, or --target")
     who = str(persona) if mask else (arm or "base")
@@ -120,6 +120,16 @@ def evaluate(
     _show(who, contrast, record, [*notes, *findings.notes], as_json)
 
 
+def _persona_of(mask: Subnetwork) -> str:
+    """Return the source of the persona that a mask wears: the library's if it was found on it."""
+    from prosopon.data import library
+    from prosopon.data.splits import prompt_hashes
+
+    name, hashes = mask.config.persona, mask.config.calibration.prompt_hashes
+    bundled = set(prompt_hashes(library.load(name))) if name in library.names() else set()
+    return library.PREFIX + name if hashes and set(hashes) <= bundled else name
+
+
 def _leave_out_seen(contrast: Contrast, mask: Subnetwork | None) -> tuple[Contrast, list[str]]:
     """Return a contrast without the questions that a mask was found on, and what to say of it."""
     if mask is None or contrast.bundled:  # the grammar holds its questions back
@@ -133,7 +143,10 @@ def _leave_out_seen(contrast: Contrast, mask: Subnetwork | None) -> tuple[Contra
     before = len(contrast.items())
     contrast = contrast.without(hashes)
     seen = before - len(contrast.items())
-    left = f"{seen} of {before} test questions were left out: the mask was found on them"
+    left = (
+        f"{seen} of {before} test questions were left out, and what the judge learns from "
+        "likewise: the mask was found on them"
+    )
     return contrast, [left] if seen else []
 
 

@@ -55,18 +55,22 @@ class Contrast:
         return responses(target.examples), responses(opposite.examples)
 
     def without(self, hashes: Iterable[str]) -> "Contrast":
-        """Return the contrast without the test questions of some :func:`prompt_hashes`.
+        """Return the contrast without the questions of some :func:`prompt_hashes`.
+
+        Neither are they asked, nor does the judge learn from their answers.
 
         Raises:
             DataError: None is left.
         """
-        target, opposite = leave_out(self.test, hashes)
+        seen = set(hashes)
+        target, opposite = leave_out(self.test, seen)
         if not len(target) or not len(opposite):
             raise DataError(
                 f"{self.target}: the mask was found on every test question; give a file with "
                 "examples that it was not extracted from"
             )
-        return dataclasses.replace(self, test=(target, opposite))
+        judge = leave_out(self.judge, seen)
+        return dataclasses.replace(self, test=(target, opposite), judge=judge)
 
     def items(self, count: int | None = None) -> list[ChoiceItem]:
         """Return the test questions with both answers, at most ``count``; each once.
