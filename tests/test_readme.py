@@ -28,11 +28,12 @@ SIZES = {
     "extract": [*GENERAL, "--option", "rounds=2"],
     "compare": [
         *GENERAL, "--questions", "3", "--examples", "8", "--max-new-tokens", "6",
-        "--option", "contrastive-taylor.rounds=2", "--explain", "none",
+        "--option", "contrastive-taylor.rounds=2", "--explain", "none", "--tasks",
+        "choice,free-text,perplexity",
     ],
     "evaluate": [*GENERAL, "--questions", "4", "--max-new-tokens", "6"],
 }  # fmt: skip
-QUICK = 'limit=24, options={"rounds": 8}, general_count=16'
+QUICK = 'limit=24, options={"rounds": 5}, general_count=8'
 
 
 def test_the_example(tmp_path):

@@ -79,8 +79,11 @@ def test_a_contrast_without_what_was_seen_asks_the_rest_or_refuses():
     seen = prompt_hashes(Persona("x", contrast.test[0].examples[:4]))
     assert len(contrast.without(seen).items()) == 6
     assert contrast.without(prompt_hashes(*contrast.calibration)) == contrast
+    assert contrast.without(prompt_hashes(*contrast.judge)) == contrast
     learned = prompt_hashes(Persona("x", contrast.judge[1].examples[:3]))
-    for before, after in zip(contrast.judge, contrast.without(learned).judge, strict=True):
+    for before, after in zip(
+        contrast.judge, contrast.without(learned, judge=True).judge, strict=True
+    ):
         assert after.examples == before.examples[3:]
     with pytest.raises(DataError, match="the mask was found on every test question"):
         contrast.without(prompt_hashes(*contrast.test))

@@ -141,7 +141,7 @@ def _leave_out_seen(contrast: Contrast, mask: Subnetwork | None) -> tuple[Contra
             "have been among them"
         ]
     before = len(contrast.items())
-    contrast = contrast.without(hashes)
+    contrast = contrast.without(hashes, judge=True)
     seen = before - len(contrast.items())
     left = (
         f"{seen} of {before} test questions were left out, and what the judge learns from "

@@ -27,7 +27,7 @@ def personas(as_json: Json = False) -> None:
     ] + [
         {
             "name": library.PREFIX + pole.name,
-            "opposite": pole.opposite,
+            "opposite": None if pole.opposite == library.PLAIN else library.PREFIX + pole.opposite,
             "axis": pole.axis,
             "examples": len(library.load(pole.name)),
             "description": pole.description,
@@ -39,7 +39,7 @@ def personas(as_json: Json = False) -> None:
         return
     table = Table("persona", "opposite", "axis", "description")
     for row in rows:
-        rest = (str(row[key]) for key in ("opposite", "axis", "description"))
+        rest = (str(row[key] or "-") for key in ("opposite", "axis", "description"))
         table.add_row(Text(str(row["name"]), "bold"), *rest)
     out.print(table)
 

@@ -54,10 +54,10 @@ class Contrast:
         target, opposite = self.judge
         return responses(target.examples), responses(opposite.examples)
 
-    def without(self, hashes: Iterable[str]) -> "Contrast":
+    def without(self, hashes: Iterable[str], *, judge: bool = False) -> "Contrast":
         """Return the contrast without the questions of some :func:`prompt_hashes`.
 
-        Neither are they asked, nor does the judge learn from their answers.
+        They are not asked. With ``judge`` nobody who judges learns from their answers either.
 
         Raises:
             DataError: None is left.
@@ -69,8 +69,8 @@ class Contrast:
                 f"{self.target}: the mask was found on every test question; give a file with "
                 "examples that it was not extracted from"
             )
-        judge = leave_out(self.judge, seen)
-        return dataclasses.replace(self, test=(target, opposite), judge=judge)
+        texts = leave_out(self.judge, seen) if judge else self.judge
+        return dataclasses.replace(self, test=(target, opposite), judge=texts)
 
     def items(self, count: int | None = None) -> list[ChoiceItem]:
         """Return the test questions with both answers, at most ``count``; each once.

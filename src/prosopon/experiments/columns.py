@@ -64,7 +64,7 @@ COLUMNS: tuple[Column, ...] = (
         "free answers that a classifier gives to the persona rather than the opposite",
     ),
     Column(
-        "words", "free-text", "target:words",
+        "by words", "free-text", "target:words",
         "the same of a judge that reads words alone, not the base's hidden states",
     ),
     Column("LLM judge", "free-text", "target:llm", "free answers an LLM gives to the persona"),
