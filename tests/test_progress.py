@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from prosopon.progress import ProgressLines, format_duration
+from prosopon.progress import ProgressLines, format_duration, step_counter
 
 
 class Clock:
@@ -109,3 +109,11 @@ def test_lines_come_from_a_thread_while_nothing_is_reported():
 )  # fmt: skip
 def test_durations_are_for_people(seconds, text):
     assert format_duration(seconds) == text
+
+
+def test_a_counter_adds_up_steps():
+    lines = []
+    advance = step_counter(lambda *line: lines.append(line), "reading", 5)
+    advance(2)
+    advance(3)
+    assert lines == [("reading", 2, 5), ("reading", 5, 5)]

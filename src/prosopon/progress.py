@@ -9,8 +9,21 @@ from dataclasses import dataclass
 Report = Callable[[str, int, int], None]
 """Called with (stage, steps done, steps in all) while something long runs."""
 
+
 EVERY = 30.0
 """Most seconds between two lines."""
+
+
+def step_counter(report: Report, stage: str, total: int) -> Callable[[int], None]:
+    """Return what is called with the steps done since its last call."""
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        report(stage, done, total)
+
+    return advance
 
 
 @dataclass

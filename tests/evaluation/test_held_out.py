@@ -73,3 +73,13 @@ def test_nothing_is_sampled_where_nothing_is_wanted(loaded, monkeypatch):
         "prosopon.evaluation.held_out.sample_general", lambda *_, **__: pytest.fail("sampled")
     )
     assert general_text(loaded, None, 0) == (None, [], "sampled")
+
+
+def test_what_is_written_says_how_far_it_is_and_is_written_once():
+    model, lines = LoadedModel(*tiny_model("llama", chat=True), "tiny"), []
+    texts = general_text(model, None, 3, lambda *line: lines.append(line))[1]
+    assert lines[0] == ("sampling general text", 0, 3)
+    assert lines[-1] == ("sampling general text", 3, 3)
+    count = len(lines)
+    assert general_text(model, None, 3, lambda *line: lines.append(line))[1] is texts
+    assert len(lines) == count

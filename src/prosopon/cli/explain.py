@@ -159,9 +159,7 @@ def _probe(
         check_belongs(one, sites)
     texts: list[Encoded] = []
     if with_questions:
-        report("general text", 0, 1)
-        _, texts, _ = general_text(loaded, general, 64)
-        report("general text", 1, 1)
+        _, texts, _ = general_text(loaded, general, 64, report)
     return Probe(loaded.model, loaded.tokenizer, texts)
 
 

@@ -53,9 +53,7 @@ LIST = "Separated by commas."
 Opposite = Annotated[str | None, Option(help="Its opposite; as for extract.")]
 PromptLine = Annotated[str | None, Option(help="System line of the prompt arm for --target.")]
 Seeds = Annotated[str, Option(help=LIST)]
-Temperature = Annotated[
-    float, Option(min=0.0, help="Of the answers to open questions; 0 is greedy.")
-]
+Temperature = Annotated[float, Option(min=0.0, help="Of free answers; 0 is greedy.")]
 MaxNewTokens = Annotated[int, Option(min=1, help="Longest free answer.")]
 ArmOption = Annotated[list[str] | None, Option(help="arm.key=value. May be repeated.")]
 General = Annotated[

@@ -6,10 +6,12 @@ from weakref import WeakKeyDictionary
 from prosopon.data import Encoded, Persona, encode_all, load_persona
 from prosopon.errors import DataError
 from prosopon.lm import GENERAL_KINDS, context_length, sample_general
+from prosopon.progress import Report, step_counter
 
 if TYPE_CHECKING:
     from prosopon.models import LoadedModel
 
+STAGE = "sampling general text"
 HELD_OUT_SEED = 1_000_003
 """Seed of the general text that measures perplexity; extractors use small ones."""
 
@@ -17,7 +19,7 @@ _written: WeakKeyDictionary[Any, dict[tuple[int, str | None], list[Encoded]]] = 
 
 
 def general_text(
-    loaded: "LoadedModel", general: str | None, count: int
+    loaded: "LoadedModel", general: str | None, count: int, report: Report | None = None
 ) -> tuple[Persona | str | None, list[Encoded], str]:
     """Return general text for arms, held-out text, and the given text's hash.
 
@@ -26,6 +28,7 @@ def general_text(
         general: A source of texts, whose last quarter is held out; a kind that the model writes
             itself; None for the kind that suits it.
         count: Most held-out texts.
+        report: Called with (stage, done, total) while the model writes.
 
     Raises:
         DataError: The given text cannot be split.
@@ -37,9 +40,12 @@ def general_text(
         if count:
             written = _written.setdefault(model, {})
             if (count, kind) not in written:  # several experiments on one model share them
+                if report is not None:
+                    report(STAGE, 0, count)
                 written[count, kind] = sample_general(
-                    model, tokenizer, count=count, seed=HELD_OUT_SEED, kind=kind, part="tests"
-                )
+                    model, tokenizer, count=count, seed=HELD_OUT_SEED, kind=kind, part="tests",
+                    progress=None if report is None else step_counter(report, STAGE, count),
+                )  # fmt: skip
             texts = written[count, kind]
         return kind, texts, f"sampled: {kind}" if kind else "sampled"
     source = load_persona(general)

@@ -141,7 +141,7 @@ def assemble(
 
     @cache
     def held_out() -> list[Encoded]:
-        return general_text(loaded, general, plan.sizes.general)[1]
+        return general_text(loaded, general, plan.sizes.general, report)[1]
 
     def make_extractor(seed: int) -> Extractor:
         return Extractor(

@@ -24,6 +24,7 @@ from prosopon.lm.general_text import (
 )
 from prosopon.models import Site, check_finite, find_sites, fingerprint, restrict_sites, unwrap
 from prosopon.models.attachment import base_evaluation
+from prosopon.progress import step_counter
 from prosopon.statistics import Grams, Statistics, collect_grams, collect_statistics
 
 if TYPE_CHECKING:
@@ -252,11 +253,4 @@ class Collector:
         return 4 * sum(site.weight.numel() for site in self.sites) <= SMALL
 
     def _counter(self, stage: str, total: int) -> Callable[[int], None]:
-        done = 0
-
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            self.settings.say(stage, done, total)
-
-        return advance
+        return step_counter(self.settings.say, stage, total)

@@ -20,10 +20,9 @@ def judges_of(
 
     The grammar where it can judge, a classifier trained on texts that no arm learns from, and
     whatever is given besides. Where the base model reads, there are two classifiers: ``states``
-    reads its hidden states beside the words, which a few dozen texts suffice for; ``words``
-    does not. A classifier that is not shown to be better than chance (sides that
-    say the same words, Yes and No, or too little) is none; the task of free text refuses where no
-    judge is left.
+    reads its hidden states beside the words; ``words`` does not. A classifier that is not shown
+    to be better than chance (sides that say the same words, Yes and No, or too little) is none;
+    the task of free text refuses where no judge is left.
 
     Args:
         contrast: The contrast.

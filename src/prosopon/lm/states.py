@@ -14,7 +14,7 @@ from prosopon.lm.forward import inputs, trunk
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DEPTH = 2 / 3  # of the layers, where meaning stands out most
+DEPTH = 2 / 3  # of the layers: past the words themselves, before the choice of the next one
 
 
 def mean_states(

@@ -72,6 +72,7 @@ def answers(speaker: Speaker, setting: Setting, others: Sequence[Axis]) -> list[
     ]
     texts = speaker.write(
         [prompt for _, prompt in questions],
+        temperature=setting.temperature,
         max_new_tokens=setting.max_new_tokens,
         seed=setting.seed,
     )

@@ -168,8 +168,9 @@ def _answer(speaker: Speaker, dialogues: Sequence[Dialogue], turn: int, setting:
         prompt, dialogue.dropped = within(speaker, dialogue.history, setting.max_new_tokens)
         prompts.append(prompt)
     answers = speaker.write(
-        prompts, max_new_tokens=setting.max_new_tokens, seed=setting.seed * TURNS + turn
-    )
+        prompts, temperature=setting.temperature, max_new_tokens=setting.max_new_tokens,
+        seed=setting.seed * TURNS + turn,
+    )  # fmt: skip
     for dialogue, answer in zip(dialogues, answers, strict=True):
         dialogue.answers.append(answer)
         dialogue.history = (*dialogue.history, Message("assistant", answer))

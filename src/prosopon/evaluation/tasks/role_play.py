@@ -148,7 +148,10 @@ def answers(speaker: Speaker, setting: Setting, character: Character) -> list[Ou
     """Return free answers; questions come again from the start where more are wanted."""
     questions = list(islice(cycle(questions_to(character)), setting.questions))
     prompts = [(Message("user", question.question),) for question in questions]
-    texts = speaker.write(prompts, max_new_tokens=setting.max_new_tokens, seed=setting.seed)
+    texts = speaker.write(
+        prompts, temperature=setting.temperature, max_new_tokens=setting.max_new_tokens,
+        seed=setting.seed,
+    )  # fmt: skip
     outcomes = []
     for question, answer in zip(questions, texts, strict=True):
         signs = text_signs(answer)

@@ -22,7 +22,7 @@ from prosopon.gradients import (
     stream_gradients,
 )
 from prosopon.models import Site
-from prosopon.progress import Report
+from prosopon.progress import Report, step_counter
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -146,14 +146,8 @@ class LightPath:
         self.rounds, self.losses, self._count = 1, list[float](), 0
 
     def _terms(self, material: Material, report: Report | None = None) -> Iterator[Tensor]:
-        done, total = 0, len(material.pairs)
-
-        def count(pairs: int) -> None:
-            nonlocal done
-            done += pairs
-            if report is not None:
-                report("finding candidates", done, total)
-
+        total = len(material.pairs)
+        count = None if report is None else step_counter(report, "finding candidates", total)
         self.texts += 2 * (total + len(material.protected)) + len(material.general)
         # Masks of criteria without an anchor stay what they were, to the last bit.
         return objective_terms(
