@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from prosopon.data import Example, Message, Persona, encode, load_persona
+from prosopon.data import Example, Message, Persona, encode, load_contrast, load_persona
 from prosopon.data.ability import load_ability
 from prosopon.data.contrast import bundled_contrast, file_contrast
 from prosopon.data.grammar import load_world
@@ -303,3 +303,22 @@ def test_every_task_says_what_it_measures(speaker, setting):
             first = next(iter(task.measures))
             assert ":" in first or first in found, name
             assert {each for each in found if ":" not in each} <= set(task.measures), name
+
+
+@pytest.mark.parametrize("name", ["free-text", "cross-talk", "drift", "role-play"])
+def test_every_task_that_samples_takes_the_temperature(name, speaker, setting, monkeypatch):
+    temperatures, write = [], type(speaker).write
+
+    def writes(self, prompts, *, temperature=1.0, **options):
+        temperatures.append(temperature)
+        return write(self, prompts, temperature=temperature, **options)
+
+    monkeypatch.setattr(type(speaker), "write", writes)
+    contrast = setting.contrast
+    if name == "role-play":
+        contrast = file_contrast(*load_contrast("character:ferrywoman"))
+    some = dataclasses.replace(
+        setting, contrast=contrast, temperature=0.5, questions=2, max_new_tokens=2
+    )
+    TASKS.get(name).run(speaker, some)
+    assert set(temperatures) == {0.5}
