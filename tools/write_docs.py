@@ -14,7 +14,8 @@ from prosopon.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ROOT / "docs" / "commands.md"
-EXTEND = ROOT / "docs" / "extend.md"
+INCLUDING = [ROOT / "docs" / "extend.md", ROOT / "docs" / "format.md"]
+"""Pages that show whole files."""
 SHARED = 5
 """An option that as many commands have in the same words is listed once."""
 
@@ -29,9 +30,10 @@ A mistake is one line on stderr and exit code 2. Nothing is loaded before names 
 
 
 def main() -> None:
-    """Write both pages."""
+    """Write the pages."""
     COMMANDS.write_text(describe_commands(), "utf-8")
-    EXTEND.write_text(include_files(EXTEND), "utf-8")
+    for page in INCLUDING:
+        page.write_text(include_files(page), "utf-8")
 
 
 def include_files(page: Path) -> str:

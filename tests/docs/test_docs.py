@@ -198,18 +198,16 @@ def test_the_readme_is_short():
     assert len([word for word in words.split() if re.search(r"\w", word)]) <= 900
 
 
-@pytest.mark.parametrize("page", [write_docs.COMMANDS, write_docs.EXTEND], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "page", [write_docs.COMMANDS, *write_docs.INCLUDING], ids=lambda page: page.name
+)
 def test_what_comes_from_the_code_is_up_to_date(page):
-    text = page.read_text("utf-8")
-    made = {
-        "commands.md": write_docs.describe_commands,
-        "extend.md": lambda: write_docs.include_files(page),
-    }
-    assert text == made[page.name](), "run python tools/write_docs.py"
+    of_commands = page == write_docs.COMMANDS
+    made = write_docs.describe_commands() if of_commands else write_docs.include_files(page)
+    assert page.read_text("utf-8") == made, "run python tools/write_docs.py"
 
 
-def test_every_example_stands_in_the_page():
-    page = (ROOT / "docs" / "extend.md").read_text("utf-8")
-    assert [
-        file.name for file in EXAMPLES if f"<!-- file examples/{file.name} -->" not in page
-    ] == []
+def test_every_example_stands_in_a_page():
+    pages = "".join(page.read_text("utf-8") for page in write_docs.INCLUDING)
+    marks = set(re.findall(r"<!-- file examples/(\S+) -->", pages))
+    assert marks == {file.name for file in EXAMPLES}
