@@ -52,10 +52,13 @@ def test_seen_questions_are_left_out_and_counted(prosopon, data, tiny_folder, tm
 def test_a_mask_of_the_library_is_asked_about_the_library(prosopon, tiny_folder, tmp_path):
     for source, name in (("library:cold", "cold"), ("casual", "casual")):
         extract = ["extract", "-m", tiny_folder, "-t", source, "-c", "wanda", "-n", "8"]
-        prosopon(*extract, "-o", name)
+        shown = prosopon(*extract, "-o", name).stderr
+        assert ("casual: of the library, library:casual, in natural English" in shown) == (
+            source == "casual"
+        )
         prosopon("evaluate", name, "-m", tiny_folder, *SMALL, "-o", f"{name}-kept")
         lines = (tmp_path / f"{name}-kept/samples.jsonl").read_text().splitlines()
-        ours = {example.prompt[0].content for example in load_persona(source).examples}
+        ours = {example.prompt[0].content for example in load_persona(f"library:{name}").examples}
         asked = {json.loads(line)["prompt"] for line in lines}
         assert asked <= ours
         assert asked

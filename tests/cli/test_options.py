@@ -59,6 +59,15 @@ def test_bundled_personas_by_name():
             options.split_personas(text)
 
 
+def test_personas_of_the_library_by_name_on_any_other_model():
+    assert options.split_personas("cold, library:pirate", "smollm2") == ["cold", "pirate"]
+    assert "warm" in options.split_personas("all", "smollm2")
+    with pytest.raises(UnknownNameError, match=r"persona 'bald'.*pirate"):
+        options.split_personas("bald", "smollm2")
+    with pytest.raises(OptionError, match="--opposite needs --target"):
+        options.People(personas="cold", opposite="warm").source("smollm2")
+
+
 def command_parameters():
     for command in app.registered_commands:
         if command.name != "lm-eval":
@@ -169,15 +178,15 @@ def test_a_group_of_options_is_one_value(monkeypatch):
 
 
 def test_who_is_compared():
-    source = options.People("bold,thinking", general="g.txt").source("one line")
+    source = options.People("bold,thinking", general="g.txt").source("embedded", "one line")
     assert (source.personas, source.target, source.description) == (
         ("bold", "thinking"),
         None,
         "one line",
     )
-    assert options.People(target="x.jsonl", opposite="y.jsonl").source().personas == ()
+    assert options.People(target="x.jsonl", opposite="y.jsonl").source("embedded").personas == ()
     with pytest.raises(UnknownNameError, match="Did you mean 'bold'"):
-        options.People("bolt").source()
+        options.People("bolt").source("embedded")
 
 
 @pytest.mark.parametrize("value", ["\udcff", ["fine", "\udcff"]])

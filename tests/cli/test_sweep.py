@@ -49,8 +49,9 @@ def test_a_sweep_and_the_same_again(prosopon, tiny_folder, tmp_path, general, fi
     [
         ((), "give either --personas or --target"),
         (("--personas", "bold", "-t", "bold"), "and not both"),
-        (("--personas", "bold", "-m", "some/model"), "are the embedded model's"),
+        (("--personas", "bold", "-m", "some/model", "--opposite", "calm"), "needs --target"),
         (("--personas", "bolt"), "Did you mean 'bold'"),
+        (("-p", "intuitive", "-m", "some/model"), "Did you mean 'intuition'"),
         (("-t", "bold", "-c", "wand"), "Did you mean 'wanda'"),
         (("-t", "bold", "-s", "2"), "a share between 0 and 1"),
         (("-t", "bold", "-s", ","), "no sparsities"),

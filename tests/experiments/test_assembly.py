@@ -2,7 +2,7 @@
 
 import pytest
 
-from prosopon.data import Example, Message, Persona
+from prosopon.data import Example, Message, Persona, load_persona
 from prosopon.data.contrast import bundled_contrast, file_contrast
 from prosopon.errors import OptionError, UnknownNameError
 from prosopon.experiments import Plan, Sites, Sizes, Source, shortfalls
@@ -46,6 +46,9 @@ def test_a_source_is_one_of_two_kinds():
         Source(("bold",), "bold")
     with pytest.raises(UnknownNameError, match="'bald'"):
         Source(("bald",)).contrasts("embedded", 4)
+
+
+def test_a_bare_name_is_the_librarys_on_any_other_model_than_the_embedded_one():
     (one,) = Source(target="bold", line="Be it.").contrasts("elsewhere", 4).values()
     assert (one.target, one.opposite, one.line, one.bundled) == (
         "bold",
@@ -53,3 +56,13 @@ def test_a_source_is_one_of_two_kinds():
         "Be it.",
         False,
     )
+    library_texts = {example.response for example in load_persona("library:bold").examples}
+    assert {example.response for example in one.calibration[0].examples} <= library_texts
+    both = Source(("cold", "pirate")).contrasts("elsewhere", 4)
+    assert [(c.target, c.opposite) for c in both.values()] == [
+        ("cold", "warm"),
+        ("pirate", "not-pirate"),
+    ]
+    grammar = {example.response for example in load_persona("bold").examples}
+    (one,) = Source(target="bold").contrasts("embedded", 4).values()
+    assert {example.response for example in one.calibration[0].examples} <= grammar

@@ -66,7 +66,7 @@ def compare(
     from prosopon.experiments.experiment import Experiment
 
     judges = judges_with(judge.maker(folder / "verdicts.jsonl"))
-    contrasts = people.source(description).contrasts(model, questions)
+    contrasts = people.source(model, description).contrasts(model, questions)
     plan = Plan(
         contrasts=tuple(contrasts),
         arms=tuple(split_list(arms, str)),

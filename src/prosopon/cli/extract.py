@@ -121,6 +121,7 @@ def extract(
 ) -> None:
     """Find a persona in a model and write its subnetwork."""
     began = time.perf_counter()
+    target, opposite, *protect = _in_english(model, target, opposite, *(protect or ()))
     _check_sources(target, opposite, *(protect or ()))
     share = parse_sparsity(sparsity)
     criterion = criterion or _default_criterion(model, share is None and not sequential)
@@ -229,6 +230,20 @@ SMALL_MODEL = (
     "parameters; on a real language model they break the text. --criterion contrastive-kl "
     "measures what the mask costs, and --sparsity auto looks for settings."
 )
+
+
+def _in_english(model: str, *sources: str | None) -> list[Any]:
+    """Return the sources for a model: bare names are the library's on any but the embedded one."""
+    from prosopon.data.library import natural
+    from prosopon.models import EMBEDDED
+
+    if model == EMBEDDED:
+        return list(sources)
+    natural_ones = [source and natural(source) for source in sources]
+    for old, new in zip(sources, natural_ones, strict=True):
+        if old != new:
+            note(f"{old}: of the library, {new}, in natural English")
+    return natural_ones
 
 
 def _check_sources(*sources: str | None) -> None:

@@ -105,7 +105,12 @@ class People:
 
     personas: Annotated[
         str | None,
-        Option("--personas", "--persona", "-p", help=f"Of the embedded model. {LIST} Or all."),
+        Option(
+            "--personas",
+            "--persona",
+            "-p",
+            help=f"The library's; on the embedded model its own. {LIST} Or all.",
+        ),
     ] = None
     target: Annotated[
         str | None, Option("--target", "-t", help="Instead: any persona, on any model.")
@@ -115,11 +120,13 @@ class People:
     general: General = None
     open_questions: OpenQuestions = None
 
-    def source(self, description: str = "") -> "Source":
-        """Return where the contrasts come from."""
+    def source(self, model: str, description: str = "") -> "Source":
+        """Return where the contrasts come from, for a model."""
         from prosopon.experiments import Source
 
-        names = tuple(split_personas(self.personas)) if self.personas else ()
+        names = tuple(split_personas(self.personas, model)) if self.personas else ()
+        if names and self.opposite:
+            raise OptionError("--opposite needs --target; the opposites of --personas are known")
         return Source(names, self.target, self.opposite, self.prompt, description, self.general)
 
 
@@ -244,14 +251,14 @@ def numbers(name: str) -> Callable[[str], float]:
     return convert
 
 
-def split_personas(text: str) -> list[str]:
-    """Return the bundled personas that ``--personas`` names."""
-    from prosopon.data import bundled
+def split_personas(text: str, model: str = "embedded") -> list[str]:
+    """Return the personas that ``--personas`` names: the embedded model's, or the library's."""
+    from prosopon.data import bundled, library
 
-    choices = bundled.names()
+    choices = bundled.names() if model == "embedded" else library.names()
     if text.strip().lower() == "all":
         return choices
-    names = split_list(text, str)
+    names = [name.removeprefix(library.PREFIX) for name in split_list(text, str)]
     for name in names or [""]:
         if name not in choices:
             raise UnknownNameError("persona", name, choices)

@@ -73,7 +73,7 @@ def sweep(
 
     everything = criteria.strip().lower() == "all"
     sizes = grid_sizes(choices, answers, max_new_tokens)
-    contrasts = people.source().contrasts(model, sizes.questions)
+    contrasts = people.source(model).contrasts(model, sizes.questions)
     plan = grid_plan(
         tuple(contrasts), CRITERIA.names() if everything else split_list(criteria, str),
         sparsities=split_list(sparsity, parse_sparsity), controls=controls, sizes=sizes,

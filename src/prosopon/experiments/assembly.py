@@ -34,7 +34,8 @@ class Source:
     """Where the contrasts come from.
 
     Attributes:
-        personas: Bundled names, for the embedded model.
+        personas: Bundled names: of the embedded model's personas, or on any other model of the
+            library's.
         target: Any persona, for one contrast on any model.
         opposite: Its opposite; None as in :func:`prosopon.data.load_contrast`.
         line: System line of the prompt arm of ``target``.
@@ -61,24 +62,29 @@ class Source:
             questions: Test questions of each.
 
         Raises:
-            OptionError: Bundled personas on another model.
+            UnknownNameError: A persona that the library does not have, on another model than the
+                embedded one.
             ProsoponError: A file cannot be used.
         """
-        if self.target is not None:
-            target, opposite = load_contrast(self.target, self.opposite)
-            pole = library.find(self.target)
-            contrast = file_contrast(
-                target, opposite, line=self.line or (pole.prompt if pole else None),
-                description=self.description,
-                questions=questions,
-            )  # fmt: skip
-            return {contrast.target: contrast}
-        if model != EMBEDDED:
-            raise OptionError(
-                "--personas are the embedded model's; on another model give one contrast: "
-                "--target, and --opposite"
-            )
-        return {name: bundled_contrast(name, questions=questions) for name in self.personas}
+        if model == EMBEDDED and self.personas:
+            return {name: bundled_contrast(name, questions=questions) for name in self.personas}
+        if self.target is None:
+            names = [library.PREFIX + library.pole(name).name for name in self.personas]
+            drawn = [self._contrast(name, None, questions) for name in names]
+        elif model == EMBEDDED:
+            drawn = [self._contrast(self.target, self.opposite, questions)]
+        else:
+            other = self.opposite and library.natural(self.opposite)
+            drawn = [self._contrast(library.natural(self.target), other, questions)]
+        return {contrast.target: contrast for contrast in drawn}
+
+    def _contrast(self, source: str, other: str | None, questions: int) -> Contrast:
+        target, opposite = load_contrast(source, other)
+        pole = library.find(source)
+        return file_contrast(
+            target, opposite, line=self.line or (pole.prompt if pole else None),
+            description=self.description, questions=questions,
+        )  # fmt: skip
 
 
 def grammar_judge(contrast: Contrast, reader: BaseReader | None = None) -> list[Judge]:

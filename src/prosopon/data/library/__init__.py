@@ -69,6 +69,15 @@ def find(source: object) -> LibraryPole | None:
     return pole(source.removeprefix(PREFIX))
 
 
+def natural(source: str) -> str:
+    """Return where a persona's natural English is: the library's source, if the name is there.
+
+    A bare name such as ``bold`` means sentences of the embedded model's grammar, which are a
+    foreign language to any other model.
+    """
+    return PREFIX + source if source in poles() else source
+
+
 @cache
 def load(name: str) -> Persona:
     """Return a persona of the library: its answer and the opposite's to each question.
