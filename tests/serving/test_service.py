@@ -180,7 +180,7 @@ def test_a_service_without_a_shelf_loads_nothing(attached):
 
 def test_who_is_meant(attached):
     service = Service(attached, "a/b")
-    for model, name in (("a/b", None), ("base", None), ("a/b:bold", "bold"), ("base:", None)):
+    for model, name in (("a/b", None), ("base", None), ("a/b:bold", "bold"), ("base:bold", "bold")):
         assert service.voice(model, None).name == name
     for model in ("a", "a/bold", "bold", "A/B", ":bold", ""):
         with pytest.raises(Exception, match="unknown model"):

@@ -21,6 +21,7 @@ from prosopon.cli.pack import pack, unpack
 from prosopon.cli.reproduce import reproduce
 from prosopon.cli.serve import serve
 from prosopon.cli.sweep import sweep
+from prosopon.cli.verify_server import verify_server
 
 app = typer.Typer(
     name="prosopon",
@@ -33,8 +34,8 @@ app = typer.Typer(
     },
 )
 for command in (
-    demo, extract, chat, serve, evaluate, compare, explain, sweep, reproduce, export, pack, unpack,
-    inspect, personas, criteria,
+    demo, extract, chat, serve, verify_server, evaluate, compare, explain, sweep, reproduce,
+    export, pack, unpack, inspect, personas, criteria,
 ):  # fmt: skip
     app.command()(everywhere(command))
 app.command("lm-eval", context_settings=CONTEXT)(lm_eval)

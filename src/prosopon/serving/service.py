@@ -200,7 +200,7 @@ class Service:
         name: str | None = None
         for base in (self.name, BASE):
             if model == base or model.startswith(f"{base}:"):
-                name = model[len(base) + 1 :] or None
+                name = model[len(base) + 1 :] if model != base else None
                 break
         else:
             raise _unknown(model, self.models())

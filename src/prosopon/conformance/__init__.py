@@ -1,0 +1,1 @@
+"""Whether any OpenAI-compatible server keeps its rows apart, asked from outside."""

@@ -1,0 +1,114 @@
+"""Servers that mix their rows up, each in its own way: the check names every one of them."""
+
+import pytest
+
+from prosopon.conformance.admin import OwnAdmin
+from prosopon.conformance.client import ModelServer
+from prosopon.conformance.examiner import CheckSettings
+from prosopon.conformance.local import LocalModel
+from prosopon.conformance.verification import verify_server
+from prosopon.subnetwork import Subnetwork
+from tests.conformance import faults
+from tests.tiny import tiny_model
+
+FEW = CheckSettings(questions=("Hi", "Who?"), clients=4, max_tokens=5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return faults.write_personas(tmp_path_factory.mktemp("personas"))
+
+
+@pytest.fixture(scope="module")
+def local(folder):
+    masks = {name: Subnetwork.from_pretrained(folder / name) for name in faults.PERSONAS}
+    with LocalModel(*tiny_model(chat=True), masks) as made:
+        yield made
+
+
+def verify(live, *checks, **settings):
+    server = ModelServer(live.url)
+    settings = {"admin": OwnAdmin(server, "root"), "settings": FEW} | settings
+    report = verify_server(server, list(faults.PERSONAS), checks=checks, **settings)
+    assert not report.failures or "reloads" in checks
+    return {result.check: result for result in report.results}
+
+
+def leaky(results):
+    return {name for name, result in results.items() if result.leaks}
+
+
+def test_a_good_server_passes_every_check(folder, local, monkeypatch):
+    with faults.serving("none", folder, monkeypatch) as live:
+        checks = ("crowd", "one-prompt", "prefix", "unknown-names", "seeds", "streams", "reloads")
+        results = verify(live, *checks, local=local)
+        assert live.service.personas == ["bold", "calm"]
+    assert not leaky(results)
+    assert not any(result.skipped or result.failures for result in results.values())
+    assert not any(result.ties for result in results.values())
+    counts = {name: result.requests for name, result in results.items()}
+    assert counts.pop("reloads") > 16
+    assert counts == {
+        "again": 10, "local": 6, "base-in-crowd": 4, "personas-in-crowd": 8, "one-prompt": 12,
+        "prefix": 18, "unknown-names": 9, "seeds": 18, "streams": 6,
+    }  # fmt: skip
+    assert 0 < results["local"].furthest < 1e-4
+
+
+def test_base_rows_that_take_the_last_persona(folder, monkeypatch):
+    """The fault of vLLM's issue 48421."""
+    with faults.serving("base-as-the-last", folder, monkeypatch) as live:
+        results = verify(live, "crowd", "one-prompt")
+    assert "one-prompt" in leaky(results) <= {"base-in-crowd", "one-prompt"}
+    wrong = results["one-prompt"].examples[0]
+    assert (wrong.voice, wrong.whose) in (("base", "calm"), ("base", "bold"))
+    assert wrong.line().startswith(f"base answered as {wrong.whose}, from token 1 on: ")
+
+
+def test_names_of_nobody_that_the_base_answers(folder, monkeypatch):
+    with faults.serving("unknown-as-base", folder, monkeypatch) as live:
+        results = verify(live, "unknown-names")
+    assert leaky(results) == {"unknown-names"}
+    assert results["unknown-names"].leaks == results["unknown-names"].requests == 9
+    wrong = results["unknown-names"].examples[0]
+    assert (wrong.voice, wrong.whose) == ("tiny:nobody-4096", "base")
+
+
+def test_a_prefix_cache_that_knows_no_persona(folder, local, monkeypatch):
+    with faults.serving("prefix-by-text", folder, monkeypatch, rows=1) as live:
+        results = verify(live, "prefix", local=local)
+    assert leaky(results) == {"local", "prefix"}
+    # Whoever asked a text first is right, and the two others read what it wrote.
+    assert (results["prefix"].leaks, results["prefix"].requests) == (12, 18)
+    assert results["local"].leaks == 4
+
+
+def test_without_a_local_model_such_a_cache_is_not_seen_and_that_is_said(folder, monkeypatch):
+    with faults.serving("prefix-by-text", folder, monkeypatch, rows=1) as live:
+        server = ModelServer(live.url)
+        report = verify_server(server, ["bold", "calm"], settings=FEW, checks=["prefix", "reloads"])
+    assert report.leaks == 0
+    assert report.local_tolerance is None
+    assert report.results[-1].skipped == "no admin key"
+    assert report.results[1].requests == 9  # every voice's second answer against its first
+    assert any("without a local model" in note for note in report.notes)
+
+
+def test_an_unloaded_persona_that_still_answers(folder, monkeypatch):
+    with faults.serving("keeps-unloaded", folder, monkeypatch) as live:
+        results = verify(live, "reloads")
+    assert leaky(results) == {"reloads"}
+    wrong = results["reloads"].examples[0]
+    assert (wrong.voice, wrong.whose) == ("calm", "calm")
+    assert "it is unloaded" in wrong.expected
+    assert "loaded already" in results["reloads"].problems[0]
+
+
+def test_a_name_that_keeps_the_mask_it_had_first(folder, monkeypatch):
+    with faults.serving("keeps-first-mask", folder, monkeypatch) as live:
+        results = verify(live, "reloads")
+        assert live.service.personas == ["bold", "calm"]
+    assert leaky(results) == {"reloads"}
+    wrong = results["reloads"].examples[0]
+    assert (wrong.voice, wrong.whose) == ("calm", "calm")
+    assert wrong.expected.startswith("bold: ")
