@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.conformance import faults
+from tests.serving.conformance import faults
 
 FEW = ("--check", "unknown-names", "--max-tokens", "3", "--clients", "2")
 

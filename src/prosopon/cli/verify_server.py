@@ -18,9 +18,9 @@ from prosopon.errors import OptionError, ProsoponError
 from prosopon.files import finite
 
 if TYPE_CHECKING:
-    from prosopon.conformance.admin import Admin
-    from prosopon.conformance.client import ModelServer
-    from prosopon.conformance.results import CheckResult, ServerReport
+    from prosopon.serving.conformance.admin import Admin
+    from prosopon.serving.conformance.client import ModelServer
+    from prosopon.serving.conformance.results import CheckResult, ServerReport
     from prosopon.subnetwork import Subnetwork
 
 NONE = "none"
@@ -82,11 +82,11 @@ def verify_server(
 
     Exit code 1 if an answer was another voice's, 2 if the server could not be asked.
     """
-    from prosopon.conformance.client import ModelServer
-    from prosopon.conformance.examiner import CheckSettings
-    from prosopon.conformance.local import LocalModel
-    from prosopon.conformance.verification import CHECKS, NameFormat
-    from prosopon.conformance.verification import verify_server as verify
+    from prosopon.serving.conformance.client import ModelServer
+    from prosopon.serving.conformance.examiner import CheckSettings
+    from prosopon.serving.conformance.local import LocalModel
+    from prosopon.serving.conformance.verification import CHECKS, NameFormat
+    from prosopon.serving.conformance.verification import verify_server as verify
 
     model_name = NameFormat(name_format)
     server = ModelServer(url, api_key or _key("PROSOPON_API_KEY"), timeout)
@@ -151,7 +151,7 @@ def _own_model(masks: dict[str, Subnetwork]) -> str:
 def _admin(
     server: ModelServer, key: str | None, adapters: str | None, names: list[str], model_name: Any
 ) -> Admin | None:
-    from prosopon.conformance.admin import AdapterAdmin, OwnAdmin
+    from prosopon.serving.conformance.admin import AdapterAdmin, OwnAdmin
 
     if adapters is not None:
         return AdapterAdmin(server, adapters, names, model_name)

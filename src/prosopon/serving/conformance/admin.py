@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Protocol
 
-from prosopon.conformance.client import ModelServer, ServerError
+from prosopon.serving.conformance.client import ModelServer, ServerError
 
 
 class Admin(Protocol):

@@ -9,7 +9,7 @@ is seen where the texts are still the same.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from prosopon.conformance.client import Reply, ScoredToken
+from prosopon.serving.conformance.client import Reply, ScoredToken
 
 UNLIKELY = -12.0
 """Log probability below which a token says nothing."""

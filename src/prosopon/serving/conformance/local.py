@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from prosopon.conformance.client import TOP, Reply, ScoredToken
 from prosopon.data import Message
+from prosopon.serving.conformance.client import TOP, Reply, ScoredToken
 
 if TYPE_CHECKING:
     from prosopon.subnetwork import Subnetwork
@@ -43,7 +43,7 @@ class LocalModel:
         Args:
             persona: Who; None for the base.
             texts: What a user says; or, for the route ``completions``, what is gone on from.
-            route: See :data:`~prosopon.conformance.client.ROUTES`.
+            route: See :data:`~prosopon.serving.conformance.client.ROUTES`.
             max_tokens: Longest answer.
         """
         from prosopon.lm.generation import generate_tokens, opening_tokens, text_tokens

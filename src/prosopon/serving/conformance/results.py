@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from prosopon.conformance.comparison import Likeness
+from prosopon.serving.conformance.comparison import Likeness
 
 EXAMPLES = 3
 """Wrong answers of a check that are kept."""

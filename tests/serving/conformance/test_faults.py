@@ -2,13 +2,13 @@
 
 import pytest
 
-from prosopon.conformance.admin import OwnAdmin
-from prosopon.conformance.client import ModelServer
-from prosopon.conformance.examiner import CheckSettings
-from prosopon.conformance.local import LocalModel
-from prosopon.conformance.verification import verify_server
+from prosopon.serving.conformance.admin import OwnAdmin
+from prosopon.serving.conformance.client import ModelServer
+from prosopon.serving.conformance.examiner import CheckSettings
+from prosopon.serving.conformance.local import LocalModel
+from prosopon.serving.conformance.verification import verify_server
 from prosopon.subnetwork import Subnetwork
-from tests.conformance import faults
+from tests.serving.conformance import faults
 from tests.tiny import tiny_model
 
 FEW = CheckSettings(questions=("Hi", "Who?"), clients=4, max_tokens=5)

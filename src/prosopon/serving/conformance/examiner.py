@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from prosopon.conformance.admin import Admin
-from prosopon.conformance.client import ModelServer, Reply, ServerError
-from prosopon.conformance.comparison import compare, whose
-from prosopon.conformance.local import LocalModel
-from prosopon.conformance.results import CheckResult, WrongAnswer
 from prosopon.progress import Report, step_counter
+from prosopon.serving.conformance.admin import Admin
+from prosopon.serving.conformance.client import ModelServer, Reply, ServerError
+from prosopon.serving.conformance.comparison import compare, whose
+from prosopon.serving.conformance.local import LocalModel
+from prosopon.serving.conformance.results import CheckResult, WrongAnswer
 
 QUESTIONS = (
     "What would you like to do on Friday afternoon?",

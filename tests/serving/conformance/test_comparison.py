@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from prosopon.conformance.client import Reply, ScoredToken
-from prosopon.conformance.comparison import Likeness, compare, whose
-from prosopon.conformance.results import CheckResult, ServerReport, WrongAnswer
+from prosopon.serving.conformance.client import Reply, ScoredToken
+from prosopon.serving.conformance.comparison import Likeness, compare, whose
+from prosopon.serving.conformance.results import CheckResult, ServerReport, WrongAnswer
 
 
 def token(text, share, **others):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from prosopon.conformance.checks import (
+from prosopon.errors import OptionError, UnknownNameError
+from prosopon.serving.conformance.checks import (
     check_again,
     check_crowd,
     check_local,
@@ -16,16 +17,15 @@ from prosopon.conformance.checks import (
     check_streams,
     learn_voices,
 )
-from prosopon.conformance.client import ModelServer, ServerError, choose_route
-from prosopon.conformance.examiner import CheckSettings, Examiner
-from prosopon.conformance.reloads import check_reloads
-from prosopon.conformance.results import CheckResult, ServerReport
-from prosopon.errors import OptionError, UnknownNameError
+from prosopon.serving.conformance.client import ModelServer, ServerError, choose_route
+from prosopon.serving.conformance.examiner import CheckSettings, Examiner
+from prosopon.serving.conformance.reloads import check_reloads
+from prosopon.serving.conformance.results import CheckResult, ServerReport
 
 if TYPE_CHECKING:
-    from prosopon.conformance.admin import Admin
-    from prosopon.conformance.local import LocalModel
     from prosopon.progress import Report
+    from prosopon.serving.conformance.admin import Admin
+    from prosopon.serving.conformance.local import LocalModel
 
 NAME_FORMAT = "{base}:{persona}"
 

@@ -2,10 +2,10 @@
 
 import random
 
-from prosopon.conformance.client import Reply, ServerError
-from prosopon.conformance.comparison import compare
-from prosopon.conformance.examiner import MOST, Ask, Examiner, rounding, title
-from prosopon.conformance.results import CheckResult, WrongAnswer
+from prosopon.serving.conformance.client import Reply, ServerError
+from prosopon.serving.conformance.comparison import compare
+from prosopon.serving.conformance.examiner import LEAST, MOST, Ask, Examiner, rounding, title
+from prosopon.serving.conformance.results import CheckResult, WrongAnswer
 
 PREFIX = (
     "Note {number}. We met at the old harbour before noon. The wind had turned, two boats were "
@@ -41,7 +41,8 @@ def learn_voices(examiner: Examiner) -> list[str]:
         for number, one in enumerate(voices)
         for other in voices[number + 1 :]
         if all(
-            compare(examiner.own[one, q, None], examiner.own[other, q, None], 0.02).alike
+            compare(examiner.own[one, q, None], examiner.own[other, q, None], LEAST)[:2]
+            == (True, None)
             for q in examiner.settings.questions
         )
     ]

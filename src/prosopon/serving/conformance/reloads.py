@@ -3,11 +3,11 @@
 import threading
 from itertools import count
 
-from prosopon.conformance.admin import Admin
-from prosopon.conformance.client import Reply, ServerError
-from prosopon.conformance.comparison import compare
-from prosopon.conformance.examiner import Ask, Examiner, title
-from prosopon.conformance.results import CheckResult, WrongAnswer
+from prosopon.serving.conformance.admin import Admin
+from prosopon.serving.conformance.client import Reply, ServerError
+from prosopon.serving.conformance.comparison import compare
+from prosopon.serving.conformance.examiner import Ask, Examiner, title
+from prosopon.serving.conformance.results import CheckResult, WrongAnswer
 
 CYCLES = 2
 """How often a persona goes and comes back."""
