@@ -15,14 +15,18 @@ from tests.commands import run_command
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 PYTHON = re.search(r"<!-- run -->\n```python\n(.*?)```", README, re.DOTALL)
-COMMANDS = [
-    line
-    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
-    if line.startswith("prosopon ")
-]
+REAL = (ROOT / "docs" / "real" / "index.md").read_text("utf-8")
+COMMANDS = list(
+    dict.fromkeys(
+        line
+        for page in (README, (ROOT / "docs" / "commands.md").read_text("utf-8"))
+        for block in re.findall(r"```console\n(.*?)```", page.replace("\\\n", " "), re.DOTALL)
+        for line in block.splitlines()
+        if line.startswith("prosopon ")
+    )
+)
 
-# What the README shows runs as it stands, but for how much is read, asked and searched for.
+# All of it runs as it stands, but for how much is read, asked and searched for.
 GENERAL = ["--general", "general.txt"]
 SIZES = {
     "extract": [*GENERAL, "--option", "rounds=2"],
@@ -49,7 +53,7 @@ def test_the_example(tmp_path):
 
 def test_the_commands_in_order(tmp_path):
     local = [line for line in COMMANDS if "--model" not in line]
-    assert len(local) >= 3
+    assert {line.split()[1] for line in local} >= {"extract", "chat", "compare", "export"}
     texts = [example.response for example in load_persona("casual", limit=16).examples]
     (tmp_path / "general.txt").write_text("".join(f"{text}\n" for text in texts))
     for line in local:
@@ -78,3 +82,28 @@ def test_the_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text("utf-8")
     for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
         assert f"\n{target}:" in makefile
+
+
+HEADINGS = {"general loss": "loss", "choice margin gained": "margin gained",
+            "free text: target": "target", "text perplexity": "text ppl"}  # fmt: skip
+
+
+def table(page, first):
+    """Return the rows of the first table of a page whose heading begins so, by heading."""
+    lines = iter(page[page.index(first) :].splitlines())
+    head, _ = ([cell.strip() for cell in next(lines).strip("|").split("|")] for _ in range(2))
+    cells = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    for row in cells:
+        if len(row) != len(head):
+            return
+        yield dict(zip(head, row, strict=True))
+
+
+def test_the_table_is_the_reports():
+    measured = {row["arm"]: row for row in table(REAL, "| arm | level ") if row["level"] != "0.02"}
+    rows = list(table(README, "| arm | general loss "))
+    assert len(rows) == 5
+    for row in rows:
+        arm = re.sub(r"[*]+| \(.*", "", row.pop("arm"))
+        for heading, cell in row.items():
+            assert measured[arm][HEADINGS.get(heading, heading)].startswith(cell), (arm, heading)

@@ -23,6 +23,7 @@ from prosopon.cli.options import ModelPlace
 from prosopon.data import Message, Persona, library, load_persona
 from prosopon.data.contrast import Contrast, file_contrast
 from prosopon.data.pairs import pair_examples
+from prosopon.drawing import COLOURS, GREY, figure, svg
 from prosopon.experiments import Plan, Sizes
 from prosopon.experiments.columns import measures_of
 from prosopon.experiments.experiment import Experiment
@@ -40,7 +41,8 @@ ARMS = (
     "contrastive-sparse",
 )  # fmt: skip
 TASKS = ("choice", "free-text", "facts", "perplexity")
-LEVELS = (0.02, 0.05, 0.1)
+MIDDLE = 0.05
+LEVELS = (0.02, MIDDLE, 0.1)
 MAIN = ("energy", "style", "risk")
 """Contrasts that run with three seeds."""
 
@@ -48,6 +50,19 @@ DRIFT = "drift"  # name of the dialogues' folder
 DRIFT_ARMS = ("base", "prompt", "lora", "contrastive-kl")
 TURNS = ("early", "late", "drop", "early-neither", "late-neither")
 """Columns of the table of ten turns: measures of the task ``drift``."""
+
+WAYS = {
+    "base": "the model as it is", "prompt": "a system prompt", "few-shot": "examples in the prompt",
+    "lora": "LoRA", "steering": "a steering vector", "weight-steering": "weight steering",
+    "contrastive-kl": "a mask", "contrastive-lora": "the mask's objective,\nwith weights added",
+}  # fmt: skip
+"""The arms of the figure at a glance, in its order, and what it calls them."""
+
+GLANCE = {
+    "target": "free answers that are the persona's",
+    "margin": "nats a token towards the persona's answer",
+}
+"""Its panels: measures of a point, and their titles."""
 
 LONGEST = 64  # tokens of a free answer
 ANSWER, QUESTION = 170, 110  # most characters of an instruct answer and of its question
@@ -242,6 +257,38 @@ def draw(records: Sequence[Record]) -> str:
     return draw_frontier(frontier_points(on_all(records)[0])) or ""
 
 
+def draw_glance(records: Sequence[Record], level: float) -> str | None:
+    """Return how far every way goes from the base at one level of loss; our own in a colour.
+
+    None where there is no base to start from.
+    """
+    points = frontier_points(on_all(records)[0])
+    own = {p.arm: p for p in points if not p.contrast and p.level in (0.0, level)}
+    if "base" not in own:
+        return None
+    rows = [own[arm] for arm in WAYS if arm in own][::-1]
+    drawn, axes = figure(8.6, 0.9 + 0.33 * len(rows), ncols=2, sharey=True)
+    for place, (name, title) in zip(axes, GLANCE.items(), strict=True):
+        start = getattr(own["base"], name)
+        for row, point in enumerate(rows):
+            gain = getattr(point, name)
+            if gain is None or start is None:
+                continue
+            colour = COLOURS[1] if point.arm.startswith("contrastive") else COLOURS[0]
+            ends = [[max(gain.mean - gain.low, 0)], [max(gain.high - gain.mean, 0)]]
+            place.plot([start.mean, gain.mean], [row] * 2, color=colour, lw=5, alpha=0.25,
+                       solid_capstyle="butt")  # fmt: skip
+            place.errorbar(gain.mean, row, xerr=ends, color=colour, marker="o", capsize=2.5)
+        place.set_title(title, fontsize=10)
+        place.tick_params(axis="y", length=0)
+        place.spines["left"].set_visible(False)
+        if start is not None:
+            place.axvline(start.mean, color=GREY, lw=0.8, ls=":")
+    axes[0].xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    axes[0].set_yticks(range(len(rows)), [WAYS[point.arm] for point in rows], fontsize=10)
+    return svg(drawn, "what each way to a persona does, at equal loss")
+
+
 def on_all(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     """Return the records of arms that ran on every contrast, and the names of the others.
 
@@ -308,6 +355,8 @@ def main() -> None:
     text = page(records, shlex.join(["python", *sys.argv]), dialogues)
     write_text(folder / "index.md", text)
     write_text(folder / "frontier.svg", draw(records))
+    if glance := draw_glance(records, MIDDLE):
+        write_text(folder / "glance.svg", glance)
     print(folder / "index.md")
 
 

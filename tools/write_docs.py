@@ -26,6 +26,17 @@ Written by `python tools/write_docs.py` from the commands themselves. `prosopon 
 says the same. From a clone the command is `.venv/bin/prosopon` after `make demo` or `make test`.
 
 A mistake is one line on stderr and exit code 2. Nothing is loaded before names are checked.
+
+From a mask to a comparison, a checkpoint and a sweep:
+
+```console
+prosopon extract --target bold --examples 64 -o personas/bold
+prosopon inspect personas/bold
+prosopon compare --personas bold --arms base,prompt,contrastive-taylor -o comparison
+prosopon export personas/bold --format checkpoint -o bold
+prosopon sweep --model Qwen/Qwen3-0.6B --target ours.jsonl --opposite theirs.jsonl \
+    --criteria all -o results
+```
 """
 
 

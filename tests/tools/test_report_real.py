@@ -110,6 +110,16 @@ def test_the_page_opens_with_the_figure_and_says_what_prompts_do(tool):
     assert text.count("*margin gained*") == 1
 
 
+def test_the_figure_at_a_glance_shows_what_ran_at_one_level(tool):
+    ours = answers("contrastive-kl", 0.4, 0.02, 0.5, 0.02)
+    rivals = [answers("base"), answers("prompt", gain=0.3), answers("lora", 0.1, 0.02, 0.5, 0.02)]
+    colour = tool.COLOURS[1]
+    assert colour not in tool.draw_glance(rivals, 0.02)
+    assert tool.draw_glance([*rivals, ours], 0.02).count(colour) > 3
+    assert colour not in tool.draw_glance([*rivals, ours], 0.05)  # it ran at another level
+    assert tool.draw_glance([*rivals[1:], ours], 0.02) is None
+
+
 def test_ten_turns_are_a_table_of_arms_and_none_without_dialogues(tool):
     turns = {"early": 1.0, "late": 0.25, "drop": 0.75, "early-neither": 0, "late-neither": 0.5}
     record = done("lora", label="lora at 0.05", drift=[turns, {**turns, "late": 0.75}])
@@ -155,7 +165,8 @@ def test_a_small_run_goes_on_and_writes_its_page(tool, tmp_path, monkeypatch, ca
     turns = text[text.index("## Ten turns") : text.index("## Made by")].splitlines()
     assert "2 dialogues on casual" in turns[2]
     assert [row.split(" | ")[0] for row in turns[6:8]] == ["| base", "| steer2edit at 0.01"]
-    assert (tmp_path / "page" / "frontier.svg").read_text().startswith("<svg")
+    for name in ("frontier.svg", "glance.svg"):
+        assert (tmp_path / "page" / name).read_text().startswith("<svg")
     tool.main()
     assert [path.stat().st_mtime_ns for path in files] == times
     assert str(tmp_path / "page" / "index.md") in capsys.readouterr().out
