@@ -80,3 +80,22 @@ def test_a_bug_is_no_fault_of_the_input(monkeypatch):
     monkeypatch.setattr(app, "app", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         cli.main()
+
+
+@pytest.mark.parametrize(
+    ("problem", "much"),
+    [
+        (RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has"), "20.00 GiB"),
+        (RuntimeError("can't allocate memory: you tried to allocate 9 bytes. Error"), "9 bytes"),
+        (MemoryError("Unable to allocate 8.00 PiB for an array"), "8.00 PiB"),
+    ],
+)
+def test_a_lack_of_memory_is_one_line(run, problem, much):
+    code, shown = run(problem)
+    assert code == 2
+    assert shown.startswith(f"error: not enough memory ({much} asked for): a narrower --dtype")
+    assert shown.count("\n") == 1
+
+
+def test_a_lack_of_memory_that_says_no_number(run):
+    assert "not enough memory: a narrower" in run(MemoryError())[1]

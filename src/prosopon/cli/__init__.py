@@ -1,8 +1,10 @@
 """The command line: thin; it parses, calls the library and prints."""
 
+import re
 import sys
 
 INTERRUPTED = 130
+_FULL = ("out of memory", "can't allocate memory")  # of CUDA and MPS, of PyTorch on the CPU
 
 
 def main() -> None:
@@ -23,10 +25,13 @@ def main() -> None:
     except ProsoponError as problem:
         error(str(problem))
         sys.exit(2)
-    except RuntimeError as problem:
-        if "probability tensor contains" not in str(problem):
+    except (RuntimeError, MemoryError) as problem:
+        if "probability tensor contains" in str(problem):
+            error("the model's scores overflow or are NaN: give --dtype float32 or bfloat16")
+        elif isinstance(problem, MemoryError) or any(part in str(problem) for part in _FULL):
+            error(_memory_advice(str(problem)))
+        else:
             raise
-        error("the model's scores overflow or are NaN: give --dtype float32 or bfloat16")
         sys.exit(2)
     except OSError as problem:  # a full disk, a file that nobody may read
         where = f"{problem.filename}: " if problem.filename else ""
@@ -36,6 +41,16 @@ def main() -> None:
         if stop.code == INTERRUPTED:
             error("interrupted; nothing was left half-written")
         raise
+
+
+def _memory_advice(problem: str) -> str:
+    """Return what to do about a lack of memory, and how much was asked for."""
+    much = re.search(r"allocate ([\d.]+ \w+)", problem)
+    return (
+        f"not enough memory{f' ({much[1]} asked for)' if much else ''}: a narrower --dtype "
+        "(bfloat16) or a smaller model takes less; extract also has --sequential, --max-length "
+        "and --targets"
+    )
 
 
 __all__ = ["main"]

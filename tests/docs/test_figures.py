@@ -1,0 +1,62 @@
+"""The figures of docs/compared.md and docs/limits.md are those of the reports that they name."""
+
+import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+REPORT = (DOCS / "real" / "index.md").read_text("utf-8")
+COMPARED = (DOCS / "compared.md").read_text("utf-8")
+LIMITS = (DOCS / "limits.md").read_text("utf-8")
+
+
+def table(page, heading):
+    """Return the rows of the first table after a heading as {column: text}."""
+    lines = page[page.index(heading) :].split("\n\n| ", 1)[1].split("\n\n")[0].splitlines()
+    head, _, *rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines]
+    return [dict(zip(head, row, strict=True)) for row in rows]
+
+
+def test_the_figures_are_the_reports():
+    measured = {row["arm"]: row for row in table(REPORT, "# Personas") if row["level"] != "0.02"}
+    shown = table(COMPARED, "## The figures")
+    assert {row["arm"] for row in shown} == set(measured)
+    for row in shown:
+        for column, text in row.items():
+            assert measured[row["arm"]][column].split(" [")[0] == text, (row["arm"], column)
+
+
+def test_where_we_lose_is_so():
+    rows = {row["arm"]: row for row in table(COMPARED, "## The figures")}
+    ours, added = rows["contrastive-kl"], rows["contrastive-lora"]
+    strange = sorted(rows, key=lambda arm: float(rows[arm]["text ppl"]))
+    assert strange[-2:] == ["few-shot", "contrastive-kl"]
+    for column in ("margin gained", "target", "facts"):
+        assert float(added[column]) > float(ours[column])
+    costs = json.loads((ROOT / "benchmarks/results/cost.json").read_text())["mask-cost"]["results"]
+    assert [f"{cost['ratio']:.1f} times" in COMPARED for cost in costs] == [True, True]
+
+
+def test_what_a_prompt_does_is_counted():
+    verdicts = [row["the prompt"] for row in table(REPORT, "## What a prompt does")]
+    assert (verdicts.count("moves it"), len(verdicts)) == (3, 6)
+    assert "moved three of six contrasts" in COMPARED
+
+
+def test_tokens_of_prompts():
+    costs = table((DOCS / "comparison" / "table.md").read_text("utf-8"), "What an arm costs")
+    tokens = {row["arm"]: row["added_tokens"] for row in costs}
+    assert f"{tokens['few-shot']} against {tokens['prompt']} on the" in COMPARED
+
+
+def test_what_judges_are_worth():
+    right = [float(share) for share in re.findall(r"held-out answers: right ([\d.]+)", REPORT)]
+    assert f"between {min(right):.2f} and {max(right):.2f} of the time" in LIMITS
+    assert "one of six contrasts below the base" in " ".join(LIMITS.split())
+    below = 0
+    for _, part in re.findall(r"\n([a-z-]+):\n\n(\|.*?)(?=\n\n)", REPORT, re.DOTALL):
+        arms = {row["arm"] + row["level"]: row for row in table(f"#\n\n{part}\n\n", "#")}
+        ours, base = (arms[arm]["target"].split(" ")[0] for arm in ("contrastive-kl0.05", "base-"))
+        below += base != "-" and float(ours) < float(base)
+    assert below == 1
