@@ -25,8 +25,11 @@ FAMILIES: tuple[str, ...] = (
 )
 """Families whose sites are all supported."""
 
-FUSED_EXPERTS = "mixtral"
-"""A family whose experts lie in 3-D parameters; `tiny_model` builds it too."""
+EXPERT_FAMILIES: tuple[str, ...] = ("mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss")
+"""Families whose experts lie in 3-D parameters; those of gpt_oss are [in, out], with biases."""
+
+UNKNOWN_EXPERTS = "llama4_text"
+"""A family whose fused experts are laid out in a way of its own."""
 
 HIDDEN, LAYERS, HEADS, KV_HEADS, INTERMEDIATE, CONTEXT = 32, 2, 4, 2, 48, 512
 
@@ -121,10 +124,13 @@ def _shape(family: str) -> dict[str, Any]:
     if family == "gpt_neox":
         return shape
     shape["num_key_value_heads"] = KV_HEADS
-    if family in ("gemma", "qwen3"):
+    if family in ("gemma", "qwen3", "qwen3_moe", "gpt_oss", UNKNOWN_EXPERTS):
         shape["head_dim"] = HIDDEN // HEADS
-    if family == FUSED_EXPERTS:
+    if family in ("mixtral", "gpt_oss", UNKNOWN_EXPERTS):
         shape |= {"num_local_experts": 3, "num_experts_per_tok": 2}
+    elif family in EXPERT_FAMILIES:
+        shape |= {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+        shape |= {"shared_expert_intermediate_size": 24} if family == "qwen2_moe" else {}
     return shape
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from prosopon.errors import ModelError, SiteError
 from prosopon.models import Site, check_finite, find_sites
-from tests.tiny import FAMILIES, FUSED_EXPERTS, HIDDEN, INTERMEDIATE, LAYERS, tiny_model
+from tests.tiny import EXPERT_FAMILIES, FAMILIES, HIDDEN, INTERMEDIATE, LAYERS, UNKNOWN_EXPERTS, tiny_model
 
 QKVO = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"]
 GATED = ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]
@@ -153,20 +153,58 @@ def test_a_model_without_matrices() -> None:
 
 
 class TestFusedExperts:
-    def test_they_are_refused_by_name_with_the_way_out(self) -> None:
-        model, _ = tiny_model(FUSED_EXPERTS)
-        with pytest.raises(SiteError, match="fused experts") as caught:
+    @pytest.mark.parametrize("family", EXPERT_FAMILIES)
+    def test_every_expert_has_two_sites(self, family: str) -> None:
+        model, _ = tiny_model(family)
+        experts = model.model.layers[1].mlp.experts
+        parameter = "model.layers.1.mlp.experts.gate_up_proj"
+        sites = [site for site in find_sites(model) if site.parameter == parameter]
+        assert [site.name for site in sites] == [
+            f"{parameter}.{number}" for number in range(experts.num_experts)
+        ]
+        for number, site in enumerate(sites):
+            assert (site.layer, site.role, site.expert) == (1, "mlp", number)
+            assert (site.out_features % 2, site.in_features) == (0, HIDDEN)
+            stored = experts.gate_up_proj[number]
+            assert torch.equal(site.matrix(), stored.T if family == "gpt_oss" else stored)
+            site.matrix()[0, 1] = 7.0  # writes the model
+            assert (stored[1, 0] if family == "gpt_oss" else stored[0, 1]) == 7.0
+        names = [site.name for site in find_sites(model, targets=["down_proj.2"])]
+        assert names == [f"model.layers.{layer}.mlp.experts.down_proj.2" for layer in (0, 1)]
+
+    def test_an_unknown_layout_is_refused_by_name_with_the_way_out(self) -> None:
+        model, _ = tiny_model(UNKNOWN_EXPERTS)
+        with pytest.raises(SiteError, match="fused experts .*laid out in a way") as caught:
             find_sites(model)
-        assert "model.layers.0.mlp.experts.gate_up_proj" in str(caught.value)
+        assert "model.layers.0.feed_forward.experts.gate_up_proj" in str(caught.value)
         assert "--ignore '*experts*'" in str(caught.value)
+        assert find_sites(model, ignore=["*experts*"])
+
+    def test_experts_of_one_memory_are_refused(self) -> None:
+        model, _ = tiny_model("mixtral")
+        first, second = (layer.mlp.experts for layer in model.model.layers)
+        second.down_proj = first.down_proj
+        with pytest.raises(SiteError, match=r"ignore 'model.layers.0.mlp.experts.down_proj\.\*'"):
+            find_sites(model)
+
+    def test_experts_elsewhere_or_quantised_are_refused(self) -> None:
+        model, _ = tiny_model("mixtral")
+        experts = model.model.layers[0].mlp.experts
+        whole = experts.down_proj
+        experts.down_proj = nn.Parameter(whole.to(torch.int8), requires_grad=False)
+        with pytest.raises(SiteError, match=r"down_proj\.0' is quantised .*stored as int8"):
+            find_sites(model)
+        experts.down_proj = nn.Parameter(whole.to("meta"))
+        with pytest.raises(SiteError, match=r"down_proj\.0' has no weights in memory"):
+            find_sites(model)
 
     def test_ignoring_them_leaves_them_dense(self) -> None:
-        model, _ = tiny_model(FUSED_EXPERTS)
+        model, _ = tiny_model("mixtral")
         sites = find_sites(model, ignore=["*experts*"])
         assert [site.role for site in sites] == ["attention"] * 4 * LAYERS
 
     def test_targets_that_avoid_them_are_fine(self) -> None:
-        model, _ = tiny_model(FUSED_EXPERTS)
+        model, _ = tiny_model("mixtral")
         assert len(find_sites(model, targets=["q_proj"])) == LAYERS
 
     def test_experts_that_are_modules_are_sites(self) -> None:

@@ -66,9 +66,11 @@ def masked(model, base, persona, gamma):
     if persona is not None:
         for site in find_sites(model):
             if site.name in persona.keep:
-                weight = base[f"{site.name}.weight"]
+                where = ... if site.expert is None else site.expert
+                whole = expected[site.parameter].clone()
                 keep = site.oriented(persona.keep[site.name])
-                expected[f"{site.name}.weight"] = torch.where(keep, weight, weight * gamma)
+                whole[where] = torch.where(keep, whole[where], whole[where] * gamma)
+                expected[site.parameter] = whole
     return expected
 
 

@@ -13,7 +13,7 @@ from prosopon.models import find_sites
 from prosopon.runtime import attach, worn
 from prosopon.subnetwork import COMPENSATION_NAME, Compensation
 from tests.runtime import samples
-from tests.tiny import FUSED_EXPERTS, tiny_model
+from tests.tiny import tiny_model
 
 BACKENDS = ("inplace", "functional")
 
@@ -275,7 +275,7 @@ def test_a_name_given_anew_has_nothing_of_the_persona_before(model, made, backen
 
 
 def test_a_mask_of_some_sites_is_worn_where_others_cannot_have_one():
-    model, tokenizer = tiny_model(FUSED_EXPERTS)
+    model, tokenizer = tiny_model("mixtral")
     targets = ["*self_attn*"]
     mask = Extractor(model, tokenizer, targets=targets).extract(
         load_persona("bold", limit=3), criterion="magnitude", sparsity=0.5

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from prosopon.errors import OptionError
-from prosopon.models import layer_index, role
+from prosopon.models import layer_index, projection, role
 from prosopon.subnetwork import Subnetwork
 from prosopon.subnetwork.algebra import check_agree
 
@@ -24,7 +24,7 @@ METHOD = "average"
 GROUPINGS: Mapping[str, Callable[[str], str]] = {
     "kind": role,
     "layer": lambda site: OUTSIDE if (layer := layer_index(site)) is None else str(layer),
-    "projection": lambda site: site.rpartition(".")[2],
+    "projection": projection,
 }
 """Ways to group sites, by name: what a site is part of, its layer, the matrix's own name."""
 

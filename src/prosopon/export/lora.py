@@ -17,7 +17,7 @@ from prosopon.errors import OptionError
 from prosopon.export.base import FORMATS, Format, FormatOptions, Job
 from prosopon.export.fidelity import divergence
 from prosopon.export.lowrank import factors, squared_error
-from prosopon.export.peft_names import PEFT_LOADING, save_adapter
+from prosopon.export.peft_names import PEFT_LOADING, refuse_experts, save_adapter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +41,7 @@ def write_lora(job: Job, folder: Path) -> dict[str, Any]:
     from peft import LoraConfig
 
     rank, sites = job.options.rank, [site for site, _ in job.changed_sites()]
+    refuse_experts(sites, "lora")
     if rank > (most := max(min(site.shape) for site in sites)):
         raise OptionError(
             f"option rank={rank}: no matrix of this model has more than {most} directions, and "

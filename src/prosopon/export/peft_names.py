@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prosopon.errors import ExportError
 from prosopon.export.base import Job
 from prosopon.models import Site
 
@@ -49,6 +50,17 @@ def save_adapter(
         revision=job.revision,
         **settings,
     ).save_pretrained(folder)
+
+
+def refuse_experts(sites: Sequence[Site], format: str) -> None:
+    """Refuse experts of a fused parameter: PEFT adapts modules, or a parameter as a whole."""
+    for site in sites:
+        if site.expert is not None:
+            raise ExportError(
+                f"format {format!r}: {site.name!r} is one expert of a fused parameter, and PEFT "
+                "adapts modules, or such a parameter as a whole; choose --format checkpoint "
+                "(exact), or extract without experts (--ignore '*experts*')"
+            )
 
 
 def target_modules(sites: Sequence[Site], model: nn.Module) -> list[str]:

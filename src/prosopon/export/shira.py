@@ -21,7 +21,7 @@ import torch
 
 from prosopon.errors import ExportError
 from prosopon.export.base import FORMATS, Format, Job
-from prosopon.export.peft_names import PEFT_LOADING, save_adapter
+from prosopon.export.peft_names import PEFT_LOADING, refuse_experts, save_adapter
 from prosopon.models import Site
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def write_shira(job: Job, folder: Path) -> dict[str, Any]:
             "lora"
         )
     sites = job.changed_sites()
+    refuse_experts([site for site, _ in sites], "shira")
     _refuse_conv1d([site for site, _ in sites])
     counts = [int((~keep).sum()) for _, keep in sites]
     rank = shira_rank([(site.shape, n) for (site, _), n in zip(sites, counts, strict=True)])

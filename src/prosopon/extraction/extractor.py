@@ -137,6 +137,8 @@ def assemble(
     if request.sparsity == "auto":
         request = replace(request, sparsity=mask.pruned_share)
     notes: dict[str, Any] = {"auto": mask.notes} if mask.notes else {}
+    if mask.unread:
+        notes["unread_experts"] = list(mask.unread)
     if request.protect:
         notes["protected"] = [ours.name for ours, _ in request.protect]
     config = provenance(

@@ -21,12 +21,14 @@ class ExtractedMask:
         values: Compensated weights of every site, ``[out, in]`` in the model's dtype; empty
             where the kept weights stay as they are.
         notes: How ``auto`` chose; empty for a given sparsity.
+        unread: Names of the experts that no token came to; they are kept whole.
     """
 
     keep: dict[str, Tensor]
     levels: dict[str, Tensor] | None = None
     values: dict[str, Tensor] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     @property
     def pruned_share(self) -> float:

@@ -15,7 +15,7 @@ from prosopon.criteria import (
     outlier_share,
     plain_wanda,
 )
-from prosopon.errors import OptionError
+from prosopon.errors import OptionError, StatisticsError
 from prosopon.extraction.collector import Collector
 from prosopon.extraction.mask import ExtractedMask
 from prosopon.extraction.request import Request
@@ -23,7 +23,7 @@ from prosopon.models import Site, find_groups
 from prosopon.models.groups import Group
 from prosopon.models.memory import trim
 from prosopon.selection import Scored, check_units, find_pattern, select
-from prosopon.statistics import Statistics
+from prosopon.statistics import SiteSums, Statistics
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -79,6 +79,9 @@ def scored_mask(
         )
     groups = find_units(request.pattern, sparsity, collector.model, sites)  # before reading
     evidence = evidence or _collect_evidence(collector, request, criterion)
+    unread = unread_experts(sites, *evidence.values())
+    sites = [site for site in sites if site.name not in unread]
+    groups = [group for group in groups if not set(group.sites) & set(unread)]
     spared: dict[str, Tensor] = {}
 
     def score(site: Site) -> Scored:
@@ -98,7 +101,27 @@ def scored_mask(
         keep |= {name: mask.cpu() for name, mask in masks.items()}
     if criterion.cap:
         keep = _spare(criterion, keep, spared)
-    return ExtractedMask({site.name: keep[site.name] for site in sites})
+    keep |= {site.name: whole(site) for site in collector.sites if site.name in unread}
+    return ExtractedMask({site.name: keep[site.name] for site in collector.sites}, unread=unread)
+
+
+def whole(site: Site) -> Tensor:
+    """Return the mask that keeps every weight of a site."""
+    return torch.ones(site.shape, dtype=torch.bool)
+
+
+def unread_experts(sites: Sequence[Site], *sums: SiteSums[Any]) -> tuple[str, ...]:
+    """Return the experts that no token came to, on one side at least: nothing tells what they do.
+
+    Raises:
+        StatisticsError: That is all there are.
+    """
+    unread = tuple(site.name for site in sites if any(part[site.name].is_empty for part in sums))
+    if len(unread) == len(sites):
+        raise StatisticsError(
+            f"no token of the examples came to any of the {len(sites)} experts: give more examples"
+        )
+    return unread
 
 
 def find_units(

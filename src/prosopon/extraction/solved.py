@@ -1,11 +1,13 @@
 """Masks that a criterion chooses itself, from Gram matrices."""
 
+from dataclasses import replace
 from typing import cast
 
 from prosopon.criteria import SiteInputs, SolvedCriterion
 from prosopon.extraction.collector import Collector
 from prosopon.extraction.mask import ExtractedMask
 from prosopon.extraction.request import Request
+from prosopon.extraction.scored import whole
 from prosopon.statistics import gram_portions
 
 
@@ -16,10 +18,14 @@ def solved_mask(collector: Collector, request: Request) -> ExtractedMask:
     examples for each portion.
     """
     criterion = cast(SolvedCriterion, request.criterion)
-    mask = ExtractedMask({})
+    mask, unread = ExtractedMask({}), list[str]()
     for portion in gram_portions(collector.sites):
         grams = collector.grams(request.target, request.scope, portion)
         for site in portion:
+            if grams[site.name].is_empty:
+                mask.keep[site.name] = whole(site)
+                unread.append(site.name)
+                continue
             weight = site.matrix().float()
             inputs = SiteInputs(weight, gram=grams[site.name], sparsity=request.share)
             solution = criterion.solve(inputs, request.pattern, request.options)
@@ -27,4 +33,7 @@ def solved_mask(collector: Collector, request: Request) -> ExtractedMask:
             if solution.values is not None:
                 mask.values[site.name] = solution.values.to("cpu", site.weight.dtype)
             collector.settings.say("pruning", len(mask.keep), len(collector.sites))
-    return mask
+    if mask.values:  # a compensation knows all sites
+        sites = {site.name: site for site in collector.sites}
+        mask.values.update({name: sites[name].matrix().cpu() for name in unread})
+    return replace(mask, unread=tuple(unread))

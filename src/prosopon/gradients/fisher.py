@@ -18,6 +18,7 @@ from prosopon.errors import StatisticsError
 from prosopon.lm.forward import by_row, inputs
 from prosopon.lm.likelihood import response_mask
 from prosopon.models import Site
+from prosopon.models.experts import apart
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -133,6 +134,7 @@ def _squares(
         return hook
 
     with ExitStack() as stack:
+        stack.enter_context(apart(site.module for site in sites))
         stack.callback(model.get_input_embeddings().register_forward_hook(start).remove)  # type: ignore[operator]
         for site in sites:
             stack.callback(site.module.register_forward_hook(watch(site)).remove)

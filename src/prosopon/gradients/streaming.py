@@ -14,6 +14,7 @@ import torch
 
 from prosopon.errors import StatisticsError
 from prosopon.models import Site
+from prosopon.models.experts import apart
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,6 +82,7 @@ def differentiable(sites: Sequence[Site], consume: Consume) -> Iterator[None]:
         return hook
 
     with ExitStack() as stack:
+        stack.enter_context(apart(site.module for site in sites))
         try:
             for site in sites:
                 site.weight.grad = None

@@ -64,6 +64,11 @@ class Skeleton:
         """
         sites = find_sites(self.model, targets=targets, ignore=ignore, in_memory=False)
         for site in sites:
+            if site.expert is not None:
+                raise SiteError(
+                    f"{site.parameter!r} holds fused experts, which are not supported layer by "
+                    "layer yet; leave them dense with ignore=['*experts*'] (--ignore '*experts*')"
+                )
             names = self._tied[f"{site.name}.weight"]
             if len(names) > 1:
                 raise SiteError(

@@ -11,6 +11,7 @@ import torch
 from prosopon.data import Batch
 from prosopon.errors import StatisticsError
 from prosopon.models import Site
+from prosopon.models.experts import ExpertLinear
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -43,8 +44,10 @@ def inputs(module: nn.Module, batch: Batch) -> dict[str, Any]:
 def by_row(site: Site, value: Tensor, shape: Sequence[int]) -> Tensor:
     """Return a site's input or output as ``[rows, length, channels]``.
 
+    An expert has the rows whose tokens came to it, as long as the most of them, with zeros.
+
     Args:
-        site: The site, for messages.
+        site: The site; a fused expert is in the call whose input or output this is.
         value: What it reads or writes; some modules (OPT's) flatten rows and tokens.
         shape: (rows, length) of the batch.
 
@@ -52,6 +55,8 @@ def by_row(site: Site, value: Tensor, shape: Sequence[int]) -> Tensor:
         StatisticsError: Its tokens cannot be told apart.
     """
     rows, length = shape
+    if isinstance(site.module, ExpertLinear) and site.module.routed[1] == rows * length:
+        return _pack(value, site.module.routed[0] // length)[0]
     if value.ndim == 3 and value.shape[:2] == (rows, length):
         return value
     if value.ndim == 2 and len(value) == rows * length:
@@ -60,3 +65,34 @@ def by_row(site: Site, value: Tensor, shape: Sequence[int]) -> Tensor:
         f"site {site.name!r} reads a tensor of shape {tuple(value.shape)} in a batch of "
         f"{rows} x {length} tokens, so its tokens cannot be told apart; leave it out with --ignore"
     )
+
+
+def in_scope(site: Site, value: Tensor, scope: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what a site reads of a batch by row, and which of it is in scope.
+
+    Args:
+        site: As for :func:`by_row`.
+        value: As for :func:`by_row`.
+        scope: The tokens in scope, bool ``[rows, length]``, at least one in every row.
+
+    Returns:
+        Values and a mask, ``[rows, length, channels]`` and bool ``[rows, length]``, at least one
+        in every row. Of an expert only the tokens in scope that came to it, and the rows that
+        have some, maybe none.
+    """
+    module = site.module
+    if not isinstance(module, ExpertLinear) or module.routed[1] != scope.numel():
+        return by_row(site, value, scope.shape), scope
+    tokens = module.routed[0]
+    chosen = scope.flatten()[tokens]
+    return _pack(value[chosen], tokens[chosen] // scope.shape[1])
+
+
+def _pack(values: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Lay tokens [n, channels] of ascending rows [n] side by side, and say where tokens lie."""
+    counts = rows.unique_consecutive(return_counts=True)[1]
+    if not len(counts):
+        return values.unsqueeze(1), values.new_zeros((0, 1), dtype=torch.bool)
+    packed = torch.nn.utils.rnn.pad_sequence(values.split(counts.tolist()), batch_first=True)
+    places = torch.arange(packed.shape[1], device=values.device)
+    return packed, places < counts.unsqueeze(1)

@@ -4,6 +4,7 @@
 - ``checkpoints``: its parts, read with transformers; ``gguf``: GGUF files as checkpoints.
 - ``matching``: which weights a name or a pattern means (strings only).
 - ``sites``: the prunable matrices of a model, in one orientation.
+- ``experts``: the experts of a fused parameter, one by one.
 - ``structure``: MLP channels and attention heads, as groups of rows and columns.
 - ``groups``: what such a group is.
 - ``restrict``: sites of some layers, or of attention or MLP alone.
@@ -25,7 +26,7 @@ from prosopon.models.loading import (
     resolve_device,
     resolve_source,
 )
-from prosopon.models.names import layer_index, role
+from prosopon.models.names import layer_index, projection, role
 from prosopon.models.restrict import parse_layers, restrict_sites
 from prosopon.models.sites import Site, check_finite, find_sites, unwrap
 from prosopon.models.structure import find_groups
@@ -45,6 +46,7 @@ __all__ = [
     "layer_index",
     "load_model",
     "parse_layers",
+    "projection",
     "resolve_device",
     "resolve_source",
     "restrict_sites",

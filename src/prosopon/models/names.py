@@ -113,6 +113,11 @@ def layer_index(name: str) -> int | None:
     return next((int(part) for part in name.split(".") if part.isdecimal()), None)
 
 
+def projection(name: str) -> str:
+    """Return which matrix of its module a name means: ``q_proj``; of experts, all of them."""
+    return next((p for p in reversed(name.split(".")) if not p.isdecimal()), name)
+
+
 def role(name: str) -> Role:
     """Tell whether a matrix belongs to attention, to the feed-forward part, or to neither.
 

@@ -1,9 +1,9 @@
 """Finding the weight matrices of a model that a mask may prune.
 
-A site is the matrix of an ``nn.Linear`` or of a GPT-2 style ``Conv1D`` (whose weight is stored
-transposed), the output head and the embeddings left out. Everything downstream sees a site in
-one orientation, [out, in], whatever the module stores. What cannot be masked safely is refused
-here, by name, and never skipped in silence.
+A site is the matrix of an ``nn.Linear``, of a GPT-2 style ``Conv1D`` (whose weight is stored
+transposed) or of one expert of a fused 3-D parameter, the output head and the embeddings left
+out. Everything downstream sees a site in one orientation, [out, in], whatever the module stores.
+What cannot be masked safely is refused here, by name, and never skipped in silence.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 
 from prosopon.errors import ModelError, SiteError
 from prosopon.models import names as name_rules
+from prosopon.models.experts import ExpertLinear, expert_matrices, is_fused
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,13 +34,15 @@ class Site:
     """One prunable weight matrix of a model.
 
     Attributes:
-        name: Dotted name of the module in the model.
-        module: The live module.
+        name: Dotted name of the module in the model; of an expert that of the fused parameter,
+            and the expert's number.
+        module: The live module; of an expert a view, see :mod:`prosopon.models.experts`.
         transposed: True if the module stores the weight as [in, out] (``Conv1D``).
         out_features: Rows of the canonical matrix.
         in_features: Columns of the canonical matrix.
         layer: Number of the decoder layer, None outside the layers.
         role: ``attention``, ``mlp`` or ``other``.
+        expert: Number of the expert in a fused parameter; None for any other weight.
     """
 
     name: str
@@ -49,6 +52,19 @@ class Site:
     in_features: int
     layer: int | None
     role: name_rules.Role
+    expert: int | None = None
+
+    @property
+    def parameter(self) -> str:
+        """Dotted name of the model's parameter that the weight is, or is a part of."""
+        return f"{self.name}.weight" if self.expert is None else self.name.rpartition(".")[0]
+
+    @property
+    def slot(self) -> tuple[dict[str, nn.Parameter], str]:
+        """Where a module keeps that parameter: its table, and the name in it."""
+        if isinstance(self.module, ExpertLinear):
+            return self.module.slot
+        return cast("dict[str, nn.Parameter]", self.module._parameters), "weight"
 
     @property
     def weight(self) -> nn.Parameter:
@@ -95,8 +111,8 @@ def find_sites(
 
     Raises:
         SiteError: A pattern matches nothing; no site is left; a selected one cannot be masked:
-            quantised or not in memory, fused experts, or sharing its memory with another
-            parameter; or PEFT's adapters lie around the weights.
+            quantised or not in memory, experts fused in an unknown way, or sharing its memory
+            with another parameter; or PEFT's adapters lie around the weights.
     """
     model = unwrap(model)
     candidates = dict(_candidates(model))
@@ -108,6 +124,11 @@ def find_sites(
         raise SiteError(_nothing_left(model, candidates, heads))
     _refuse_shared_memory(model, sites)
     return sites
+
+
+def candidate_names(model: nn.Module) -> list[str]:
+    """Return the names of all matrices that a pattern can mean, also of those that are refused."""
+    return [name for name, _ in _candidates(unwrap(model))]
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -143,12 +164,17 @@ def check_finite(sites: Iterable[Site]) -> None:
 def _candidates(model: nn.Module) -> Iterator[tuple[str, nn.Module | nn.Parameter]]:
     """Yield every matrix that a pattern can mean, also the ones that will be refused.
 
-    Fused experts come as their parameter; a module that occurs twice comes under both names.
+    Fused experts come one by one, or as their parameter where it is laid out in no known way; a
+    module that occurs twice comes under both names.
     """
     for name, module in model.named_modules(remove_duplicate=False):
         # GPTQ and AWQ layers are no nn.Linear; they hold a packed "qweight".
         if isinstance(module, torch.nn.Linear) or _is_conv1d(module) or hasattr(module, "qweight"):
             yield name, module
+        elif is_fused(module):
+            for own, matrices in expert_matrices(module).items():
+                for matrix in matrices:
+                    yield f"{name}.{own}.{matrix.number}", matrix
         elif "experts" in name:
             for own, parameter in module.named_parameters(recurse=False):
                 if parameter.ndim >= 3:
@@ -177,20 +203,21 @@ def _site(name: str, item: nn.Module | nn.Parameter, in_memory: bool) -> Site:
     """Make a site of a candidate, or refuse it."""
     if isinstance(item, torch.nn.Parameter):
         raise SiteError(
-            f"{name!r} holds fused experts (shape {list(item.shape)}), which are not supported "
-            "yet; leave them dense with ignore=['*experts*'] (--ignore '*experts*')"
+            f"{name!r} holds fused experts (shape {list(item.shape)}), laid out in a way that is "
+            "not supported yet; leave them dense with ignore=['*experts*'] (--ignore '*experts*')"
         )
     _refuse_unusable(name, item, in_memory)
     weight = cast("nn.Parameter", item.weight)
-    transposed = _is_conv1d(item)
+    expert = item.number if isinstance(item, ExpertLinear) else None
+    transposed = item.transposed if isinstance(item, ExpertLinear) else _is_conv1d(item)
     out_features, in_features = weight.T.shape if transposed else weight.shape
     layer, role = name_rules.layer_index(name), name_rules.role(name)
-    return Site(name, item, transposed, out_features, in_features, layer, role)
+    return Site(name, item, transposed, out_features, in_features, layer, role, expert)
 
 
 def _refuse_unusable(name: str, module: nn.Module, in_memory: bool) -> None:
     """Refuse weights that are packed, quantised, computed on the fly or not in memory."""
-    weight = getattr(module, "weight", None)
+    weight = module.whole if isinstance(module, ExpertLinear) else getattr(module, "weight", None)
     if not isinstance(weight, torch.Tensor) or hasattr(module, "qweight"):
         storage = f"packed by {type(module).__name__}"
     elif weight.is_meta and in_memory:
@@ -220,7 +247,10 @@ def _nothing_left(model: nn.Module, candidates: Iterable[str], heads: set[str]) 
 
 def _refuse_shared_memory(model: nn.Module, sites: list[Site]) -> None:
     """Refuse a site whose memory another parameter uses too: a mask would change both."""
-    names = {f"{site.name}.weight": site.name for site in sites}
+    names = {
+        site.parameter: site.name if site.expert is None else f"{site.parameter}.*"
+        for site in sites
+    }
     last_device, last_end, last_name = "", 0, ""
     for device, start, end, name in sorted(_spans(model)):
         overlaps = device == last_device and start < last_end

@@ -24,6 +24,7 @@ import torch
 
 from prosopon.errors import SiteError, UnknownNameError
 from prosopon.models import names as name_rules
+from prosopon.models.experts import ExpertLinear
 from prosopon.models.groups import COLUMNS, ROWS, Group, Part
 from prosopon.models.sites import Site
 
@@ -100,6 +101,9 @@ def find_groups(model: nn.Module, sites: Sequence[Site], kind: str) -> list[Grou
     for site in sites:
         if site.role == role:
             parent, _, leaf = site.name.rpartition(".")
+            if site.expert is not None:
+                owner, _, leaf = parent.rpartition(".")
+                parent = f"{owner}.{site.expert}"
             modules.setdefault(parent, {})[leaf] = site
     if not modules:
         raise SiteError(
@@ -108,6 +112,9 @@ def find_groups(model: nn.Module, sites: Sequence[Site], kind: str) -> list[Grou
         )
     groups = []
     for parent, linears in modules.items():
+        if isinstance(experts := next(iter(linears.values())).module, ExpertLinear):
+            groups.append(_expert_channels(parent, linears, experts.experts))
+            continue
         layout = _layout(model, parent, linears, kind, layouts)
         groups.append(build(model, parent, linears, layout))
     return groups
@@ -157,6 +164,24 @@ def _channels(model: nn.Module, parent: str, sites: Sites, layout: _Layout) -> G
     field = next((name for name in _CHANNEL_FIELDS if _has(model, name)), None)
     parts.append(Part(down.name, COLUMNS, units))
     return Group("channels", parent, tuple(parts), down.layer, {field: 1} if field else {})
+
+
+def _expert_channels(parent: str, sites: Sites, experts: Any) -> Group:
+    """Build the group of one expert of a fused parameter."""
+    up = "gate_up_proj" if experts.has_gate else "up_proj"
+    for leaf in (up, "down_proj"):
+        if leaf not in sites:
+            raise SiteError(
+                f"channels of expert {parent!r} need its {leaf}, which --targets or --ignore leave "
+                "out; take it in, or leave out all of the expert"
+            )
+    down = sites["down_proj"]
+    rows = units = torch.arange(down.in_features).unsqueeze(1)
+    if experts.has_gate:  # gates, then what they open; or one of each in turn
+        side_by_side = torch.cat([units, units + down.in_features], dim=1)
+        rows = side_by_side if experts.is_concatenated else units * 2 + torch.arange(2)
+    parts = Part(sites[up].name, ROWS, rows), Part(down.name, COLUMNS, units)
+    return Group("channels", parent, parts, down.layer)
 
 
 def _heads(model: nn.Module, parent: str, sites: Sites, layout: _Layout) -> Group:

@@ -1,12 +1,14 @@
 """The functional backend: weights are never written; outputs are computed anew."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from prosopon.models import Site
+from prosopon.models.experts import apart
 from prosopon.runtime.backends import BACKENDS
 from prosopon.runtime.compensation import compensated_matrix
 from prosopon.runtime.gates import Gating
@@ -35,10 +37,12 @@ class FunctionalBackend:
         self._replacements: dict[str, dict[str, Tensor]] = {}
         self._weights: dict[str, Tensor] = {}
         self._stance: Any = None
-        # First among the hooks, so that those of others see the masked output.
-        self._hooks = [
-            site.module.register_forward_hook(self._hook(site), prepend=True) for site in sites
-        ]
+        self._hooks = ExitStack()
+        self._hooks.enter_context(apart(site.module for site in sites))
+        for site in sites:
+            # First among the hooks, so that those of others see the masked output.
+            hook = site.module.register_forward_hook(self._hook(site), prepend=True)
+            self._hooks.callback(hook.remove)
 
     def load(
         self,
@@ -94,8 +98,7 @@ class FunctionalBackend:
     def close(self) -> None:
         """Remove the hooks; see :class:`Backend`."""
         self.restore()
-        for hook in self._hooks:
-            hook.remove()
+        self._hooks.close()
 
     def gating(self, look: Look, site: Site) -> Gating | None:
         """Return the gates of a site; see :class:`Backend`."""

@@ -10,10 +10,9 @@ its originals are copied whole, and it is entered and left by way of the base.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from prosopon.models import Site
 from prosopon.runtime.backends import BACKENDS
@@ -159,9 +158,7 @@ class InplaceBackend:
 
     def _is_bound(self) -> bool:
         """Tell whether all weights still lie where they lay."""
-        return [
-            parameters["weight"].data_ptr() for parameters in self._parameters
-        ] == self._pointers
+        return [table[name].data_ptr() for table, name in self._slots] == self._pointers
 
     def _bind(self) -> None:
         """Find the weights in memory, and take along what is known about them."""
@@ -175,11 +172,12 @@ class InplaceBackend:
                 masks[site] = mask.to(self._homes[self._numbers[site]].weight.device)
         self._cache.clear()
         # Looked up anew in the modules each time: a parameter can be exchanged for another.
-        self._parameters = [
-            cast(dict[str, nn.Parameter], site.module._parameters) for site in self._sites
-        ]
-        self._pointers = [home.weight.data_ptr() for home in self._homes]
-        self._counted = [h.weight for h in self._homes if not h.weight.is_inference()]
+        # Many experts lie in one parameter.
+        slots = (site.slot for site in self._sites)
+        self._slots = list({(id(table), name): (table, name) for table, name in slots}.values())
+        whole = [table[name] for table, name in self._slots]
+        self._pointers = [parameter.data_ptr() for parameter in whole]
+        self._counted = [parameter for parameter in whole if not parameter.is_inference()]
 
     def _direct(self, goal: Look) -> bool:
         """Tell whether to write a difference rather than to go by way of the base.

@@ -6,12 +6,14 @@ difference to it is taken off again, row by row:
     y_r = W x_r - D_r x_r,    D_r = W - (W gated by the look of row r), which is sparse
 
 All rows of a site are one sparse product: the D of the looks stand on the diagonal of one matrix
-in compressed rows, and the inputs of their rows stand below each other.
+in compressed rows, and the inputs of their rows stand below each other. An expert of a fused
+parameter reads some tokens of the batch; its rows are told by the tokens' places in the batch.
 """
 
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 
 from prosopon.errors import PersonaError
 from prosopon.models import Site
+from prosopon.models.experts import ExpertLinear, apart
 from prosopon.runtime.cache import LookCache
 from prosopon.runtime.gates import Gating, apply_gates
 from prosopon.runtime.looks import Look
@@ -81,40 +84,40 @@ class RowGroup(NamedTuple):
 class MixedBatch:
     """The hooks that give every row its look while they are there; weights stay the base's.
 
-    For ``copies`` see :meth:`prosopon.runtime.PersonaModel.mixed`. A look that prunes an expert,
-    whose inputs are no longer rows of the batch, is a PersonaError.
+    For ``copies`` see :meth:`prosopon.runtime.PersonaModel.mixed`. A look that prunes an expert
+    that is a module of its own, whose tokens do not say which row they are of, is a PersonaError.
     """
 
     def __init__(
         self, sites: Sequence[Site], rows: Sequence[Look], copies: int | None, blocks: Blocks
     ) -> None:
         self.rows, self.copies = len(rows), copies
-        self._hooks: list[Any] = []
+        self._hooks = ExitStack()
         prepared = [(site, _groups(site, rows, blocks)) for site in sites]
         for site, groups in prepared:
-            if groups and ".experts." in f".{site.name}.":
+            if groups and site.expert is None and ".experts." in f".{site.name}.":
                 raise PersonaError(
                     f"site {site.name!r} is an expert, which does not see rows of a batch; wear "
                     "the personas one after another"
                 )
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(apart(site.module for site, groups in prepared if groups))
             for site, groups in prepared:
                 if groups:
                     # First among the hooks, so that those of others see the rows' outputs.
                     hook = site.module.register_forward_hook(self._hook(site, groups), prepend=True)
-                    self._hooks.append(hook)
-        except BaseException:
-            self.remove()
-            raise
+                    stack.callback(hook.remove)
+            self._hooks = stack.pop_all()
 
     def remove(self) -> None:
         """Take the hooks away; doing it again does nothing."""
-        while self._hooks:
-            self._hooks.pop().remove()
+        self._hooks.close()
 
     def _hook(
         self, site: Site, groups: Sequence[RowGroup]
     ) -> Callable[[nn.Module, tuple[Any, ...], Any], Tensor]:
+        if isinstance(site.module, ExpertLinear):
+            return self._expert_hook(groups)
         plain = _plain(groups)
 
         def correct(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
@@ -135,6 +138,23 @@ class MixedBatch:
                 wide = wide - off if group.whole else wide.index_add(0, group.rows, off, alpha=-1)
             corrected: Tensor = wide.to(output.dtype).view(output.shape)
             return corrected
+
+        return correct
+
+    def _expert_hook(
+        self, groups: Sequence[RowGroup]
+    ) -> Callable[[ExpertLinear, tuple[Any, ...], Any], Tensor]:
+        def correct(module: ExpertLinear, inputs: tuple[Any, ...], output: Any) -> Tensor:
+            tokens, total = module.routed
+            if total % (self.rows * (self.copies or 1)):
+                raise wrong_rows(total, self.rows, self.copies or 1)
+            rows = tokens // (total // self.rows)
+            wide = output.to(torch.promote_types(output.dtype, torch.float32))
+            for group in groups:
+                ours = torch.isin(rows, group.rows).nonzero().squeeze(1)
+                off = (group.matrix @ inputs[0][ours].to(group.matrix.dtype).T).T
+                wide = wide.index_add(0, ours, off, alpha=-1)
+            return cast(Tensor, wide.to(output.dtype))
 
         return correct
 
@@ -190,14 +210,17 @@ def _groups(site: Site, rows: Sequence[Look], blocks: Blocks) -> list[RowGroup]:
     named = {look: blocks.get(look, site) for look in dict.fromkeys(rows) if look}
     differences = {look: block for look, block in named.items() if block is not None}
     dressed = {look: numbers for look, numbers in _places(rows).items() if look in differences}
+    alike: dict[Hashable, list[Look]] = defaultdict(list)
+    for look, numbers in dressed.items():
+        # Of every row another number of tokens comes to an expert.
+        alike[len(numbers) if site.expert is None else look].append(look)
     groups = []
-    for copies, looks in _places([len(numbers) for numbers in dressed.values()]).items():
-        chosen = [list(dressed)[place] for place in looks]
-        places = [number for look in chosen for number in dressed[look]]
-        matrix = diagonal(site, [differences[look] for look in chosen])
+    for looks in alike.values():
+        places = [number for look in looks for number in dressed[look]]
+        matrix = diagonal(site, [differences[look] for look in looks])
         whole = places == list(range(len(rows)))
         numbers = torch.tensor(places, device=site.weight.device)
-        groups.append(RowGroup(numbers, copies, matrix, whole))
+        groups.append(RowGroup(numbers, len(places) // len(looks), matrix, whole))
     return groups
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from prosopon.models.sites import candidate_names
 from prosopon.runtime.persona_model import PersonaModel
 from prosopon.subnetwork import Subnetwork
 
@@ -47,8 +48,8 @@ def attach(model: nn.Module, tokenizer: Any, subnetwork: Subnetwork) -> PersonaM
     Raises:
         PersonaError: Another PersonaModel is attached to them.
     """
-    modules = dict(model.named_modules())
+    names = set(candidate_names(model))
     targets = None
-    if all(name in modules for name in subnetwork.sites):
+    if all(name in names for name in subnetwork.sites):
         targets = ["re:" + "|".join(map(re.escape, subnetwork.sites))]
     return PersonaModel(model, tokenizer, targets=targets)

@@ -24,7 +24,8 @@ class ChannelStatistics(Sums):
 
     All tensors are float64, ``[in_features]``. A *sample* is one calibration text; its *norm* is
     the L2 norm of the channel over the sample's tokens, its *rms* the norm divided by the square
-    root of the number of tokens, which does not grow with length.
+    root of the number of tokens, which does not grow with length. Of an expert the tokens and
+    samples that came to it count; where none did, means and variances are 0.
     """
 
     title = "statistics"
@@ -58,37 +59,37 @@ class ChannelStatistics(Sums):
     @property
     def mean(self) -> Tensor:
         """Mean value per token."""
-        return self.total / self.tokens
+        return self.total / max(self.tokens, 1)
 
     @property
     def mean_abs(self) -> Tensor:
         """A_j = E|h_j|, the paper's activation statistic."""
-        return self.total_abs / self.tokens
+        return self.total_abs / max(self.tokens, 1)
 
     @property
     def variance(self) -> Tensor:
         """Variance over tokens (population)."""
-        return (self.total_square / self.tokens - self.mean.square()).clamp_min(0)
+        return (self.total_square / max(self.tokens, 1) - self.mean.square()).clamp_min(0)
 
     @property
     def norm_mean(self) -> Tensor:
         """Mean over samples of the L2 norm over the sample's tokens."""
-        return self.norm_total / self.samples
+        return self.norm_total / max(self.samples, 1)
 
     @property
     def norm_variance(self) -> Tensor:
         """Variance over samples (population) of the L2 norm."""
-        return (self.total_square / self.samples - self.norm_mean.square()).clamp_min(0)
+        return (self.total_square / max(self.samples, 1) - self.norm_mean.square()).clamp_min(0)
 
     @property
     def rms_mean(self) -> Tensor:
         """Mean over samples of the root mean square over the sample's tokens."""
-        return self.rms_total / self.samples
+        return self.rms_total / max(self.samples, 1)
 
     @property
     def rms_variance(self) -> Tensor:
         """Variance over samples (population) of the root mean square."""
-        return (self.rms_square_total / self.samples - self.rms_mean.square()).clamp_min(0)
+        return (self.rms_square_total / max(self.samples, 1) - self.rms_mean.square()).clamp_min(0)
 
 
 def _sums(values: Tensor, mask: Tensor) -> Tensor:

@@ -11,8 +11,9 @@ import torch
 
 from prosopon.data import Batch, Encoded, PaddingSide, length_buckets
 from prosopon.errors import StatisticsError
-from prosopon.lm.forward import by_row, inputs, trunk
+from prosopon.lm.forward import in_scope, inputs, trunk
 from prosopon.models import Site, fingerprint
+from prosopon.models.experts import apart
 from prosopon.models.memory import trim
 from prosopon.statistics.channel import ChannelStatistics
 from prosopon.statistics.container import S, Sums
@@ -136,8 +137,9 @@ def collect_batch(
     def add(site: Site, value: Tensor) -> None:
         mask = masks.setdefault(value.device, batch.scope.to(value.device))
         before = sums[site.name]
-        part = type(before).of_batch(by_row(site, value, mask.shape), mask)
-        sums[site.name] = before.absorb(part)
+        values, chosen = in_scope(site, value, mask)
+        if len(values):
+            sums[site.name] = before.absorb(type(before).of_batch(values, chosen))
 
     with torch.no_grad(), watch_inputs(watched, add):
         return run()
@@ -153,29 +155,37 @@ def group_by_input(sites: Sequence[Site], *runs: Callable[[], Any]) -> dict[str,
         runs: Forward passes; the next one is made where one does not reach every site.
 
     Raises:
-        StatisticsError: A site gets no input in any of them.
+        StatisticsError: A site gets no input in any of them. An expert of a fused parameter may:
+            it shares its input with none.
     """
     seen: dict[str, Tensor] = {}  # held, so that no identity is used twice
+    expected = [site.name for site in sites if site.expert is None]
     for run in runs:
         seen.clear()
         with torch.no_grad(), watch_inputs(sites, lambda site, x: seen.setdefault(site.name, x)):
             run()
-        if len(seen) == len(sites):
+        if seen.keys() >= set(expected):
             break
-    missing = [site.name for site in sites if site.name not in seen]
+    missing = [name for name in expected if name not in seen]
     if missing:
         raise StatisticsError(
             f"site {missing[0]!r} gets no input in a forward pass ({len(missing)} such sites); "
             "leave it out with --ignore"
         )
     first: dict[int, str] = {}
-    return {site.name: first.setdefault(id(seen[site.name]), site.name) for site in sites}
+    return {
+        site.name: first.setdefault(id(seen[site.name]), site.name)
+        if site.name in seen
+        else site.name
+        for site in sites
+    }
 
 
 @contextmanager
 def watch_inputs(sites: Sequence[Site], call: Callable[[Site, Tensor], Any]) -> Iterator[None]:
     """Call ``call(site, input)`` whenever a site runs; hooks are removed on exit."""
     with ExitStack() as stack:
+        stack.enter_context(apart(site.module for site in sites))
         for site in sites:
 
             def hook(_module: nn.Module, args: tuple[Any, ...], site: Site = site) -> None:

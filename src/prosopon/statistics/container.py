@@ -72,6 +72,11 @@ class Sums:
         return [value for value in values if isinstance(value, torch.Tensor)]
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no token was counted: none came to an expert."""
+        return not self.tokens
+
+    @property
     def is_finite(self) -> bool:
         """Whether no sum is NaN or infinite."""
         return all(bool(torch.isfinite(tensor).all()) for tensor in self.tensors)

@@ -46,7 +46,7 @@ class GramStatistics(Sums):
     @property
     def mean(self) -> Tensor:
         """Gram matrix per token, ``E h h^T``, ``[in, in]``, float64."""
-        return self.total / self.tokens
+        return self.total / max(self.tokens, 1)
 
 
 Grams = SiteSums[GramStatistics]
