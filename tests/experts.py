@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,12 +17,13 @@ class SlowExperts(nn.Module):
 
     def __init__(self, experts: Any) -> None:
         super().__init__()
-        self.gate = experts._apply_gate
+        self.gate, self.place = experts._apply_gate, -1  # the token that is at work
         self.up, self.down = (_linears(experts, name) for name in ("gate_up_proj", "down_proj"))
 
     def forward(self, hidden: Any, chosen: Any, weights: Any) -> Any:
         rows = []
-        for token, numbers, shares in zip(hidden, chosen.tolist(), weights, strict=True):
+        for self.place, token in enumerate(hidden):
+            numbers, shares = chosen[self.place].tolist(), weights[self.place]
             parts = [self.down[e](self.gate(self.up[e](token))) for e in numbers]
             rows.append(sum(part * share for part, share in zip(parts, shares, strict=True)))
         return torch.stack(rows)
@@ -50,6 +52,16 @@ def unfused(model: Any) -> tuple[Any, dict[str, nn.Linear]]:
         kind = layer.down if "down_proj" in site.name else layer.up
         linears[site.name] = kind[site.expert]
     return other, linears
+
+
+def plain_sites(model: Any) -> tuple[Any, list[Site]]:
+    """Return the copy, and the sites of the model with the copy's modules."""
+    other, linears = unfused(model)
+    modules = dict(other.named_modules()) | linears
+    return other, [
+        replace(site, module=modules[site.name], transposed=False, expert=None)
+        for site in find_sites(model)
+    ]
 
 
 def expert_sites(model: Any) -> list[Site]:

@@ -87,6 +87,12 @@ def test_home_is_expanded(prosopon, pair, tiny_folder, tmp_path, monkeypatch):
     assert "warm" in prosopon("inspect", "~/x").stdout
 
 
+def test_what_is_said_of_experts_that_no_token_came_to():
+    one, two = "model.layers.0.mlp.experts.down_proj.1", "model.layers.1.mlp.experts.down_proj.1"
+    assert extract._spared([one]).endswith(f"came to it: expert {one}")
+    assert extract._spared([one, two]).endswith(f"came to it: expert {one} and 1 more")
+
+
 def test_what_auto_chose():
     auto = {
         "damage": 2.0, "rounds": 3, "share": 0.9, "base_share": 0.5, "tolerance": 0.05,

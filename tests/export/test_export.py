@@ -13,7 +13,6 @@ from prosopon.errors import (
     ExportError,
     OptionError,
     PersonaError,
-    SiteError,
     SubnetworkError,
     UnknownNameError,
 )

@@ -201,7 +201,9 @@ def fisher_of_one_text_at_a_time(model, sites, texts, seed, draws):
                 chosen.append(row[label])
             tokens += len(chosen)
             weights = [site.weight for site in sites]
-            gradients = torch.autograd.grad(torch.stack(chosen).sum(), weights)
+            gradients = torch.autograd.grad(  # zeros of an expert that no token came to
+                torch.stack(chosen).sum(), weights, materialize_grads=True
+            )
             for site, gradient in zip(sites, gradients, strict=True):
                 totals[site.name] += site.oriented(gradient).square()
     return {name: total / tokens for name, total in totals.items()}

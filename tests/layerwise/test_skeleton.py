@@ -149,6 +149,14 @@ def test_a_tied_site_is_refused(tmp_path):
         again.sites()
 
 
+def test_fused_experts_are_refused_and_can_be_left_out(tmp_path):
+    saved(tmp_path, "mixtral")
+    skeleton, _ = open_skeleton(tmp_path)
+    with pytest.raises(SiteError, match=r"experts.gate_up_proj' holds fused experts.*--ignore"):
+        skeleton.sites()
+    assert len(skeleton.sites(ignore=["*experts*"])) == 8
+
+
 def test_the_stack_is_found_by_structure():
     def stack():
         return nn.ModuleList([nn.ModuleList([nn.Linear(2, 2)]), nn.Linear(2, 2)])

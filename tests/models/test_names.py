@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prosopon.errors import SiteError
-from prosopon.models.names import is_head_or_embedding, layer_index, role, select
+from prosopon.models.names import is_head_or_embedding, layer_index, projection, role, select
 
 NAMES = [
     "model.layers.0.self_attn.q_proj",
@@ -145,3 +145,13 @@ def test_a_broken_regular_expression_is_an_error() -> None:
 def test_full_names_select_exactly_themselves(chosen: set[str]) -> None:
     assert set(select(NAMES, targets=sorted(chosen))) == chosen
     assert set(select(NAMES, ignore=sorted(chosen))) == set(NAMES) - chosen
+
+
+def test_the_projection_is_the_last_part_that_is_no_number() -> None:
+    names = {
+        "model.layers.3.self_attn.q_proj": "q_proj",
+        "model.layers.3.mlp.experts.gate_up_proj.17": "gate_up_proj",
+        "model.layers.3.mlp.experts.7.w1": "w1",
+        "0": "0",
+    }
+    assert {name: projection(name) for name in names} == names

@@ -10,7 +10,15 @@ from torch import nn
 
 from prosopon.errors import ModelError, SiteError
 from prosopon.models import Site, check_finite, find_sites
-from tests.tiny import EXPERT_FAMILIES, FAMILIES, HIDDEN, INTERMEDIATE, LAYERS, UNKNOWN_EXPERTS, tiny_model
+from tests.tiny import (
+    EXPERT_FAMILIES,
+    FAMILIES,
+    HIDDEN,
+    INTERMEDIATE,
+    LAYERS,
+    UNKNOWN_EXPERTS,
+    tiny_model,
+)
 
 QKVO = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"]
 GATED = ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]
@@ -174,7 +182,7 @@ class TestFusedExperts:
 
     def test_an_unknown_layout_is_refused_by_name_with_the_way_out(self) -> None:
         model, _ = tiny_model(UNKNOWN_EXPERTS)
-        with pytest.raises(SiteError, match="fused experts .*laid out in a way") as caught:
+        with pytest.raises(SiteError, match=r"fused experts .*laid out in a way") as caught:
             find_sites(model)
         assert "model.layers.0.feed_forward.experts.gate_up_proj" in str(caught.value)
         assert "--ignore '*experts*'" in str(caught.value)

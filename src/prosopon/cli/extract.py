@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -273,6 +273,7 @@ def _finish(
         "compensated": compensated,
         "bytes": sum(file.stat().st_size for file in folder.iterdir()),
         "auto": config.options.get("auto"),
+        "unread_experts": config.options.get("unread_experts", []),
         "seconds": round(time.perf_counter() - began, 2),
     }
     if as_json:
@@ -285,9 +286,17 @@ def _finish(
     )
     if auto := config.options.get("auto"):
         say(_chosen(auto))
+    if unread := config.options.get("unread_experts"):
+        say(_spared(unread))
     say(f"written to {folder}")
     if compensated:
         say("with new values of the kept weights in compensation.safetensors, worn with the mask")
+
+
+def _spared(unread: Sequence[str]) -> str:
+    """Say which experts a mask leaves alone because the examples never came to them."""
+    more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
+    return f"kept whole, since no token of the examples came to it: expert {unread[0]}{more}"
 
 
 def check_scope(scope: str | None) -> None:

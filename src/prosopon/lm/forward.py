@@ -90,9 +90,11 @@ def in_scope(site: Site, value: Tensor, scope: Tensor) -> tuple[Tensor, Tensor]:
 
 def _pack(values: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Lay tokens [n, channels] of ascending rows [n] side by side, and say where tokens lie."""
-    counts = rows.unique_consecutive(return_counts=True)[1]
+    counts = torch.unique_consecutive(rows, return_counts=True)[1]
     if not len(counts):
         return values.unsqueeze(1), values.new_zeros((0, 1), dtype=torch.bool)
-    packed = torch.nn.utils.rnn.pad_sequence(values.split(counts.tolist()), batch_first=True)
+    packed = torch.nn.utils.rnn.pad_sequence(
+        list(torch.split(values, counts.tolist())), batch_first=True
+    )
     places = torch.arange(packed.shape[1], device=values.device)
     return packed, places < counts.unsqueeze(1)

@@ -41,9 +41,11 @@ class ExpertLinear(torch.nn.Module):
             ascending, counted over rows and columns of the batch, and how many the batch has.
     """
 
+    experts: Any
+
     def __init__(self, experts: torch.nn.Module, parameter: str, number: int) -> None:
         super().__init__()
-        vars(self)["experts"] = cast(Any, experts)
+        vars(self)["experts"] = experts
         self.parameter, self.number = parameter, number
         self.routed: tuple[Tensor, int] = torch.zeros(0, dtype=torch.int64), 0
         self._view: list[torch.nn.Parameter] = []
@@ -61,7 +63,8 @@ class ExpertLinear(torch.nn.Module):
     @property
     def whole(self) -> torch.nn.Parameter:
         """The live fused parameter."""
-        return cast("torch.nn.Parameter", self.experts._parameters[self.parameter])
+        whole: torch.nn.Parameter = self.experts._parameters[self.parameter]
+        return whole
 
     @property
     def weight(self) -> torch.nn.Parameter:
@@ -121,7 +124,8 @@ def apart(modules: Iterable[torch.nn.Module]) -> Iterator[None]:
 
     It computes what the eager implementation of transformers does. Blocks may overlap in any way.
     """
-    owners = {id(m.experts): m.experts for m in modules if isinstance(m, ExpertLinear)}.values()
+    views = [module for module in modules if isinstance(module, ExpertLinear)]
+    owners: list[Any] = list({id(view.experts): view.experts for view in views}.values())
     if owners:
         from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 

@@ -126,7 +126,7 @@ class Dresser:
                 entered = True
                 self._switch(BASE_OUTFIT, interrupts)
                 with self.guard.switching():
-                    self._mixed = MixedBatch(self.sites, looks, copies, self.blocks)
+                    self._mixed = MixedBatch(self.model, self.sites, looks, copies, self.blocks)
             with torch.compiler.set_stance("force_eager"):
                 yield
         finally:

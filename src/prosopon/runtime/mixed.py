@@ -89,7 +89,12 @@ class MixedBatch:
     """
 
     def __init__(
-        self, sites: Sequence[Site], rows: Sequence[Look], copies: int | None, blocks: Blocks
+        self,
+        model: nn.Module,
+        sites: Sequence[Site],
+        rows: Sequence[Look],
+        copies: int | None,
+        blocks: Blocks,
     ) -> None:
         self.rows, self.copies = len(rows), copies
         self._hooks = ExitStack()
@@ -101,6 +106,9 @@ class MixedBatch:
                     "the personas one after another"
                 )
         with ExitStack() as stack:
+            # Tokens of an expert do not say how many rows the batch has.
+            check = model.register_forward_pre_hook(self._check_model, with_kwargs=True)
+            stack.callback(check.remove)
             stack.enter_context(apart(site.module for site, groups in prepared if groups))
             for site, groups in prepared:
                 if groups:
@@ -143,11 +151,9 @@ class MixedBatch:
 
     def _expert_hook(
         self, groups: Sequence[RowGroup]
-    ) -> Callable[[ExpertLinear, tuple[Any, ...], Any], Tensor]:
-        def correct(module: ExpertLinear, inputs: tuple[Any, ...], output: Any) -> Tensor:
-            tokens, total = module.routed
-            if total % (self.rows * (self.copies or 1)):
-                raise wrong_rows(total, self.rows, self.copies or 1)
+    ) -> Callable[[nn.Module, tuple[Any, ...], Any], Tensor]:
+        def correct(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
+            tokens, total = cast(ExpertLinear, module).routed
             rows = tokens // (total // self.rows)
             wide = output.to(torch.promote_types(output.dtype, torch.float32))
             for group in groups:
@@ -157,6 +163,15 @@ class MixedBatch:
             return cast(Tensor, wide.to(output.dtype))
 
         return correct
+
+    def _check_model(
+        self, _module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]
+    ) -> None:
+        """Do the same where the model is called."""
+        first = args[0] if args else named.get("input_ids")
+        batch = named.get("inputs_embeds") if first is None else first
+        if isinstance(batch, Tensor):
+            self._check(batch.view(*batch.shape[:2], -1))
 
     def _check(self, batch: Tensor) -> None:
         """Refuse a batch whose rows are not the ones that the looks were given for."""
@@ -219,8 +234,8 @@ def _groups(site: Site, rows: Sequence[Look], blocks: Blocks) -> list[RowGroup]:
         places = [number for look in looks for number in dressed[look]]
         matrix = diagonal(site, [differences[look] for look in looks])
         whole = places == list(range(len(rows)))
-        numbers = torch.tensor(places, device=site.weight.device)
-        groups.append(RowGroup(numbers, len(places) // len(looks), matrix, whole))
+        where = torch.tensor(places, device=site.weight.device)
+        groups.append(RowGroup(where, len(places) // len(looks), matrix, whole))
     return groups
 
 

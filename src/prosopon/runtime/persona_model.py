@@ -235,9 +235,9 @@ class PersonaModel:
         Raises:
             UnknownNameError: A persona is not loaded.
             OptionError: No rows, or ``copies`` below 1.
-            PersonaError: A persona prunes experts; a switch or another mixed batch is under
-                way; the model is closed; or, from the forward pass, the batch has another
-                number of rows.
+            PersonaError: A persona prunes experts that are modules of their own; a switch or
+                another mixed batch is under way; the model is closed; or, from the forward pass,
+                the batch has another number of rows.
         """
         with self._dresser.mixing(rows, copies):
             yield self
