@@ -11,7 +11,6 @@ import torch
 from prosopon.data import Batch
 from prosopon.errors import StatisticsError
 from prosopon.models import Site
-from prosopon.models.experts import ExpertLinear
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -55,8 +54,9 @@ def by_row(site: Site, value: Tensor, shape: Sequence[int]) -> Tensor:
         StatisticsError: Its tokens cannot be told apart.
     """
     rows, length = shape
-    if isinstance(site.module, ExpertLinear) and site.module.routed[1] == rows * length:
-        return _pack(value, site.module.routed[0] // length)[0]
+    routed = getattr(site.module, "routed", None)
+    if routed is not None and routed[1] == rows * length:
+        return _pack(value, routed[0] // length)[0]
     if value.ndim == 3 and value.shape[:2] == (rows, length):
         return value
     if value.ndim == 2 and len(value) == rows * length:
@@ -80,10 +80,10 @@ def in_scope(site: Site, value: Tensor, scope: Tensor) -> tuple[Tensor, Tensor]:
         in every row. Of an expert only the tokens in scope that came to it, and the rows that
         have some, maybe none.
     """
-    module = site.module
-    if not isinstance(module, ExpertLinear) or module.routed[1] != scope.numel():
+    routed = getattr(site.module, "routed", None)
+    if routed is None or routed[1] != scope.numel():
         return by_row(site, value, scope.shape), scope
-    tokens = module.routed[0]
+    tokens = routed[0]
     chosen = scope.flatten()[tokens]
     return _pack(value[chosen], tokens[chosen] // scope.shape[1])
 

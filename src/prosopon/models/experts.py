@@ -19,6 +19,8 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from prosopon.models.expert_linear import ExpertLinear
+
 IMPLEMENTATION = "prosopon"
 """The name in the registry of transformers of experts that run one by one."""
 
@@ -26,78 +28,12 @@ _STACK = "_prosopon_experts"  # where a module of fused experts keeps what is ma
 _SAYS = ("config", "num_experts", "has_gate", "has_bias", "is_transposed")
 
 
-class ExpertLinear(torch.nn.Module):
-    """One matrix of one expert; it runs, with its hooks, inside :func:`apart` alone.
-
-    Args:
-        experts: The module that holds the fused parameter.
-        parameter: The parameter's name there.
-        number: Number of the expert.
-
-    Attributes:
-        experts: As given; not a submodule.
-        number: As given.
-        routed: Of the call under way, or the last one: the tokens that came here, int64
-            ascending, counted over rows and columns of the batch, and how many the batch has.
-    """
-
-    experts: Any
-
-    def __init__(self, experts: torch.nn.Module, parameter: str, number: int) -> None:
-        super().__init__()
-        vars(self)["experts"] = experts
-        self.parameter, self.number = parameter, number
-        self.routed: tuple[Tensor, int] = torch.zeros(0, dtype=torch.int64), 0
-        self._view: list[torch.nn.Parameter] = []
-
-    @property
-    def transposed(self) -> bool:
-        """Whether the matrix is stored as [in, out]."""
-        return bool(self.experts.is_transposed)
-
-    @property
-    def slot(self) -> tuple[dict[str, torch.nn.Parameter], str]:
-        """Where the fused parameter is kept: the module's table, and the name in it."""
-        return self.experts._parameters, self.parameter
-
-    @property
-    def whole(self) -> torch.nn.Parameter:
-        """The live fused parameter."""
-        whole: torch.nn.Parameter = self.experts._parameters[self.parameter]
-        return whole
-
-    @property
-    def weight(self) -> torch.nn.Parameter:
-        """The expert's matrix as stored: a view, the same one while the model stays in place."""
-        whole = self.whole
-        start = whole.data_ptr() + self.number * whole.stride(0) * whole.element_size()
-        view = self._view[0] if self._view else None
-        if view is None or view.data_ptr() != start or view.dtype != whole.dtype:
-            fresh = torch.nn.Parameter(whole.detach()[self.number], requires_grad=False)
-            self._view[:] = [fresh]
-            return fresh
-        return view
-
-    @property
-    def bias(self) -> Tensor | None:
-        """The expert's bias, if it has one."""
-        if not self.experts.has_bias:
-            return None
-        return cast("Tensor", self.experts._parameters[f"{self.parameter}_bias"][self.number])
-
-    def forward(self, values: Tensor) -> Tensor:
-        """Return what the expert makes of its tokens, [tokens, in] to [tokens, out]."""
-        if not self.transposed:
-            return torch.nn.functional.linear(values, self.weight, self.bias)
-        if self.bias is None:
-            return values @ self.weight
-        return torch.addmm(self.bias, values, self.weight)
-
-
 class _Stack:
     """The matrices of one module of fused experts, and who wants them to run one by one."""
 
     def __init__(self, experts: Any) -> None:
+        from prosopon.models.expert_linear import ExpertLinear
+
         self.matrices = {
             name: [ExpertLinear(experts, name, number) for number in range(experts.num_experts)]
             for name in _projections(experts)
@@ -124,6 +60,8 @@ def apart(modules: Iterable[torch.nn.Module]) -> Iterator[None]:
 
     It computes what the eager implementation of transformers does. Blocks may overlap in any way.
     """
+    from prosopon.models.expert_linear import ExpertLinear
+
     views = [module for module in modules if isinstance(module, ExpertLinear)]
     owners: list[Any] = list({id(view.experts): view.experts for view in views}.values())
     if owners:
@@ -170,7 +108,7 @@ def _run_apart(
     up, down = _stack(experts).matrices.values()
     output = torch.zeros_like(hidden_states)
     for first, last in zip(up, down, strict=True):
-        tokens, places = (top_k_index == first.number).nonzero(as_tuple=True)
+        tokens, places = (top_k_index == first.expert).nonzero(as_tuple=True)
         if not len(tokens):
             continue
         first.routed = last.routed = tokens, len(hidden_states)

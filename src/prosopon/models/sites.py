@@ -16,10 +16,12 @@ import torch
 
 from prosopon.errors import ModelError, SiteError
 from prosopon.models import names as name_rules
-from prosopon.models.experts import ExpertLinear, expert_matrices, is_fused
+from prosopon.models.experts import expert_matrices, is_fused
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from prosopon.models.expert_linear import ExpertLinear
 
 _WRAPPERS = {
     "OptimizedModule": "_orig_mod",
@@ -62,8 +64,8 @@ class Site:
     @property
     def slot(self) -> tuple[dict[str, nn.Parameter], str]:
         """Where a module keeps that parameter: its table, and the name in it."""
-        if isinstance(self.module, ExpertLinear):
-            return self.module.slot
+        if self.expert is not None:
+            return cast("ExpertLinear", self.module).slot
         return cast("dict[str, nn.Parameter]", self.module._parameters), "weight"
 
     @property
@@ -174,7 +176,7 @@ def _candidates(model: nn.Module) -> Iterator[tuple[str, nn.Module | nn.Paramete
         elif is_fused(module):
             for own, matrices in expert_matrices(module).items():
                 for matrix in matrices:
-                    yield f"{name}.{own}.{matrix.number}", matrix
+                    yield f"{name}.{own}.{matrix.expert}", matrix
         elif "experts" in name:
             for own, parameter in module.named_parameters(recurse=False):
                 if parameter.ndim >= 3:
@@ -208,8 +210,8 @@ def _site(name: str, item: nn.Module | nn.Parameter, in_memory: bool) -> Site:
         )
     _refuse_unusable(name, item, in_memory)
     weight = cast("nn.Parameter", item.weight)
-    expert = item.number if isinstance(item, ExpertLinear) else None
-    transposed = item.transposed if isinstance(item, ExpertLinear) else _is_conv1d(item)
+    expert = cast("int | None", getattr(item, "expert", None))
+    transposed = _is_conv1d(item) if expert is None else bool(item.transposed)
     out_features, in_features = weight.T.shape if transposed else weight.shape
     layer, role = name_rules.layer_index(name), name_rules.role(name)
     return Site(name, item, transposed, out_features, in_features, layer, role, expert)
@@ -217,7 +219,7 @@ def _site(name: str, item: nn.Module | nn.Parameter, in_memory: bool) -> Site:
 
 def _refuse_unusable(name: str, module: nn.Module, in_memory: bool) -> None:
     """Refuse weights that are packed, quantised, computed on the fly or not in memory."""
-    weight = module.whole if isinstance(module, ExpertLinear) else getattr(module, "weight", None)
+    weight = getattr(module, "whole" if hasattr(module, "expert") else "weight", None)
     if not isinstance(weight, torch.Tensor) or hasattr(module, "qweight"):
         storage = f"packed by {type(module).__name__}"
     elif weight.is_meta and in_memory:

@@ -24,7 +24,6 @@ import torch
 
 from prosopon.errors import SiteError, UnknownNameError
 from prosopon.models import names as name_rules
-from prosopon.models.experts import ExpertLinear
 from prosopon.models.groups import COLUMNS, ROWS, Group, Part
 from prosopon.models.sites import Site
 
@@ -112,8 +111,9 @@ def find_groups(model: nn.Module, sites: Sequence[Site], kind: str) -> list[Grou
         )
     groups = []
     for parent, linears in modules.items():
-        if isinstance(experts := next(iter(linears.values())).module, ExpertLinear):
-            groups.append(_expert_channels(parent, linears, experts.experts))
+        first = next(iter(linears.values()))
+        if first.expert is not None:
+            groups.append(_expert_channels(parent, linears, first.module.experts))
             continue
         layout = _layout(model, parent, linears, kind, layouts)
         groups.append(build(model, parent, linears, layout))

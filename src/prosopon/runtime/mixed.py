@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from prosopon.errors import PersonaError
 from prosopon.models import Site
-from prosopon.models.experts import ExpertLinear, apart
+from prosopon.models.expert_linear import ExpertLinear
+from prosopon.models.experts import apart
 from prosopon.runtime.cache import LookCache
 from prosopon.runtime.gates import Gating, apply_gates
 from prosopon.runtime.looks import Look
