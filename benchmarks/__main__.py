@@ -17,6 +17,7 @@ from benchmarks import (
     encodings,
     light,
     memory,
+    planning,
     selecting,
     sequential,
     structured,
@@ -26,7 +27,18 @@ from benchmarks.base import BENCHMARKS, Row, head
 from prosopon.errors import ProsoponError
 from prosopon.files import write_json
 
-AREAS = (collecting, cost, encodings, light, memory, selecting, sequential, structured, switching)
+AREAS = (
+    collecting,
+    cost,
+    encodings,
+    light,
+    memory,
+    planning,
+    selecting,
+    sequential,
+    structured,
+    switching,
+)
 """Importing a module registers its benchmarks."""
 
 

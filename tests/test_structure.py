@@ -17,7 +17,7 @@ ORDER = [
     "version", "errors", "registry", "plugins", "files", "hub", "options", "progress", "intervals",
     "drawing", "data", "embedded", "models", "lm", "statistics", "gradients", "selection",
     "criteria", "subnetwork", "judges", "extraction", "layerwise", "runtime", "export",
-    "evaluation", "arms", "analysis", "experiments", "harness", "serving", "cli",
+    "evaluation", "arms", "analysis", "experiments", "harness", "serving", "doctor", "cli",
 ]  # fmt: skip
 
 

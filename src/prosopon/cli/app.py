@@ -9,6 +9,7 @@ from prosopon.cli.chat import chat
 from prosopon.cli.compare import compare
 from prosopon.cli.console import volume
 from prosopon.cli.demo import demo
+from prosopon.cli.doctor import doctor
 from prosopon.cli.evaluate import evaluate
 from prosopon.cli.explain import explain
 from prosopon.cli.export import export
@@ -35,7 +36,7 @@ app = typer.Typer(
 )
 for command in (
     demo, extract, chat, serve, verify_server, evaluate, compare, explain, sweep, reproduce,
-    export, pack, unpack, inspect, personas, criteria,
+    export, pack, unpack, inspect, personas, criteria, doctor,
 ):  # fmt: skip
     app.command()(everywhere(command))
 app.command("lm-eval", context_settings=CONTEXT)(lm_eval)

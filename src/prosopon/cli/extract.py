@@ -12,6 +12,7 @@ from typer import Option
 from prosopon.cli.console import note, print_json, progress, say
 from prosopon.cli.loading import load
 from prosopon.cli.options import (
+    FEW,
     Force,
     Ignore,
     Json,
@@ -23,13 +24,14 @@ from prosopon.cli.options import (
     Seed,
     Targets,
     check_folder,
+    default_criterion,
+    fast_rounds,
     key_values,
 )
 from prosopon.errors import OptionError
 from prosopon.progress import count_things, format_duration
 
 if TYPE_CHECKING:
-    from prosopon.criteria import Criterion
     from prosopon.subnetwork import SubnetworkConfig
 
 _PERSONA = "A bundled persona's name, a file, or hf:org/name."
@@ -124,7 +126,7 @@ def extract(
     target, opposite, *protect = _in_english(model, target, opposite, *(protect or ()))
     _check_sources(target, opposite, *(protect or ()))
     share = parse_sparsity(sparsity)
-    criterion = criterion or _default_criterion(model, share is None and not sequential)
+    criterion = criterion or default_criterion(model, share is None and not sequential)
     values = key_values(option, criterion)
     if sequential:
         refuse(
@@ -200,29 +202,6 @@ def extract(
             subnetwork.save_pretrained(folder)
             config, compensated = subnetwork.config, subnetwork.compensation is not None
     _finish(folder, config, began, as_json, compensated)
-
-
-FEW = 32  # examples, and general texts, of --fast
-
-
-def fast_rounds(criterion: Criterion) -> int:
-    """Return an eighth of the rounds of a light criterion.
-
-    Raises:
-        OptionError: Another criterion.
-    """
-    from prosopon.criteria import LightCriterion
-
-    if not isinstance(criterion, LightCriterion):
-        raise OptionError(f"--fast is for light criteria; {criterion.name!r} reads its texts once")
-    return max(1, int(criterion.options().rounds) // 8)
-
-
-def _default_criterion(model: str, free: bool) -> str:
-    """Return the criterion of a run that names none: one that chooses its dose by itself."""
-    from prosopon.models import EMBEDDED
-
-    return "contrastive-kl" if model != EMBEDDED and free else "contrastive-taylor"
 
 
 SMALL_MODEL = (

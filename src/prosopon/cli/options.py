@@ -15,6 +15,7 @@ from prosopon.cli import console
 from prosopon.errors import OptionError, UnknownNameError
 
 if TYPE_CHECKING:
+    from prosopon.criteria import Criterion
     from prosopon.experiments import Source
 
 T = TypeVar("T")
@@ -224,6 +225,30 @@ def check_folder(folder: Path, force: bool) -> None:
         raise OptionError(
             f"{folder}: is not empty; give --force to replace it, or another --output"
         )
+
+
+FEW = 32
+"""Examples, and general texts, of ``--fast``."""
+
+
+def fast_rounds(criterion: "Criterion") -> int:
+    """Return an eighth of the rounds of a light criterion.
+
+    Raises:
+        OptionError: Another criterion.
+    """
+    from prosopon.criteria import LightCriterion
+
+    if not isinstance(criterion, LightCriterion):
+        raise OptionError(f"--fast is for light criteria; {criterion.name!r} reads its texts once")
+    return max(1, int(criterion.options().rounds) // 8)
+
+
+def default_criterion(model: str, free: bool) -> str:
+    """Return the criterion of a run that names none: one that chooses its dose by itself."""
+    from prosopon.models import EMBEDDED
+
+    return "contrastive-kl" if model != EMBEDDED and free else "contrastive-taylor"
 
 
 def split_list(text: str, convert: Callable[[str], T]) -> list[T]:

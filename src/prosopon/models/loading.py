@@ -158,29 +158,41 @@ def resolve_source(
         ModelError: There is no such model, or it cannot be converted.
         OptionError: Something that is no Hub model was given a revision.
     """
+    path = local_source(name)
+    if path is None:
+        return _smollm2_of_hub(revision) if name == SMOLLM2 else name
+    file = gguf_file(path)
+    if revision is not None:
+        what = "folder" if file is None else "file"
+        raise OptionError(f"model {name!r} is a {what}, which has no revisions")
+    return str(path if file is None else convert_gguf(name, file, dtype, say))
+
+
+def local_source(name: str) -> Path | None:
+    """Return the folder or GGUF file on this machine that a name means; None for a Hub id.
+
+    Raises:
+        ModelError: There is no such folder or file, or it is not a model's.
+    """
     if name == EMBEDDED:
         path = embedded.path()
     elif name == SMOLLM2:
         package = _smollm2_package()
         if package is None:
-            return _smollm2_of_hub(revision)
+            return None
         path = package
     else:
         path = Path(name).expanduser() if name.startswith("~/") else Path(name)
-    file = gguf_file(path)
-    if not path.is_dir() and file is None:
-        is_file = path.exists() or path.suffix.lower() == ENDING
-        if is_file or not _HUB_NAME.fullmatch(name):
-            what = "file" if path.suffix.lower() == ENDING else "folder"
-            raise ModelError(f"cannot load model {name!r}: there is no such {what}")
-        return name
-    if revision is not None:
-        what = "folder" if file is None else "file"
-        raise OptionError(f"model {name!r} is a {what}, which has no revisions")
-    if file is not None:
-        return str(convert_gguf(name, file, dtype, say))
-    _check_folder(name, path)
-    return str(path)
+    if gguf_file(path) is not None:
+        return path
+    if path.is_dir():
+        _check_folder(name, path)
+        return path
+    is_file = path.exists() or path.suffix.lower() == ENDING
+    if is_file or not _HUB_NAME.fullmatch(name):
+        what = "file" if path.suffix.lower() == ENDING else "folder"
+        raise ModelError(f"cannot load model {name!r}: there is no such {what}")
+    return None
 
 
 def _smollm2_package() -> Path | None:
