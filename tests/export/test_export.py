@@ -139,7 +139,9 @@ def test_nothing_pruned_is_refused(name, tmp_path):
 def test_unknown_formats_and_options(tmp_path):
     model, tokenizer = tiny_model()
     persona = subnetwork(model)
-    with pytest.raises(UnknownNameError, match="checkpoint, gguf, lora, shira, structured"):
+    with pytest.raises(
+        UnknownNameError, match="checkpoint, gguf, gguf-lora, lora, shira, structured"
+    ):
         export_persona(model, tokenizer, persona, format="onnx", output=tmp_path / "out")
     with pytest.raises(OptionError, match=r"'shira' has no option 'rank'; it has: \(none\)"):
         export_persona(

@@ -1,4 +1,4 @@
-"""LoRA approximations: PEFT loads them, and what is said of their fidelity is true."""
+"""LoRA adapters: PEFT loads them, exact ones are exact, and what is said of the rest is true."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from prosopon import PersonaModel
 from prosopon.errors import OptionError
 from prosopon.export import export_persona, fidelity
+from prosopon.export import lora as lora_format
 from prosopon.export.lowrank import factors, squared_error
 from prosopon.models import find_sites
-from tests.export.samples import peft_logits, quiet, worn_logits
-from tests.runtime.samples import assert_bits, logits, subnetwork, weights
+from tests.export.samples import peft_logits, quiet, subnetwork_of, worn_logits
+from tests.runtime.samples import assert_bits, logits, masked, subnetwork, weights
 from tests.tiny import FAMILIES, tiny_model
 
 pytestmark = quiet
@@ -138,3 +140,99 @@ def test_a_rank_beyond_every_matrix(tmp_path):
     with pytest.raises(OptionError, match="more than 32 directions, and rank=32 is exact"):
         lora(model, tokenizer, subnetwork(model), tmp_path / "out", 100_000)
     assert not (tmp_path / "out").exists()
+
+
+def in_lines(model, rows=2, columns=3, share=0.5, seed=0):
+    """A mask whose pruned weights lie in a few random rows and columns of every site."""
+    generator = torch.Generator().manual_seed(seed)
+    keep = {}
+    for site in find_sites(model):
+        lines = torch.zeros(site.shape, dtype=torch.bool)
+        lines[torch.randperm(site.out_features, generator=generator)[:rows]] = True
+        lines[:, torch.randperm(site.in_features, generator=generator)[:columns]] = True
+        keep[site.name] = ~(lines & (torch.rand(site.shape, generator=generator) < share))
+    return subnetwork_of(model, keep)
+
+
+def peft_model(family, folder, dtype=torch.float32):
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(tiny_model(family, dtype=dtype)[0], folder)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_mask_of_few_lines_is_exact(family, dtype, tmp_path):
+    model, tokenizer = tiny_model(family, dtype=dtype)
+    persona, base = in_lines(model), weights(model)
+    report = export_persona(model, tokenizer, persona, format="lora", output=tmp_path / "out")
+    assert_bits(model, base)
+    assert (report["exact"], report["rank"], report["rank_needed"]) == (True, 5, 5)
+    assert report["relative_error"] == 0
+    assert "is the mask exactly" in report["notes"][0]
+    worn = worn_logits(model, persona)
+    tolerance = 1e-4 if dtype == torch.float32 else 0.15 * float(worn.abs().max())
+    adapted = peft_model(family, tmp_path / "out", dtype)
+    assert (logits(adapted) - worn).abs().max() < tolerance
+    assert (logits(model) - worn).abs().max() > 10 * (tolerance if dtype == torch.float32 else 0)
+    merged = adapted.merge_and_unload()
+    expected = masked(model, base, persona, 0.0)
+    for name, tensor in merged.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+    assert torch.equal(logits(merged), worn)
+
+
+def test_the_scale_is_the_soft_gate(tmp_path):
+    model, tokenizer = tiny_model()
+    persona = in_lines(model)
+    export_persona(model, tokenizer, persona, format="lora", output=tmp_path / "out")
+    for scale in (0.25, 0.6, 1.0):
+        adapted = peft_model("llama", tmp_path / "out")
+        for module in adapted.modules():
+            if hasattr(module, "scale_layer"):
+                module.scale_layer(scale)
+        with PersonaModel(model, tokenizer) as wearer:
+            wearer.load_persona(persona, name="worn")
+            with wearer.persona("worn", gamma=1 - scale):
+                soft = logits(model)
+        torch.testing.assert_close(logits(adapted), soft, atol=1e-4, rtol=1e-4)
+
+
+def test_a_weaker_persona_of_few_lines_is_exact_too(tmp_path):
+    model, tokenizer = tiny_model()
+    keep = in_lines(model).keep
+    levels = {
+        name: torch.arange(int((~mask).sum())).remainder(256).to(torch.uint8)
+        for name, mask in keep.items()
+    }
+    persona = subnetwork_of(model, keep, levels)
+    report = export_persona(
+        model, tokenizer, persona, format="lora", output=tmp_path / "out", strength=0.1
+    )
+    assert report["exact"]
+    merged = peft_model("llama", tmp_path / "out").merge_and_unload()
+    weaker = persona.at_strength(0.1)
+    assert 0 < weaker.pruned < persona.pruned
+    assert torch.equal(logits(merged), worn_logits(model, weaker))
+
+
+def test_a_rank_that_is_too_small_approximates_and_says_what_would_do(tmp_path):
+    model, tokenizer = tiny_model()
+    persona = in_lines(model)
+    report = lora(model, tokenizer, persona, tmp_path / "4", 4)
+    assert (report["exact"], report["rank"], report["rank_needed"]) == (False, 4, 5)
+    assert 0 < report["relative_error"] < 1
+    assert "Rank 5 would be exact (--option rank=5)" in report["notes"][1]
+    assert "approximates the mask" in report["notes"][0]
+    more = lora(model, tokenizer, persona, tmp_path / "9", 9)  # more than needed is not taken
+    assert (more["exact"], more["rank"]) == (True, 5)
+
+
+def test_a_mask_of_full_rank_is_approximated_unasked(tmp_path, monkeypatch):
+    model, tokenizer = tiny_model()
+    monkeypatch.setattr(lora_format, "MOST_EXACT", 20)  # of 32 directions
+    persona = subnetwork(model)
+    report = export_persona(model, tokenizer, persona, format="lora", output=tmp_path / "out")
+    assert (report["exact"], report["rank"]) == (False, 16)
+    assert report["rank_needed"] > 20
+    assert f"--option rank={report['rank_needed']}" in report["notes"][1]

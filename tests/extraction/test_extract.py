@@ -169,7 +169,7 @@ def test_owl_changes_the_shares_of_layers_and_keeps_the_total():
     assert shares(plain) == [0.5, 0.5]
     assert abs(shares(owl)[0] - shares(owl)[1]) == pytest.approx(0.2, abs=0.002)
     assert owl.pruned_share == pytest.approx(0.5, abs=0.001)
-    with pytest.raises(OptionError, match="pattern 'row' or 'site', not 'global'"):
+    with pytest.raises(OptionError, match="pattern 'row', 'site' or lora:R, not 'global'"):
         extractor.extract(*personas(6), criterion="wanda", pattern="global", options={"owl": 0.1})
 
 

@@ -6,12 +6,18 @@ import pytest
 import torch
 
 from prosopon import Extractor, PersonaModel, extract
+from prosopon.criteria import CRITERIA, LightCriterion
 from prosopon.data import load_persona
 from prosopon.errors import OptionError, SiteError
+from prosopon.export.cover import minimum_cover
 from prosopon.models import find_groups
 from tests.tiny import FAMILIES, tiny_model
 
 IDS = torch.arange(3, 27).view(2, 12)
+
+
+def light(criterion):
+    return isinstance(criterion, LightCriterion)
 
 
 def personas(limit=3):
@@ -98,7 +104,7 @@ def test_combinations_that_have_no_meaning():
     with pytest.raises(SiteError, match=r"need the site 'model.layers.0.mlp.gate_proj'"):
         extract(model, tokenizer, pattern="channels", ignore=["gate_proj"], **settings)
     for pattern in ("2:4", "channels", "heads"):
-        with pytest.raises(OptionError, match=f"pattern 'global' only, not '{pattern}'"):
+        with pytest.raises(OptionError, match=f"pattern 'global' or lora:R only, not '{pattern}'"):
             extract(model, tokenizer, target="bold", pattern=pattern, limit=2)
 
 
@@ -109,3 +115,33 @@ def test_what_does_not_fit_is_said_before_anything_is_read():
     with pytest.raises(OptionError, match="divisible by 5"):
         extractor.extract(*personas(), criterion="wanda", pattern="2:5")
     assert not stages
+
+
+@pytest.fixture(scope="module")
+def reading():
+    model, tokenizer = tiny_model("llama")
+    return Extractor(model, tokenizer, general=["well then", "so it is", "yes no", "ing"])
+
+
+@pytest.mark.parametrize("criterion", [name for name, item in CRITERIA.items() if not light(item)])
+def test_every_criterion_keeps_to_few_rows_and_columns(reading, criterion):
+    made = reading.extract(*personas(), criterion=criterion, pattern="lora:2", sparsity=0.05)
+    assert made.pruned > 0
+    for keep in made.keep.values():
+        assert sum(map(len, minimum_cover(~keep))) <= 2
+    rows = reading.extract(*personas(), criterion=criterion, pattern="lora:500", sparsity=0.05)
+    assert sum(map(len, minimum_cover(~next(iter(rows.keep.values()))))) > 2
+
+
+def test_sparsegpt_cannot_change_the_rest_of_a_site_and_keep_to_few_lines(reading):
+    with pytest.raises(OptionError, match="compensate changes weights all over a site"):
+        reading.extract(
+            *personas(), criterion="sparsegpt", pattern="lora:2", options={"compensate": True}
+        )
+
+
+def test_layers_may_lose_different_shares_in_few_lines(reading):
+    made = reading.extract(
+        *personas(), criterion="wanda", pattern="lora:4", sparsity=0.03, options={"owl": 0.02}
+    )
+    assert all(sum(map(len, minimum_cover(~keep))) <= 4 for keep in made.keep.values())

@@ -58,7 +58,11 @@ def test_the_reference_counts_every_token_unless_told_otherwise(sides):
             OptionError,
             "prunes exactly 0.5 of the weights",
         ),
-        ({"criterion": "contrastive-taylor", "pattern": "row"}, OptionError, "'global' only"),
+        (
+            {"criterion": "contrastive-taylor", "pattern": "row"},
+            OptionError,
+            "'global' or lora:R only",
+        ),
         ({"criterion": "contrastive-taylor", "scope": "all"}, OptionError, "answers only"),
     ],
 )

@@ -74,7 +74,7 @@ def test_evidence_that_is_given_stands_for_what_would_be_read(extractor):
 @pytest.mark.parametrize("name", ["set-difference", "contrastive-effect"])
 @pytest.mark.parametrize("pattern", ["2:4", "heads"])
 def test_a_cap_has_no_meaning_where_a_fixed_number_goes(extractor, name, pattern):
-    with pytest.raises(OptionError, match=f"'row', 'site' or 'global', not '{pattern}'"):
+    with pytest.raises(OptionError, match=f"'row', 'site', 'global' or lora:R, not '{pattern}'"):
         extractor.extract(BOLD, CAUTIOUS, criterion=name, pattern=pattern)
 
 

@@ -186,9 +186,11 @@ def test_refuses_nothing_and_ties_that_do_not_match():
 
 
 def test_unknown_pattern_lists_the_choices():
-    with pytest.raises(UnknownNameError, match="Choices: 2:4, 4:8, channels, global, heads, row"):
+    with pytest.raises(
+        UnknownNameError, match="Choices: 2:4, 4:8, channels, global, heads, lora:32, row"
+    ):
         select({"a": torch.rand(2, 2)}, 0.5, pattern="diagonal")
 
 
 def test_registry_holds_the_documented_patterns():
-    assert PATTERNS.names() == sorted([*ALL, "2:4", "4:8", "channels", "heads"])
+    assert PATTERNS.names() == sorted([*ALL, "2:4", "4:8", "channels", "heads", "lora:32"])

@@ -13,7 +13,8 @@ from prosopon.cli.options import Force, Json, Mask, ModelPlace, Output, OwnModel
 def export(
     persona: Mask,
     format: Annotated[
-        str, Option("--format", "-f", help="checkpoint, structured, shira, lora or gguf.")
+        str,
+        Option("--format", "-f", help="checkpoint, structured, shira, lora, gguf or gguf-lora."),
     ],
     output: Output,
     model: OwnModel = None,
@@ -21,8 +22,8 @@ def export(
     option: Annotated[
         list[str] | None,
         Option(
-            help="An option of the format, key=value: rank and seed (lora), max_shard_size "
-            "(checkpoint, structured). May be repeated."
+            help="An option of the format, key=value: rank and seed (lora, gguf-lora), "
+            "base (gguf-lora), max_shard_size (checkpoint, structured). May be repeated."
         ),
     ] = None,
     force: Force = False,

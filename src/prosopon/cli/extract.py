@@ -69,7 +69,8 @@ def extract(
     pattern: Annotated[
         str | None,
         Option(
-            help="row, site, global, n:m (2:4, 4:8), channels or heads; default the criterion's."
+            help="row, site, global, n:m (2:4, 4:8), lora:R (at most R rows and columns of a "
+            "matrix: a LoRA of rank R exactly), channels or heads; default the criterion's."
         ),
     ] = None,
     option: Annotated[

@@ -20,7 +20,7 @@ import torch
 from prosopon.criteria.base import CRITERIA, SiteInputs, Solution, SolvedCriterion
 from prosopon.errors import OptionError, StatisticsError
 from prosopon.options import option, require
-from prosopon.selection import keep_largest_per_row, kept_count
+from prosopon.selection import find_pattern, keep_largest_per_row, kept_count
 from prosopon.statistics import GramStatistics
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ def sparsegpt_solve(inputs: SiteInputs, pattern: str, options: SparseGPTOptions)
         pattern: ``row``: every row loses the same number of weights in every block (up to one,
             so that rows add up to floor((1 - sparsity) in) kept). ``site``: the rows of a block
             compete, as in the authors' code. ``N:M``: every run of M columns keeps N of a row,
-            chosen when its first column is reached.
+            chosen when its first column is reached. ``lora:R``: chosen at once, before anything
+            is compensated.
         options: See :class:`SparseGPTOptions`.
 
     Returns:
@@ -105,13 +106,17 @@ def sparsegpt_solve(inputs: SiteInputs, pattern: str, options: SparseGPTOptions)
             f"of {group}; leave it out with --ignore"
         )
     keep = torch.ones_like(weight, dtype=torch.bool)
+    if settled := (rule := find_pattern(pattern)).lines is not None:
+        saliency = weight.square() / factor.diagonal().square()
+        keep = rule.rule({"": saliency}, inputs.sparsity, None)[""]
     # Blocks hold whole groups of N:M.
     step = max(options.block // group, 1) * group if group else options.block
     for start in range(0, weight.shape[1], step):
         stop = min(start + step, weight.shape[1])
         errors = torch.zeros(len(weight), stop - start, dtype=weight.dtype, device=weight.device)
         for column in range(start, stop):
-            _choose(weight, keep, factor, column, (start, stop), pattern, inputs.sparsity)
+            if not settled:
+                _choose(weight, keep, factor, column, (start, stop), pattern, inputs.sparsity)
             removed = torch.where(keep[:, column], 0.0, weight[:, column])
             error = removed / factor[column, column]
             # Also sets the removed weight itself to zero, up to rounding.
@@ -169,10 +174,16 @@ def _n_of_m(pattern: str) -> tuple[int, int]:
 
 
 def _check(pattern: str, sparsity: float, options: SparseGPTOptions) -> None:
+    rule = find_pattern(pattern)
     require(
-        pattern in ("row", "site") or _N_OF_M.fullmatch(pattern) is not None,
+        rule.name in ("row", "site") or bool(_n_of_m(rule.name)[1]) or rule.lines is not None,
         "criterion 'sparsegpt' settles a site's columns from left to right, one site at a "
-        f"time: pattern 'row', 'site' or N:M such as '2:4', not {pattern!r}",
+        f"time: pattern 'row', 'site' or N:M such as '2:4', or lora:R, not {pattern!r}",
+    )
+    require(
+        rule.lines is None or not options.compensate,
+        f"option compensate changes weights all over a site, and pattern {pattern!r} those of a "
+        "few rows and columns: leave one of the two out",
     )
 
 

@@ -149,7 +149,7 @@ def model_card(kind: Format, job: Job, report: dict[str, Any]) -> str:
 
 def _front_matter(kind: Format, job: Job) -> str:
     """Return the YAML block; JSON strings are YAML strings."""
-    lines = ["library_name: " + ("peft" if kind.is_adapter else "transformers")]
+    lines = ["library_name: " + ("peft" if "peft" in kind.packages else "transformers")]
     if is_hub_id(job.base_model):
         lines.append(f"base_model: {json.dumps(job.base_model)}")
     lines += ["pipeline_tag: text-generation", "tags:", "- prosopon", "- persona"]

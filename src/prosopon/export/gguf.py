@@ -6,6 +6,7 @@ memory. Weights keep their dtype; nothing is quantised (llama.cpp's own tool doe
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,34 +35,56 @@ _DTYPES = {
 
 def write_gguf(job: Job, folder: Path) -> dict[str, Any]:
     """Write ``model.gguf``; refuses what cannot be expressed of model, dtype and tokenizer."""
+    name = f"{portable_name(job.base_model)} as {job.subnetwork.config.persona}"
+    with job.wearer.persona(job.persona):
+        return write_model(folder / FILE, job.model, job.tokenizer, name)
+
+
+def write_model(path: Path, model: Any, tokenizer: Any, name: str) -> dict[str, Any]:
+    """Write a model as it is, and its tokenizer, into one file; return what there is to report.
+
+    Raises:
+        ExportError: The file cannot hold this model, dtype or tokenizer.
+    """
     from gguf import GGUFWriter, LlamaFileType
 
-    model = job.model
     kind = architecture(model.config)
-    if job.tokenizer is None:
+    if tokenizer is None:
         raise ExportError("format 'gguf' needs the model's tokenizer")
-    words = vocabulary(job.tokenizer, model.get_input_embeddings().weight.shape[0])
-    writer = GGUFWriter(folder / FILE, kind.name)
+    words = vocabulary(tokenizer, model.get_input_embeddings().weight.shape[0])
+    writer = GGUFWriter(path, kind.name)
     try:
-        writer.add_name(f"{portable_name(job.base_model)} as {job.subnetwork.config.persona}")
+        writer.add_name(name)
         writer.add_file_type(
             int(LlamaFileType[_DTYPES.get(_name(model.dtype), _DTYPES["float32"])[2]])
         )
         add_numbers(writer, model.config)
         _add_vocabulary(writer, words)
-        with job.wearer.persona(job.persona):
-            count = _write_tensors(writer, model, kind)
+        count = write_tensors(writer, lambda: tensors(model, kind))
     finally:
         writer.close()
-    return {"file": FILE, "architecture": kind.name, "tensors": count, "splitter": words.splitter}
+    return {
+        "file": path.name,
+        "architecture": kind.name,
+        "tensors": count,
+        "splitter": words.splitter,
+    }
 
 
-def _write_tensors(writer: Any, model: Any, kind: Any) -> int:
-    """Announce all tensors, then write one after the other."""
+def write_tensors(writer: Any, named: Callable[[], Iterable[tuple[str, Tensor]]]) -> int:
+    """Announce all tensors, then write one after the other; return how many.
+
+    Args:
+        writer: A ``GGUFWriter`` whose keys are all set.
+        named: Makes the names and tensors afresh.
+
+    Raises:
+        ExportError: A dtype that the format does not have.
+    """
     from gguf import GGMLQuantizationType
 
     count = 0
-    for name, tensor in tensors(model, kind):
+    for name, tensor in named():
         count += 1
         if (dtype_name := _name(tensor.dtype)) not in _DTYPES:
             raise ExportError(
@@ -76,7 +99,7 @@ def _write_tensors(writer: Any, model: Any, kind: Any) -> int:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
-    for _, tensor in tensors(model, kind):
+    for _, tensor in named():
         writer.write_tensor_data(_bytes(tensor))
     return count
 

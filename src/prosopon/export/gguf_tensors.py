@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -99,21 +99,38 @@ def tensors(model: Any, kind: Architecture) -> Iterator[tuple[str, Tensor]]:
 
     Matrices stay in their dtype, vectors become float32, as llama.cpp keeps them.
     """
+    if _rope(model.config).get("rope_type") == "llama3":
+        yield "rope_freqs.weight", rope_factors(model)
+    # A tied head comes once, as the embedding.
+    named = ((name, parameter.detach()) for name, parameter in model.named_parameters())
+    for name, tensor in translated(named, model.config, kind):
+        yield name, tensor if tensor.ndim > 1 else tensor.float()
+
+
+def translated(
+    named: Iterable[tuple[str, Tensor]], config: Any, kind: Architecture
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield llama.cpp's name of each parameter, and the tensor with its rows in llama.cpp's order.
+
+    Args:
+        named: The model's names, which end with ``.weight`` or ``.bias``, and tensors whose rows
+            are the parameter's: itself, or a LoRA's B.
+        config: The model's configuration.
+        kind: Its architecture.
+
+    Raises:
+        ExportError: The format has no name for one.
+    """
     from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, get_tensor_name_map
 
-    config = model.config
     number = next(arch for arch in MODEL_ARCH if MODEL_ARCH_NAMES[arch] == kind.name)
     names = get_tensor_name_map(number, config.num_hidden_layers)
-    if _rope(config).get("rope_type") == "llama3":
-        yield "rope_freqs.weight", rope_factors(model)
-    for name, parameter in model.named_parameters():  # a tied head comes once, as the embedding
+    for name, tensor in named:
         there = names.get_name(name, try_suffixes=(".weight", ".bias"))
         if there is None:
             raise _unsaid(config.model_type, f"parameter {name!r} has no name in the format")
-        tensor = parameter.detach()
-        if kind.turned and (heads := _heads_of(name, config)):
-            tensor = interleave(tensor, heads)
-        yield there, tensor if tensor.ndim > 1 else tensor.float()
+        heads = _heads_of(name, config) if kind.turned else None
+        yield there, interleave(tensor, heads) if heads else tensor
 
 
 def _heads_of(name: str, config: Any) -> int | None:
@@ -128,7 +145,7 @@ def interleave(tensor: Tensor, heads: int) -> Tensor:
 
     Hugging Face rotates row i of a head's first half with row i of its second half, llama.cpp's
     ``llama`` rotates neighbours: row i of the first half goes to 2 i, of the second to 2 i + 1.
-    The tensor is a weight [heads * size, in] or a bias [heads * size].
+    The tensor is a weight or a LoRA's B, [heads * size, any], or a bias [heads * size].
     """
     half = tensor.shape[0] // heads // 2
     parts = tensor.reshape(heads, 2, half, *tensor.shape[1:])

@@ -97,7 +97,7 @@ class Extractor:
                 criteria the most that may be pruned, or ``"auto"``: budget, rounds and lambda
                 are chosen on a part of the examples that is held out.
             pattern: Selection pattern: ``row``, ``site``, ``global``, n:m such as ``2:4``,
-                ``channels`` or ``heads``; default the criterion's own.
+                lora:R such as ``lora:32``, ``channels`` or ``heads``; default the criterion's own.
             options: Options of the criterion.
             protect: Contrasts that the mask should leave as they are; for light criteria.
 

@@ -88,9 +88,9 @@ def resolve_request(
             f"criterion {criterion!r} has no sparsity 'auto': give a number; only {choices} can "
             "choose"
         )
-    share: Sparsity = "auto"
-    if sparsity != "auto":
-        share = find_pattern(kind).share(sparsity, chosen.sparsity)
+    share, rule = sparsity, find_pattern(kind)
+    if share != "auto":
+        share = rule.share(share, chosen.sparsity)
         if chosen.check is not None:
             chosen.check(kind, share, parsed)
     if protect and not light:
@@ -99,10 +99,10 @@ def resolve_request(
         )
     if chosen.contrastive:
         _check_sides(criterion, target, opposite)
-    if light and kind != "global":
+    if light and kind != "global" and rule.lines is None:
         raise OptionError(
-            f"criterion {criterion!r} ranks all weights together: pattern 'global' only, not "
-            f"{kind!r}"
+            f"criterion {criterion!r} ranks all weights together: pattern 'global' or lora:R "
+            f"only, not {kind!r}"
         )
     if light and scope == "all":
         raise OptionError(

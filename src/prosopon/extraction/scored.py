@@ -72,10 +72,12 @@ def scored_mask(
     """
     sites, options, sparsity = collector.sites, request.options, request.share
     criterion = cast(ScoredCriterion, request.criterion)
-    if criterion.cap and request.pattern not in ("row", "site", "global"):
+    rule = find_pattern(request.pattern)
+    if criterion.cap and (rule.among == "units" or rule.fixed is not None):
         raise OptionError(
             f"criterion {criterion.name!r} prunes fewer weights where fewer qualify: pattern "
-            f"'row', 'site' or 'global', not {request.pattern!r}, which prunes a fixed number"
+            f"'row', 'site', 'global' or lora:R, not {request.pattern!r}, which prunes a fixed "
+            "number"
         )
     groups = find_units(request.pattern, sparsity, collector.model, sites)  # before reading
     evidence = evidence or _collect_evidence(collector, request, criterion)
@@ -159,9 +161,10 @@ def _collect_evidence(
 
 def _owl(sites: Sequence[Site], evidence: Evidence, request: Request) -> dict[float, list[Site]]:
     """Return which sites are pruned by which share."""
-    if request.pattern not in ("row", "site"):
+    rule = find_pattern(request.pattern)
+    if rule.among != "site" or rule.fixed is not None:
         raise OptionError(
-            "option owl sets the share of every layer: pattern 'row' or 'site', not "
+            "option owl sets the share of every layer: pattern 'row', 'site' or lora:R, not "
             f"{request.pattern!r}"
         )
     layers: dict[int | str, list[Site]] = {}

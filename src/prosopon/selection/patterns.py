@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from prosopon.errors import OptionError
 from prosopon.registry import Registry
+from prosopon.selection.lines import keep_outside_lines
 from prosopon.selection.ranking import keep_largest, kept_count
 from prosopon.selection.rows import keep_largest_per_row
 
@@ -39,6 +40,7 @@ class Pattern:
         fixed: The share of weights that the pattern prunes whatever is asked; None if it may
             be chosen.
         multiple: Every site's in_features must be a multiple of it.
+        lines: Most rows and columns of a site that may hold pruned weights; None for any number.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Pattern:
     among: Literal["site", "all", "units"]
     fixed: float | None = None
     multiple: int = 1
+    lines: int | None = None
 
     def share(self, sparsity: float | None, default: float | None = None) -> float:
         """Return the share of weights to prune.
@@ -82,19 +85,22 @@ class Pattern:
 
 
 PATTERNS: Registry[Pattern] = Registry("selection pattern")
-"""The patterns with a name of their own; :func:`find_pattern` also knows every other n:m."""
+"""Patterns by name; :func:`find_pattern` also knows every other n:m and lora:R."""
 
 
 def find_pattern(name: str) -> Pattern:
-    """Return the pattern of a name: a registered one, or N:M sparsity such as ``"1:4"``.
+    """Return the pattern of a name: a registered one, any N:M (``"1:4"``) or ``"lora:R"``.
 
     Raises:
         UnknownNameError: No such pattern; lists the choices.
-        OptionError: An n:m without 0 < n < m.
+        OptionError: An n:m without 0 < n < m, or lora:0.
     """
     numbers = re.fullmatch(r"\s*(\d+):(\d+)\s*", name)
     if numbers and name not in PATTERNS:
         return n_of_m(int(numbers[1]), int(numbers[2]))
+    rank = re.fullmatch(r"\s*lora:(\d+)\s*", name, re.IGNORECASE)
+    if rank and name not in PATTERNS:
+        return rows_and_columns(int(rank[1]))
     return PATTERNS.get(name)
 
 
@@ -120,6 +126,31 @@ def n_of_m(n: int, m: int) -> Pattern:
 
     summary = f"{n} of every {m} consecutive weights of a row"
     return Pattern(f"{n}:{m}", summary, rule, "site", fixed=1 - n / m, multiple=m)
+
+
+def rows_and_columns(count: int) -> Pattern:
+    """Return the pattern that prunes in at most ``count`` rows and columns of every site.
+
+    A LoRA of that rank is such a mask exactly. The share is the most that is pruned: a site whose
+    lines hold fewer weights loses all of theirs.
+
+    Raises:
+        OptionError: None may be touched.
+    """
+    if count < 1:
+        raise OptionError(f"pattern 'lora:{count}' must leave at least one row or column to prune")
+
+    def rule(
+        scores: Mapping[str, Tensor], sparsity: float, ties: Mapping[str, Tensor] | None
+    ) -> dict[str, Tensor]:
+        masks = {}
+        for name, score in scores.items():
+            pruned = score.numel() - kept_count(score.numel(), sparsity)
+            masks[name] = keep_outside_lines(score, pruned, count, ties[name] if ties else None)
+        return masks
+
+    summary = f"at most {count} rows and columns of a site: a LoRA of rank {count} exactly"
+    return Pattern(f"lora:{count}", summary, rule, "site", lines=count)
 
 
 def _row(
@@ -160,6 +191,7 @@ for _pattern in (
     Pattern("global", "all weights of all sites compete", _global, "all"),
     n_of_m(2, 4),
     n_of_m(4, 8),
+    rows_and_columns(32),
     Pattern("channels", "whole MLP channels, the same share in every layer", _row, "units"),
     Pattern(
         "heads",

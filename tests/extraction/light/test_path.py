@@ -46,13 +46,13 @@ def gather(whole, positions):
     return {name: whole[name].reshape(-1)[flat] for name, flat in positions.items()}
 
 
-def path(model, *, largest=100, criterion=None, anchor=None, report=None, **changes):
+def path(model, *, largest=100, criterion=None, anchor=None, report=None, lines=None, **changes):
     sites = find_sites(model)
     calibration = material(model)
     whole = fisher_diagonal(model, sites, calibration.general)
     return LightPath(
         model, sites, calibration, criterion or CRITERIA.get("contrastive-taylor"),
-        options(**changes), largest=largest, anchor=anchor, report=report,
+        options(**changes), largest=largest, anchor=anchor, report=report, lines=lines,
         fisher=lambda positions: gather(whole, positions),
     )  # fmt: skip
 

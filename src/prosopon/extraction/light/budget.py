@@ -75,6 +75,8 @@ class Budget:
             cost = cost if cost < WORST else WORST  # NaN is not less than anything
             if not foreseen:
                 break
+            if path.lines is not None:
+                foreseen = self._foreseen  # what the price was asked for; the lines hold a part
             # The cost grows faster than what is foreseen of it.
             change = (self._limit / max(cost, self._limit / FASTEST)) ** POWER
             self._foreseen = foreseen * change

@@ -25,6 +25,7 @@ from prosopon.extraction.request import Request
 from prosopon.gradients import Anchor, Material, pair_log_odds
 from prosopon.judges import MINIMUM, BaseReader, ClassifierJudge, Recital
 from prosopon.lm import counted_tokens, general_kind
+from prosopon.selection import find_pattern
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,6 +83,7 @@ class _LightMaker:
         self._collector, self._settings, self._seed = collector, settings, settings.seed
         self._criterion = cast(LightCriterion, request.criterion)
         self._options: LightOptions = request.options
+        self._lines = find_pattern(request.pattern).lines
         self._protect = [
             pair
             for ours, theirs in request.protect
@@ -173,7 +175,7 @@ class _LightMaker:
         return LightPath(
             collector.model, collector.sites, material, self._criterion, self._options,
             largest=int(share * self._weights), fisher=self._fisher, seed=self._seed,
-            max_tokens=limit, free_text=free_text, anchor=self._anchor(),
+            max_tokens=limit, lines=self._lines, free_text=free_text, anchor=self._anchor(),
             report=self._settings.say,
         )  # fmt: skip
 

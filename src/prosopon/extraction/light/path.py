@@ -12,6 +12,7 @@ import torch
 from prosopon.criteria import LightCriterion, LightOptions
 from prosopon.extraction.light.candidates import find_candidates, highest
 from prosopon.extraction.light.free_text import FreeTextTerms
+from prosopon.extraction.light.lines import highest_in_lines
 from prosopon.extraction.light.pruning import temporary_pruning
 from prosopon.gradients import (
     Anchor,
@@ -89,12 +90,14 @@ class LightPath:
         fisher: Gives the Fisher diagonal at flat positions; called once.
         seed: Seeds the batches.
         max_tokens: Most tokens, padding included, in one backward pass.
+        lines: Most rows and columns of every site that its masks may lie in; default any.
         free_text: Adds the gain of free text, written under each round's mask; default none.
         anchor: Adds the divergence from the base model on general text; default none.
         report: Called with (stage, done, total) while candidates are looked for.
 
     Attributes:
         free_text: As given.
+        lines: As given.
         rounds: Rounds done; finding the candidates on all of the material is the first.
         losses: The objective before each round, on the round's batch.
         texts: Texts read forward and backward, each answer of a pair being one.
@@ -113,11 +116,12 @@ class LightPath:
         fisher: Fisher,
         seed: int = 0,
         max_tokens: int = 2048,
+        lines: int | None = None,
         free_text: FreeTextTerms | None = None,
         anchor: Anchor | None = None,
         report: Report | None = None,
     ) -> None:
-        self.model, self.sites, self.free_text = model, list(sites), free_text
+        self.model, self.sites, self.free_text, self.lines = model, list(sites), free_text, lines
         self._anchor = anchor
         self.damage_weight = options.damage_weight
         self._max_tokens, self.texts = max_tokens, 0
@@ -167,14 +171,21 @@ class LightPath:
         """
         price = self.rounds * (self.damage_weight if damage_weight is None else damage_weight)
         scores = {n: gain - price * self._damages[n] for n, gain in self._gains.items()}
-        best = highest(scores, count)
+        if self.lines is None:
+            best = highest(scores, count)
+        else:
+            shapes = {site.name: site.shape for site in self.sites}
+            best = highest_in_lines(scores, self._positions, shapes, count, self.lines)
         return Ranking(
             {name: self._positions[name][chosen] for name, chosen in best.items()},
             {name: scores[name][chosen] for name, chosen in best.items()},
         )
 
     def price(self, damage: float) -> float:
-        """Return the lambda whose mask should do this damage, nats a token, to second order."""
+        """Return the lambda whose mask should do this damage, nats a token, to second order.
+
+        It is the damage of all weights that pay, in whatever lines they lie.
+        """
         gains = torch.cat([self._gains[name].cpu() for name in self._damages])
         damages = torch.cat([values.cpu() for values in self._damages.values()])
         chosen = (gains > 0) & (damages > 0)
