@@ -13,7 +13,7 @@ from prosopon.doctor.memory import active_count, cache_bytes
 from prosopon.errors import ModelError, OptionError
 from prosopon.models import find_sites
 from tests.subnetwork import test_hub
-from tests.tiny import FAMILIES, FUSED_EXPERTS
+from tests.tiny import EXPERT_FAMILIES, FAMILIES
 
 hub = test_hub.hub
 
@@ -43,12 +43,17 @@ def test_keys_and_values_take_what_the_plan_says(folder_of, family):
     assert held == length * cache_bytes(read_blueprint(str(folder)), 4)
 
 
-def test_experts_are_counted_whole_and_used_in_part(folder_of):
-    folder, model = folder_of(FUSED_EXPERTS)
+@pytest.mark.parametrize("family", EXPERT_FAMILIES)
+def test_experts_are_counted_whole_and_used_in_part(folder_of, family):
+    folder, model = folder_of(family)
     blueprint = read_blueprint(str(folder))
-    fused = [site for site in blueprint.sites if "experts" in site.name]
-    assert {site.count for site in fused} == {3}
+    planned = {}
+    for site in blueprint.sites:
+        names = [f"{site.name}.{i}" for i in range(site.count)] if site.count > 1 else [site.name]
+        planned |= dict.fromkeys(names, (site.rows, site.columns))
+    assert planned == {site.name: site.shape for site in find_sites(model)}
     assert blueprint.parameters == sum(p.numel() for p in model.parameters())
+    fused = [site for site in blueprint.sites if site.count > 1]
     assert {active_count(blueprint, site) for site in fused} == {2.0}
     assert active_count(blueprint, Matrix("layers.0.self_attn.q_proj", 2, 2)) == 1
 

@@ -34,7 +34,10 @@ _FIELDS = {
     "head_dim": ("head_dim", "attention.key_length"),
     "context": ("context_length",),
 }
-_TRANSPOSED = frozenset({"gpt2", "openai-gpt", "imagegpt"})  # store weights as [in, out]
+# Store weights, or those of experts, as [in, out].
+_TRANSPOSED = frozenset({"gpt2", "openai-gpt", "imagegpt"})
+_TRANSPOSED_EXPERTS = frozenset({"gpt_oss"})
+_ROUTERS = ("mlp.gate", "block_sparse_moe.gate", "router")  # choose experts, and are no sites
 # The names that GGUF files give to what transformers calls otherwise.
 _GGUF = {
     "blk": "layers", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
@@ -197,7 +200,7 @@ def _of_checkpoint(
     stated = str(config.get("dtype") or config.get("torch_dtype") or "").removeprefix("torch.")
     first = next((_FLOATS[t.dtype] for t in tensors if t.dtype in _FLOATS), "float32")
     return Blueprint(
-        name, place, family, tuple(tensors), tuple(_sites(tensors, family in _TRANSPOSED)), inner,
+        name, place, family, tuple(tensors), tuple(_sites(tensors, family)), inner,
         stated if stated in BYTES else first, quantised,
     )  # fmt: skip
 
@@ -209,7 +212,7 @@ def _of_gguf(name: str, file: Path, dtype: str) -> Blueprint:
     tensors = tuple(StoredTensor(_plain_name(t.name), t.shape, t.dtype, t.nbytes) for t in stored)
     size = sum(tensor.numbers for tensor in tensors) * BYTES[dtype]
     return Blueprint(
-        name, str(file), family, tensors, tuple(_sites(tensors, False)), config, dtype, None, size
+        name, str(file), family, tensors, tuple(_sites(tensors, family)), config, dtype, None, size
     )
 
 
@@ -218,19 +221,19 @@ def _plain_name(name: str) -> str:
     return ".".join(_GGUF.get(part, part) for part in name.split("."))
 
 
-def _sites(tensors: Sequence[StoredTensor], transposed: bool) -> list[Matrix]:
+def _sites(tensors: Sequence[StoredTensor], family: str) -> list[Matrix]:
     """Return the matrices that a mask may prune, told by name and shape."""
     sites = []
     for tensor in tensors:
-        name = tensor.name.removesuffix(".weight")
-        if _is_end(tensor.name) or len(tensor.shape) < 2 or min(tensor.shape) < 2:
+        name, shape = tensor.name.removesuffix(".weight"), tensor.shape
+        if _is_end(tensor.name) or name.endswith(_ROUTERS):
             continue
-        if len(tensor.shape) == 2 and (name != tensor.name or "experts" in name):
-            rows, columns = tensor.shape[::-1] if transposed else tensor.shape
+        if len(shape) == 2 and name != tensor.name:
+            rows, columns = shape[::-1] if family in _TRANSPOSED else shape
             sites.append(Matrix(name, rows, columns))
-        elif len(tensor.shape) == 3 and "experts" in name:
-            count, rows, columns = tensor.shape
-            sites.append(Matrix(name, rows, columns, count))
+        elif len(shape) == 3 and "experts" in name:
+            rows, columns = shape[:0:-1] if family in _TRANSPOSED_EXPERTS else shape[1:]
+            sites.append(Matrix(name, rows, columns, shape[0]))
     return sites
 
 
