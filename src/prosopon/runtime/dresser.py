@@ -10,6 +10,7 @@ from torch import nn
 from prosopon.errors import OptionError, PersonaError, ProsoponError
 from prosopon.models import Site, check_finite
 from prosopon.models.attachment import claim, release
+from prosopon.runtime.activation import Activation, Since
 from prosopon.runtime.backends import Backend, BackendFactory
 from prosopon.runtime.guard import Guard
 from prosopon.runtime.interrupts import DeferredInterrupts
@@ -109,8 +110,13 @@ class Dresser:
                 self._wear_again(before)
 
     @contextmanager
-    def mixing(self, rows: Sequence[Wearable], copies: int | None) -> Iterator[None]:
+    def mixing(
+        self, rows: Sequence[Wearable], copies: int | None, since: Sequence[Since] | None = None
+    ) -> Iterator[None]:
         """Let every row of a batch wear a persona of its own inside a with block.
+
+        ``since`` says from which token on each row does, see
+        :class:`~prosopon.runtime.activation.Activation`; None is from the first.
 
         Compiled graphs would leave out the hooks that do it, so that all code runs as written
         meanwhile.
@@ -120,13 +126,16 @@ class Dresser:
         before, entered = self.outfit, False
         try:
             with self._exclusively() as interrupts:
+                activation = Activation(self.model, since) if since else None
                 looks = [self.wardrobe.row(row).look for row in rows]
                 self._check_unmixed()
                 self.guard.check_switch()
                 entered = True
                 self._switch(BASE_OUTFIT, interrupts)
                 with self.guard.switching():
-                    self._mixed = MixedBatch(self.model, self.sites, looks, copies, self.blocks)
+                    self._mixed = MixedBatch(
+                        self.model, self.sites, looks, copies, self.blocks, activation
+                    )
             with torch.compiler.set_stance("force_eager"):
                 yield
         finally:

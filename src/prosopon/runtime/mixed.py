@@ -12,7 +12,7 @@ parameter reads some tokens of the batch; its rows are told by the tokens' place
 
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -23,9 +23,10 @@ from prosopon.errors import PersonaError
 from prosopon.models import Site
 from prosopon.models.expert_linear import ExpertLinear
 from prosopon.models.experts import apart
+from prosopon.runtime.activation import Activation
 from prosopon.runtime.cache import LookCache
 from prosopon.runtime.gates import Gating, apply_gates
-from prosopon.runtime.looks import Look
+from prosopon.runtime.looks import Look, Wearable
 
 _MKL = bool(torch.backends.mkl.is_available())  # type: ignore[no-untyped-call]
 Gatings = Callable[[Look, Site], Gating | None]
@@ -87,6 +88,7 @@ class MixedBatch:
 
     For ``copies`` see :meth:`prosopon.runtime.PersonaModel.mixed`. A look that prunes an expert
     that is a module of its own, whose tokens do not say which row they are of, is a PersonaError.
+    ``activation`` says in which tokens the looks are worn; None is in all.
     """
 
     def __init__(
@@ -96,8 +98,9 @@ class MixedBatch:
         rows: Sequence[Look],
         copies: int | None,
         blocks: Blocks,
+        activation: Activation | None = None,
     ) -> None:
-        self.rows, self.copies = len(rows), copies
+        self.rows, self.copies, self._activation = len(rows), copies, activation
         self._hooks = ExitStack()
         prepared = [(site, _groups(site, rows, blocks)) for site in sites]
         for site, groups in prepared:
@@ -110,6 +113,8 @@ class MixedBatch:
             # Tokens of an expert do not say how many rows the batch has.
             check = model.register_forward_pre_hook(self._check_model, with_kwargs=True)
             stack.callback(check.remove)
+            if activation is not None:
+                stack.enter_context(activation)
             stack.enter_context(apart(site.module for site, groups in prepared if groups))
             for site, groups in prepared:
                 if groups:
@@ -129,15 +134,13 @@ class MixedBatch:
             return self._expert_hook(groups)
         plain = _plain(groups)
 
-        def correct(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
-            tokens: Tensor = inputs[0]
-            self._check(tokens)
+        def take_off(tokens: Tensor, output: Tensor) -> Tensor:
             if (
                 plain is not None
                 and tokens.numel() == plain.shape[1]
                 and tokens.dtype == output.dtype == plain.dtype
             ):
-                return cast(Tensor, output - plain.mv(tokens.reshape(-1)).view(output.shape))
+                return output - plain.mv(tokens.reshape(-1)).view(output.shape)
             # A batch that was flattened to tokens (OPT) has the tokens of a row side by side.
             folded = tokens.reshape(self.rows, -1, site.in_features)
             result = output.reshape(self.rows, -1, site.out_features)
@@ -147,6 +150,12 @@ class MixedBatch:
                 wide = wide - off if group.whole else wide.index_add(0, group.rows, off, alpha=-1)
             corrected: Tensor = wide.to(output.dtype).view(output.shape)
             return corrected
+
+        def correct(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
+            self._check(inputs[0])
+            if self._activation is None:
+                return take_off(inputs[0], output)
+            return self._activation.apply(inputs[0], output, take_off)
 
         return correct
 
@@ -158,7 +167,10 @@ class MixedBatch:
             rows = tokens // (total // self.rows)
             wide = output.to(torch.promote_types(output.dtype, torch.float32))
             for group in groups:
-                ours = torch.isin(rows, group.rows).nonzero().squeeze(1)
+                ours = torch.isin(rows, group.rows)
+                if self._activation is not None:
+                    ours &= self._activation.worn.flatten()[tokens]
+                ours = ours.nonzero().squeeze(1)
                 off = (group.matrix @ inputs[0][ours].to(group.matrix.dtype).T).T
                 wide = wide.index_add(0, ours, off, alpha=-1)
             return cast(Tensor, wide.to(output.dtype))
@@ -193,6 +205,16 @@ def wrong_rows(batch: int, personas: int, copies: int = 1) -> PersonaError:
         f"the batch has {batch} rows, but personas were given for {personas}{rows}; give one "
         "persona (or None) a row"
     )
+
+
+def check_rows(
+    personas: Sequence[Wearable], args: Sequence[Any], options: Mapping[str, Any]
+) -> None:
+    """Refuse a batch that has another number of rows than personas were given for."""
+    named = (options.get(name) for name in ("inputs", "input_ids", "inputs_embeds"))
+    batch = next((value for value in (*args[:1], *named) if isinstance(value, Tensor)), None)
+    if batch is not None and len(batch) != len(personas):
+        raise wrong_rows(len(batch), len(personas))
 
 
 def _plain(groups: Sequence[RowGroup]) -> Tensor | None:

@@ -3,15 +3,16 @@
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, Self, Unpack, cast, overload
 
-from torch import Tensor, nn
+from torch import nn
 
 from prosopon.data import Message
 from prosopon.errors import OptionError
 from prosopon.models import Site, find_sites
+from prosopon.runtime.activation import Activate, Since, check_activate, check_generation, of_rows
 from prosopon.runtime.backends import BACKENDS
 from prosopon.runtime.conversation import (
     NO_TEMPLATE,
@@ -26,7 +27,7 @@ from prosopon.runtime.conversation import (
 )
 from prosopon.runtime.dresser import Dresser, let_go
 from prosopon.runtime.looks import BlendMode, Wardrobe, Wearable
-from prosopon.runtime.mixed import wrong_rows
+from prosopon.runtime.mixed import check_rows
 from prosopon.subnetwork import Subnetwork, SubnetworkConfig
 
 
@@ -218,7 +219,10 @@ class PersonaModel:
             yield self
 
     @contextmanager
-    def mixed(self, rows: Sequence[Wearable], *, copies: int | None = 1) -> Iterator[Self]:
+    def mixed(
+        self, rows: Sequence[Wearable], *, copies: int | None = 1,
+        activate: Activate | Sequence[Since] = "prompt",
+    ) -> Iterator[Self]:  # fmt: skip
         """Let every row of a batch wear a persona of its own inside a with block.
 
         The weights are those of the base meanwhile: a forward pass computes all rows at once
@@ -231,15 +235,19 @@ class PersonaModel:
                 :meth:`set_blend`), or None for the base model.
             copies: How many rows of the batch stand for each of these, beside each other, as
                 the beams of a generation do; None for as many as the batch has.
+            activate: ``prompt`` wears from the first token on; ``answer`` from the prompt's last
+                one on, so that the keys and values before it are the base's. Inside the block
+                whatever is read without a cache is a prompt, all the rest an answer. Or one of
+                both for each row, or the column that it is worn from, padding counted.
 
         Raises:
             UnknownNameError: A persona is not loaded.
-            OptionError: No rows, or ``copies`` below 1.
-            PersonaError: A persona prunes experts that are modules of their own; a switch or
-                another mixed batch is under way; the model is closed; or, from the forward pass,
-                the batch has another number of rows.
+            OptionError: No rows, ``copies`` below 1, or ``activate`` of another number of rows.
+            PersonaError: A persona prunes experts that are modules of their own; the model keeps
+                no cache for ``answer``; a switch or another mixed batch is under way; the model
+                is closed; or, from the forward pass, the batch has another number of rows.
         """
-        with self._dresser.mixing(rows, copies):
+        with self._dresser.mixing(rows, copies, of_rows(activate, len(rows))):
             yield self
 
     def disable(self) -> None:
@@ -247,8 +255,9 @@ class PersonaModel:
         self.set_persona(None)
 
     def generate(
-        self, *args: Any, personas: Sequence[Wearable] | None = None, **kwargs: Any
-    ) -> Any:
+        self, *args: Any, personas: Sequence[Wearable] | None = None,
+        activate: Activate = "prompt", **kwargs: Any,
+    ) -> Any:  # fmt: skip
         """Call ``model.generate`` as the persona that is worn, or as one for every row.
 
         Args:
@@ -257,17 +266,21 @@ class PersonaModel:
                 returned sequences of a row wear what it wears. Greedily, every row gets the
                 tokens that it gets with its persona alone, as far as rounding does not decide
                 between two tokens.
+            activate: See :meth:`mixed`; ``answer`` needs ``personas``.
             kwargs: For ``model.generate``.
 
         Raises:
             ProsoponError: See :meth:`mixed`.
         """
         model = cast(Any, self.model)
+        if activate != "prompt":
+            check_generation(kwargs)
         if personas is None:
+            _check_named(activate, "personas: name one for every row")
             return model.generate(*args, **kwargs)
-        _check_rows(personas, args, kwargs)
+        check_rows(personas, args, kwargs)
         # The model's own settings and those given here decide on the beams between them.
-        with self.mixed(personas, copies=None):
+        with self.mixed(personas, copies=None, activate=activate):
             return model.generate(*args, **kwargs)
 
     @overload
@@ -277,6 +290,7 @@ class PersonaModel:
         persona: str | None = None,
         strength: float | None = None,
         *,
+        activate: Activate = "prompt",
         stream: Literal[False] = False,
         **draw: Unpack[DrawOptions],
     ) -> str: ...
@@ -288,6 +302,7 @@ class PersonaModel:
         persona: str | None = None,
         strength: float | None = None,
         *,
+        activate: Activate = "prompt",
         stream: Literal[True],
         **draw: Unpack[DrawOptions],
     ) -> Iterator[str]: ...
@@ -298,6 +313,7 @@ class PersonaModel:
         persona: str | None = None,
         strength: float | None = None,
         *,
+        activate: Activate = "prompt",
         stream: bool = False,
         **draw: Unpack[DrawOptions],
     ) -> str | Iterator[str]:
@@ -318,6 +334,8 @@ class PersonaModel:
                 the user's.
             persona: A loaded persona for this answer; None for what is worn.
             strength: Share of that persona's ranking; default all of it.
+            activate: ``answer`` wears that persona from the prompt's last token on: what was
+                said before, its own answers too, is read by the base. See :meth:`mixed`.
             stream: Return the answer in pieces as it is written. The persona is worn from the
                 first piece to the last, and switches are refused meanwhile; close the iterator
                 to end it early.
@@ -336,6 +354,8 @@ class PersonaModel:
         """
         if strength is not None and persona is None:
             raise OptionError("strength belongs to a persona: name one, or set_persona(...) before")
+        if persona is None:
+            _check_named(activate, "a persona: name one")
         settings = Draw(**draw)
         messages = fit_turns(messages, self.model, self.tokenizer, settings.max_new_tokens)
         prompt = as_prompt(messages, self.tokenizer)
@@ -344,8 +364,8 @@ class PersonaModel:
             self._has_warned = True
         share = 1.0 if strength is None else strength
         if stream:
-            return self._stream(prompt, persona, share, settings)
-        with self._answering(persona, share) as check:
+            return self._stream(prompt, persona, share, activate, settings)
+        with self._answering(persona, share, activate) as check:
             reply = write_answer(self.model, self.tokenizer, prompt, settings)
             check()
         return reply
@@ -356,8 +376,8 @@ class PersonaModel:
         Args:
             text: What the user says.
             system: A system line before it.
-            options: ``persona``, ``strength``, ``max_new_tokens``, ``temperature`` and ``seed``
-                of :meth:`chat`.
+            options: ``persona``, ``strength``, ``activate``, ``max_new_tokens``, ``temperature``
+                and ``seed`` of :meth:`chat`.
 
         Raises:
             ProsoponError: See :meth:`chat`.
@@ -388,19 +408,27 @@ class PersonaModel:
         self.close()
 
     @contextmanager
-    def _answering(self, persona: str | None, strength: float) -> Iterator[Callable[[], None]]:
+    def _answering(
+        self, persona: str | None, strength: float, activate: Activate
+    ) -> Iterator[Callable[[], None]]:
         """Wear a persona for an answer; yield what raises if another switch came between."""
-        with (
-            nullcontext() if persona is None else self.persona(persona, strength=strength),
-            self._dresser.guard.answering() as check,
-        ):
+        if persona is None:
+            worn: AbstractContextManager[Any] = nullcontext()
+        elif activate == "prompt":
+            worn = self.persona(persona, strength=strength)
+        else:
+            self.wardrobe.single(persona, 0.0, strength)  # can be worn so
+            row = persona if strength == 1.0 else {persona: strength}
+            worn = self.mixed([row], activate=activate)
+        with worn, self._dresser.guard.answering() as check:
             yield check
 
     def _stream(
-        self, prompt: list[Message], persona: str | None, strength: float, draw: Draw
-    ) -> Iterator[str]:
+        self, prompt: list[Message], persona: str | None, strength: float, activate: Activate,
+        draw: Draw,
+    ) -> Iterator[str]:  # fmt: skip
         """Wear, write and undo, all while the pieces are taken."""
-        with self._answering(persona, strength) as check:
+        with self._answering(persona, strength, activate) as check:
             for piece in stream_answer(self.model, self.tokenizer, prompt, draw):
                 check()
                 yield piece
@@ -412,11 +440,7 @@ class PersonaModel:
         return f"PersonaModel({type(self.model).__name__}, {worn}, {len(self.personas)} loaded)"
 
 
-def _check_rows(
-    personas: Sequence[Wearable], args: Sequence[Any], options: Mapping[str, Any]
-) -> None:
-    """Refuse a batch that has another number of rows than personas were given for."""
-    named = (options.get(name) for name in ("inputs", "input_ids", "inputs_embeds"))
-    batch = next((value for value in (*args[:1], *named) if isinstance(value, Tensor)), None)
-    if batch is not None and len(batch) != len(personas):
-        raise wrong_rows(len(batch), len(personas))
+def _check_named(activate: Activate, needed: str) -> None:
+    check_activate(activate)
+    if activate != "prompt":
+        raise OptionError(f"activate={activate!r} belongs to {needed}")

@@ -8,13 +8,14 @@ from typing import Any
 from torch import nn
 
 from prosopon.models.sites import candidate_names
+from prosopon.runtime.activation import Activate
 from prosopon.runtime.persona_model import PersonaModel
 from prosopon.subnetwork import Subnetwork
 
 
 @contextmanager
 def worn(
-    model: nn.Module, tokenizer: Any, subnetwork: Subnetwork | None
+    model: nn.Module, tokenizer: Any, subnetwork: Subnetwork | None, activate: Activate = "prompt"
 ) -> Iterator[PersonaModel | None]:
     """Wear a subnetwork inside a with block, its compensation included.
 
@@ -24,6 +25,8 @@ def worn(
         model: The model that the subnetwork was extracted from.
         tokenizer: Its tokenizer; None will do.
         subnetwork: What to wear; None for the base, which changes nothing.
+        activate: ``answer`` wears it from the prompt's last token on, in generation; see
+            :meth:`PersonaModel.mixed <prosopon.runtime.PersonaModel.mixed>`.
 
     Yields:
         The model that wears it; None for the base.
@@ -36,8 +39,13 @@ def worn(
         yield None
         return
     with attach(model, tokenizer, subnetwork) as wearer:
-        wearer.set_persona(wearer.load_persona(subnetwork))
-        yield wearer
+        name = wearer.load_persona(subnetwork)
+        if activate == "prompt":
+            wearer.set_persona(name)
+            yield wearer
+        else:
+            with wearer.mixed([name], copies=None, activate=activate):
+                yield wearer
 
 
 def attach(model: nn.Module, tokenizer: Any, subnetwork: Subnetwork) -> PersonaModel:

@@ -9,13 +9,14 @@ weights. So what a row gets is what it gets alone.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from prosopon.lm.streaming import end_tokens
+from prosopon.runtime.activation import Since
 from prosopon.serving.refusal import Refusal
 from prosopon.serving.row import AnswerRow, DrawSettings
 from prosopon.serving.sampling import rounding_error
@@ -50,6 +51,7 @@ class RowBatch:
         self._clothes = ExitStack()
         self._cache: Any = None
         self._mask = torch.zeros(0, 0)
+        self._begin = 0  # column of the prompts' last tokens
 
     @torch.no_grad()
     def run(self, watch: Callable[[], None] = lambda: None) -> None:
@@ -100,16 +102,14 @@ class RowBatch:
     def _alone(self, row: AnswerRow) -> Tensor:
         """Return the scores of a row that nothing stands beside: float64 [vocabulary]."""
         ids = torch.tensor([row.tokens])
-        mixed = self._is_mixed()
-        if mixed:
-            self._undress()
-            row.voice.wear(self.wearer)
-        try:
+        if not self._is_mixed():
             return self._call(ids, torch.ones_like(ids), None)[0][0]
+        self._undress()
+        try:
+            with self._wearing([row], len(row.prompt) - 1):
+                return self._call(ids, torch.ones_like(ids), None)[0][0]
         finally:
-            if mixed:
-                self.wearer.disable()
-                self._dress()
+            self._dress()
 
     def _call(self, ids: Tensor, mask: Tensor, cache: Any) -> tuple[Tensor, Any]:
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
@@ -139,18 +139,39 @@ class RowBatch:
             self._dress()
 
     def _is_mixed(self) -> bool:
-        return len({row.voice for row in self.rows}) > 1
+        return _mixes(self.rows)
 
     def _dress(self) -> None:
-        if self._is_mixed():
-            rows = [row.voice.wearable() for row in self.rows]
-            self._clothes.enter_context(self.wearer.mixed(rows))
-        elif self.rows:
-            self._clothes.callback(self.wearer.disable)
-            self.rows[0].voice.wear(self.wearer)
+        if not self.rows:
+            return
+        if self._cache is None:  # all is read, from the padding on
+            self._begin = max(len(row.tokens) - len(row.written) for row in self.rows) - 1
+        self._clothes.enter_context(self._wearing(self.rows, self._begin))
+
+    @contextmanager
+    def _wearing(self, rows: Sequence[AnswerRow], begin: int) -> Iterator[None]:
+        """Let rows wear their voices; the last tokens of their prompts are in column ``begin``."""
+        if _mixes(rows):
+            voices = [row.voice for row in rows]
+            since: list[Since] = [
+                "prompt" if voice.names and not voice.is_activated else begin for voice in voices
+            ]
+            with self.wearer.mixed([voice.wearable() for voice in voices], activate=since):
+                yield
+            return
+        try:
+            rows[0].voice.wear(self.wearer)
+            yield
+        finally:
+            self.wearer.disable()
 
     def _undress(self) -> None:
         self._clothes.close()
+
+
+def _mixes(rows: Sequence[AnswerRow]) -> bool:
+    """Tell whether rows wear their voices by the correction, and not in the weights."""
+    return len({row.voice for row in rows}) > 1 or any(row.voice.is_activated for row in rows)
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from prosopon.runtime.activation import Activate
 from prosopon.serving.voice import Voice
 
 
@@ -70,6 +71,7 @@ class Generation(_Body):
 
     model: Text
     persona: Annotated[PersonaBody | None, BeforeValidator(_by_name)] = None
+    activate: Activate | None = None
     max_tokens: Count | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None

@@ -174,6 +174,9 @@ class Service:
             Refusal: A prompt is too long, an answer may not be that long, or the queue is full.
         """
         voice = self.voice(body.model, body.persona)
+        if voice.names and body.activate is not None:
+            voice = voice._replace(activate=body.activate)
+            voice.outfit(self._wearer.wardrobe)  # can be worn so
         if most > self.limits.max_tokens:
             message = f"max_tokens {most}: this server writes at most {self.limits.max_tokens}"
             raise Refusal(400, message, "max_tokens_too_large")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from prosopon.runtime.activation import Activate
+
 if TYPE_CHECKING:
     from prosopon.runtime import PersonaModel
     from prosopon.runtime.looks import Outfit, Wardrobe, Wearable
@@ -19,6 +21,7 @@ class Voice(NamedTuple):
     name: str | None = None  # a loaded persona; None for the base and for blends
     strength: float = 1.0  # share of its ranking
     blend: tuple[tuple[str, float], ...] | None = None  # weights by name
+    activate: Activate = "prompt"  # from which token on; see PersonaModel.mixed
 
     @property
     def names(self) -> frozenset[str]:
@@ -39,8 +42,15 @@ class Voice(NamedTuple):
             ProsoponError: It cannot be worn so.
         """
         if self.blend:
-            return wardrobe.blend(dict(self.blend))
-        return wardrobe.single(self.name, 0.0, self.strength)
+            outfit = wardrobe.blend(dict(self.blend))
+        else:
+            outfit = wardrobe.single(self.name, 0.0, self.strength)
+        return wardrobe.row(self.wearable()) if self.is_activated else outfit
+
+    @property
+    def is_activated(self) -> bool:
+        """Whether it is worn for the answer alone: by the correction, never in the weights."""
+        return self.activate == "answer" and bool(self.names)
 
     def wear(self, wearer: PersonaModel) -> None:
         """Wear it in the weights."""
