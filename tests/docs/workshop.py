@@ -62,11 +62,14 @@ def _models(folder):
     model, tokenizer = tiny_model(chat=True)
     _save(folder / "model", model, tokenizer)
     _save(folder / "plain", model, tiny_tokenizer())
+    _save(folder / "experts", *tiny_model("mixtral", chat=True))
     _save(folder / "other", tiny_model(chat=True, seed=1)[0], tokenizer)
     with torch.no_grad():
         model.lm_head.weight.mul_(1e6)
     _save(folder / "loud", model, tokenizer)
-    _save(folder / "babbler", type(model)(tiny_config("llama", 1500)), tiny_tokenizer())
+    config = tiny_config("llama", 1500)
+    config.max_position_embeddings = 32
+    _save(folder / "babbler", type(model)(config), tiny_tokenizer())
     file = shutil.copytree(folder / "model", folder / "nan") / "model.safetensors"
     tensors = load_file(file)
     tensors["model.layers.1.mlp.up_proj.weight"][3, 4] = float("nan")

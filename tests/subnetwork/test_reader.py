@@ -118,7 +118,7 @@ def test_the_example_of_gaps():
     assert np.flatnonzero(~mask).tolist() == pruned
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral"])
 def test_the_fingerprint_of_the_page(family):
     model, _ = tiny_model(family)
     sites = find_sites(model)
