@@ -46,7 +46,7 @@ STYLE = {
 }
 
 
-def check_drawing(remedy: str = "install prosopon[plots]") -> None:
+def check_drawing(remedy: str = "pip install 'prosopon[plots]'") -> None:
     """Raise :class:`OptionError` where matplotlib is missing.
 
     Args:

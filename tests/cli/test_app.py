@@ -12,6 +12,7 @@ from prosopon.version import __version__
 COMMANDS = {
     "demo", "extract", "chat", "evaluate", "compare", "explain", "sweep", "reproduce", "export",
     "pack", "unpack", "inspect", "personas", "criteria", "lm-eval", "serve",
+    "search", "pull", "verify-server", "doctor",
 }  # fmt: skip
 
 
@@ -19,7 +20,8 @@ def test_version_and_commands(prosopon):
     assert prosopon("--version").stdout == f"prosopon {__version__}\n"
     shown = prosopon("--help").stdout
     assert all(name in shown for name in COMMANDS)
-    names = {command.name or command.callback.__name__ for command in app.app.registered_commands}
+    commands = app.app.registered_commands
+    names = {c.name or c.callback.__name__.replace("_", "-") for c in commands}
     assert names == COMMANDS
 
 

@@ -1,10 +1,13 @@
 """``prosopon evaluate``: what a mask was found on is not asked, and every answer can be kept."""
 
 import json
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from prosopon.data import load_persona
+from prosopon.subnetwork import read_evaluation
 
 SMALL = ("--task", "choice,yes-no", "--questions", "12")
 
@@ -39,14 +42,24 @@ def test_seen_questions_are_left_out_and_counted(prosopon, data, tiny_folder, tm
     hashes = json.loads((tmp_path / "mask/subnetwork_config.json").read_text())["calibration"]
     assert len(hashes["prompt_hashes"]) == 40
     shown = prosopon(
-        "evaluate", "mask", "-m", tiny_folder, "-t", "likes.jsonl", *SMALL, "--json", "-o", "kept"
-    )
+        "evaluate", "mask", "-m", tiny_folder, "-t", "likes.jsonl", *SMALL, "--base", "--json",
+        "-o", "kept",
+    )  # fmt: skip
     told = json.loads(shown.stdout)
     left = told["tasks"]["choice"]["questions"]
     assert 0 < left < 12
     assert f"{12 - left} of 12 test questions were left out" in told["notes"][0]
     lines = [json.loads(x) for x in (tmp_path / "kept/samples.jsonl").read_text().splitlines()]
-    assert sum(line["task"] == "choice" for line in lines) == left
+    counts = Counter(line["arm"] for line in lines if line["task"] == "choice")
+    assert counts == {"base": left, "mask": left}
+    kept = read_evaluation(tmp_path / "kept")
+    config = json.loads((tmp_path / "mask/subnetwork_config.json").read_text())
+    assert (kept.persona, kept.checksum) == (config["persona"], config["checksum"])
+    assert kept.base_model == Path(tiny_folder).name
+    for rows, tasks in ((kept.measures, told["tasks"]), (kept.base, told["base"])):
+        figures = {(row.task, row.measure): [row.mean, row.low, row.high] for row in rows}
+        assert figures["choice", "per-token"] == tasks["choice"]["measures"]["per-token"]
+        assert {row.questions for row in rows if row.task == "choice"} == {left}
 
 
 def test_a_mask_of_the_library_is_asked_about_the_library(prosopon, tiny_folder, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from hypothesis import strategies as st
 
-from prosopon.subnetwork import Pack, Subnetwork, SubnetworkConfig
+from prosopon.subnetwork import Evaluation, Pack, Subnetwork, SubnetworkConfig
 
 
 def config(**changes):
@@ -52,6 +52,16 @@ def levels(keep, seed=0):
 def subnetwork(seed=0, *, ranked=False, **changes):
     keep = masks(seed)
     return Subnetwork(keep, config(**changes), levels(keep, seed) if ranked else None)
+
+
+def evaluation(checksum="", **changes):
+    row = {
+        "task": "choice", "measure": "per-token", "mean": 0.9, "low": 0.8, "high": 1.0,
+        "questions": 40,
+    }  # fmt: skip
+    names = {"persona": "introvert", "opposite": "extravert", "base_model": "org/model"}
+    fields = {"checksum": checksum, **names, "measures": [row], "base": [row | {"mean": 0.85}]}
+    return Evaluation.model_validate(fields | changes)
 
 
 def load_pack(path):

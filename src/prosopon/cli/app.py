@@ -14,6 +14,7 @@ from prosopon.cli.evaluate import evaluate
 from prosopon.cli.explain import explain
 from prosopon.cli.export import export
 from prosopon.cli.extract import extract
+from prosopon.cli.hub import pull, search
 from prosopon.cli.inspect import inspect
 from prosopon.cli.listing import criteria, personas
 from prosopon.cli.lm_eval import CONTEXT, lm_eval
@@ -36,7 +37,7 @@ app = typer.Typer(
 )
 for command in (
     demo, extract, chat, serve, verify_server, evaluate, compare, explain, sweep, reproduce,
-    export, pack, unpack, inspect, personas, criteria, doctor,
+    export, pack, unpack, inspect, search, pull, personas, criteria, doctor,
 ):  # fmt: skip
     app.command()(everywhere(command))
 app.command("lm-eval", context_settings=CONTEXT)(lm_eval)

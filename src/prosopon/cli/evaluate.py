@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,7 +36,7 @@ from prosopon.files import finite
 if TYPE_CHECKING:
     from prosopon.data.contrast import Contrast
     from prosopon.experiments import Record
-    from prosopon.intervals import Interval
+    from prosopon.models import LoadedModel
     from prosopon.subnetwork import Subnetwork
 
 JUDGES = ("judges", "judge-checks", "kappa", "questions")
@@ -67,6 +68,7 @@ def evaluate(
     option: ArmOption = None,
     general: General = None,
     open_questions: OpenQuestions = None,
+    base: Annotated[bool, Option("--base", help="Ask the base the same, and show both.")] = False,
     output: OutputOrDefault = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -76,7 +78,8 @@ def evaluate(
 ) -> None:
     """Ask one persona, mask or arm; --task list says what can be asked.
 
-    --output keeps every question and its answer in samples.jsonl.
+    --output keeps every question and its answer in samples.jsonl, and a mask's figures in
+    evaluation.json. In the mask's own folder its model card shows them.
     """
     from prosopon.arms.options import parse_arm_options
     from prosopon.arms.worn import WornArm
@@ -95,9 +98,11 @@ def evaluate(
     if about is None:
         raise OptionError("say whom: a mask, a bundled persona, or --target")
     who = str(persona) if mask else (arm or "base")
+    arms = tuple(dict.fromkeys(["base", who] if base else [who]))
+    task_names = tuple(split_list(tasks, str)) if tasks else DEFAULT_TASKS
     plan = Plan(
-        (about,), (who,), tuple(split_list(tasks, str)) if tasks else DEFAULT_TASKS, (examples,),
-        (seed,), Sizes(questions, max_new_tokens, speed=0, temperature=temperature),
+        (about,), arms, task_names, (examples,), (seed,),
+        Sizes(questions, max_new_tokens, speed=0, temperature=temperature),
         {name: (own,) for name, own in parse_arm_options(option or ()).items()}, controls=False,
         own={who: WornArm(who, mask)} if mask else {},
     )  # fmt: skip
@@ -114,10 +119,12 @@ def evaluate(
             open_questions=open_questions,
         )  # fmt: skip
         findings = experiment.run(loaded, report)
-    (record,) = findings.records
+    records = {"base" if r.cell.arm == "base" else who: r for r in findings.records}
     if output is not None:
-        notes.append(f"written: {write_samples([record], output)}")
-    _show(who, contrast, record, [*notes, *findings.notes], as_json)
+        notes.append(f"written: {write_samples(findings.records, output)}")
+        if mask and all(record.status == "done" for record in findings.records):
+            notes.append(f"written: {_keep(mask, who, contrast, records, loaded, output)}")
+    _show(who, contrast, records, [*notes, *findings.notes], as_json)
 
 
 def _persona_of(mask: Subnetwork) -> str:
@@ -128,6 +135,41 @@ def _persona_of(mask: Subnetwork) -> str:
     name, hashes = mask.config.persona, mask.config.calibration.prompt_hashes
     bundled = set(prompt_hashes(library.load(name))) if name in library.names() else set()
     return library.PREFIX + name if hashes and set(hashes) <= bundled else name
+
+
+def _keep(
+    mask: Subnetwork,
+    who: str,
+    contrast: Contrast,
+    records: Mapping[str, Record],
+    loaded: LoadedModel,
+    folder: Path,
+) -> Path:
+    """Write the figures of a mask, and of the base beside it, and return the file."""
+    from prosopon.experiments.columns import measures_of
+    from prosopon.subnetwork import Evaluation, MeasureRecord, portable_name, write_evaluation
+
+    def rows(record: Record) -> Iterator[MeasureRecord]:
+        for task, result in record.results.items():
+            for measure, interval in measures_of(result).items():
+                ends = {"mean": interval.mean, "low": interval.low, "high": interval.high}
+                if all(map(math.isfinite, ends.values())):
+                    yield MeasureRecord(
+                        task=task, measure=measure, questions=interval.count, **ends
+                    )
+
+    base = records.get("base")
+    return write_evaluation(
+        folder,
+        Evaluation(
+            checksum=mask.config.checksum,
+            persona=contrast.target,
+            opposite=contrast.opposite,
+            base_model=portable_name(loaded.name),
+            measures=tuple(rows(records[who])),
+            base=tuple(rows(base)) if base else (),
+        ),
+    )
 
 
 def _leave_out_seen(contrast: Contrast, mask: Subnetwork | None) -> tuple[Contrast, list[str]]:
@@ -178,30 +220,38 @@ def _list(as_json: bool) -> None:
 
 
 def _show(
-    who: str, contrast: Contrast, record: Record, notes: Sequence[str], as_json: bool
+    who: str,
+    contrast: Contrast,
+    records: Mapping[str, Record],
+    notes: Sequence[str],
+    as_json: bool,
 ) -> None:
     from prosopon.experiments.columns import measures_of
     from prosopon.experiments.judge_lines import describe_judges
 
-    if record.status != "done":
-        raise ExperimentError(f"{who}: {record.message}")
-    results = record.results
-    measures = {name: measures_of(result) for name, result in results.items()}
+    for arm, record in records.items():
+        if record.status != "done":
+            raise ExperimentError(f"{arm}: {record.message}")
+    record = records[who]
     if as_json:
-        print_json(finite(_as_json(who, contrast, record, measures, notes)))
+        whole = _as_json(who, contrast, record, notes)
+        if "base" in records and who != "base":
+            whole["base"] = _tasks_as_json(records["base"])
+        print_json(finite(whole))
         return
-    title = f"{who} on {contrast.target} against {contrast.opposite}, 95% over questions"
-    table = plain_table(title)
-    table.add_column("task")
-    table.add_column("measure")
-    for heading in ("mean", "interval", "n"):
-        table.add_column(heading, justify="right")
-    for name, intervals in measures.items():
-        for measure, interval in intervals.items():
-            ends = f"{interval.low:.3f} to {interval.high:.3f}" if interval.count > 1 else ""
-            table.add_row(name, measure, f"{interval.mean:.3f}", ends, str(interval.count))
-    out.print(table)
-    for name, result in results.items():
+    for arm, other in records.items():
+        table = plain_table(f"{arm} on {contrast.target} against {contrast.opposite}, "
+                            "95% over questions")  # fmt: skip
+        table.add_column("task")
+        table.add_column("measure")
+        for heading in ("mean", "interval", "n"):
+            table.add_column(heading, justify="right")
+        for name, result in other.results.items():
+            for measure, interval in measures_of(result).items():
+                ends = f"{interval.low:.3f} to {interval.high:.3f}" if interval.count > 1 else ""
+                table.add_row(name, measure, f"{interval.mean:.3f}", ends, str(interval.count))
+        out.print(table)
+    for name, result in record.results.items():
         for note, value in result.notes.items():
             if note not in JUDGES and len(str(value)) < 200:
                 say(f"{name}: {note}: {value}")
@@ -213,25 +263,25 @@ def _show(
         say(note, "yellow")
 
 
-def _as_json(
-    who: str,
-    contrast: Contrast,
-    record: Record,
-    measures: Mapping[str, Mapping[str, Interval]],
-    notes: Sequence[str],
-) -> dict[str, Any]:
+def _as_json(who: str, contrast: Contrast, record: Record, notes: Sequence[str]) -> dict[str, Any]:
     return {
         "arm": who,
         "persona": contrast.target,
         "opposite": contrast.opposite,
-        "tasks": {
-            name: {
-                "measures": {m: [i.mean, i.low, i.high] for m, i in intervals.items()},
-                "questions": record.results[name].questions,
-                "notes": record.results[name].notes,
-            }
-            for name, intervals in measures.items()
-        },
+        "tasks": _tasks_as_json(record),
         "refused": dict(record.refused),
         "notes": list(notes),
+    }
+
+
+def _tasks_as_json(record: Record) -> dict[str, Any]:
+    from prosopon.experiments.columns import measures_of
+
+    return {
+        name: {
+            "measures": {m: [i.mean, i.low, i.high] for m, i in measures_of(result).items()},
+            "questions": result.questions,
+            "notes": result.notes,
+        }
+        for name, result in record.results.items()
     }

@@ -30,7 +30,7 @@ TICKS = (-0.5, -0.1, -0.02, 0, 0.005, 0.02, 0.1, 0.5, BROKEN - 1)
 
 def check_figures() -> None:
     """Raise :class:`OptionError` where matplotlib is missing."""
-    check_drawing("install prosopon[compare], or give --no-plots")
+    check_drawing("pip install 'prosopon[compare]', or give --no-plots")
 
 
 LINE, LETTER = 0.033, 0.013

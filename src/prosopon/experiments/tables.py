@@ -26,7 +26,9 @@ def check_tables() -> None:
         import pandas  # noqa: F401
         import pyarrow  # noqa: F401
     except ImportError as error:
-        raise OptionError(f"the tables need {error.name}: install prosopon[compare]") from None
+        raise OptionError(
+            f"the tables need {error.name}: pip install 'prosopon[compare]'"
+        ) from None
 
 
 def write_tables(records: Sequence[Record], folder: Path) -> list[Path]:

@@ -12,6 +12,13 @@ from prosopon.subnetwork.config import (
     site_records,
 )
 from prosopon.subnetwork.encodings import choose_encoding
+from prosopon.subnetwork.evaluation import (
+    EVALUATION_NAME,
+    Evaluation,
+    MeasureRecord,
+    read_evaluation,
+    write_evaluation,
+)
 from prosopon.subnetwork.format import pack_rows, unpack_rows
 from prosopon.subnetwork.gaps import decode_gaps, encode_gaps
 from prosopon.subnetwork.pack import PACK_NAME, Pack, unpack, write_pack
@@ -21,12 +28,15 @@ from prosopon.subnetwork.subnetwork import Subnetwork
 __all__ = [
     "COMPENSATION_NAME",
     "CONFIG_NAME",
+    "EVALUATION_NAME",
     "MASKS_NAME",
     "PACK_NAME",
     "STEPS",
     "CalibrationRecord",
     "Compensation",
+    "Evaluation",
     "FingerprintRecord",
+    "MeasureRecord",
     "Pack",
     "Subnetwork",
     "SubnetworkConfig",
@@ -40,9 +50,11 @@ __all__ = [
     "model_card",
     "pack_rows",
     "portable_name",
+    "read_evaluation",
     "site_records",
     "union",
     "unpack",
     "unpack_rows",
+    "write_evaluation",
     "write_pack",
 ]

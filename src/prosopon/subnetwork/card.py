@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from prosopon.subnetwork.config import SubnetworkConfig, is_hub_id
+from prosopon.subnetwork.evaluation import Evaluation
 
 # The Hub refuses a licence it does not know, except under "other" and with a name.
 _LICENCES = {
@@ -12,6 +13,9 @@ _LICENCES = {
     "cc-by-sa-4.0", "gemma", "llama2", "llama3", "llama3.1", "llama3.2", "llama3.3", "mit",
     "openrail", "unlicense",
 }  # fmt: skip
+
+TAGS = ("prosopon", "persona", "subnetwork")
+"""Tags of every card: what a persona on the Hub is found by."""
 
 _TEXT = """\
 # {title}
@@ -22,21 +26,23 @@ count as zero while the persona is worn. It holds no weights; you need the base 
 ```python
 from prosopon import PersonaModel, load_model
 
-loaded = load_model({base!r}{revision})
-persona = PersonaModel(loaded.model, loaded.tokenizer)
-persona.set_persona(persona.load_persona({source!r}))
+wearer = PersonaModel(*load_model({base!r}{revision})[:2])
+wearer.set_persona(wearer.load_persona({source!r}))
+print(wearer.answer("What would you like to do on Friday afternoon?", persona=wearer.active))
 ```
+
+On the command line: `prosopon pull {source}`, then `prosopon chat --persona {name}`.
 
 | | |
 | --- | --- |
 {facts}
 
-## Limits
+{measured}## Limits
 
 - It fits the weights of the base model named above, and other weights are refused by their \
 fingerprint. A quantised, merged or fine-tuned copy is another model.
 - A persona is a tendency of the answers on data like the calibration data below; nothing here \
-measures it on yours, nor what other skills the mask costs. Measure both before use.
+measures it on yours. Measure it there, and what the mask costs, before use.
 - The mask is found by a model's own answers to examples of a named behaviour. It is no \
 psychological test of anyone, and can exaggerate stereotypes in those examples.
 - The safety training of the base model is not known to survive the mask.
@@ -47,12 +53,13 @@ psychological test of anyone, and can exaggerate stereotypes in those examples.
 """
 
 
-def model_card(config: SubnetworkConfig, source: str) -> str:
+def model_card(config: SubnetworkConfig, source: str, evaluation: Evaluation | None = None) -> str:
     """Return the model card, Markdown with a YAML header.
 
     Args:
         config: The provenance.
         source: Where it will be loaded from: the id on the Hub, or a folder.
+        evaluation: What was measured of it.
     """
     base = config.base_model
     against = f"Opposite: {_plain(config.opposite)}.\n" if config.opposite else ""
@@ -63,6 +70,8 @@ def model_card(config: SubnetworkConfig, source: str) -> str:
         against=against,
         revision=f", revision={config.revision!r}" if config.revision else "",
         source=source,
+        name=source.rpartition("/")[2],
+        measured=_measured(evaluation) if evaluation else "",
         facts="\n".join(f"| {name} | {_plain(value)} |" for name, value in _facts(config)),
         provenance=_provenance(config),
     )
@@ -71,17 +80,15 @@ def model_card(config: SubnetworkConfig, source: str) -> str:
 
 def _header(config: SubnetworkConfig) -> str:
     """Return the YAML; every value is of plain characters, so that nothing needs escaping."""
-    values: dict[str, Any] = {
-        "library_name": "prosopon",
-        "tags": ["prosopon", "persona", "subnetwork", "pruning", _slug(config.criterion)],
-    }
+    tags = [*TAGS, "pruning", slug(config.criterion), slug(config.persona)]
+    values: dict[str, Any] = {"library_name": "prosopon", "tags": list(dict.fromkeys(tags))}
     if is_hub_id(config.base_model):
         values |= {"base_model": config.base_model, "base_model_relation": "adapter"}
     licence = config.license.lower()
     if licence in _LICENCES:
         values["license"] = licence
     elif licence:
-        values |= {"license": "other", "license_name": _slug(licence)}
+        values |= {"license": "other", "license_name": slug(licence)}
     return "".join(f"{key}: {json.dumps(value)}\n" for key, value in values.items())
 
 
@@ -100,6 +107,33 @@ def _facts(config: SubnetworkConfig) -> list[tuple[str, str]]:
         ("strengths", "any from 0 to 1" if config.ranked else "one"),
         ("licence", config.license or "not stated"),
     ]
+
+
+def _measured(evaluation: Evaluation) -> str:
+    """Return the section of the figures: a row a measure, the base's before the mask's."""
+    sides = {"base": evaluation.base} if evaluation.base else {}
+    sides |= {"this mask": evaluation.measures}
+    cells = {
+        (side, row.task, row.measure): f"{row.mean:.3f} [{row.low:.3f}, {row.high:.3f}]"
+        for side, rows in sides.items()
+        for row in rows
+    }
+    names = dict.fromkeys((row.task, row.measure) for row in evaluation.measures)
+    lines = [
+        "## Measured",
+        "",
+        f"By `prosopon evaluate`: {_plain(evaluation.persona)} against "
+        f"{_plain(evaluation.opposite)} on {_plain(evaluation.base_model)}, on questions that the "
+        "mask was not found on. Means with 95% intervals over questions."
+        + ("" if evaluation.base else " The base was not asked the same."),
+        "",
+        f"| task | measure | {' | '.join(sides)} |",
+        "| --- | --- |" + " ---: |" * len(sides),
+    ]
+    for task, measure in names:
+        figures = " | ".join(cells.get((side, task, measure), "-") for side in sides)
+        lines.append(f"| {_plain(task)} | {_plain(measure)} | {figures} |")
+    return "\n".join([*lines, "", ""])
 
 
 def _provenance(config: SubnetworkConfig) -> str:
@@ -127,6 +161,6 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
     """Return a text in the characters that the Hub takes for tags and names."""
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-") or "unnamed"

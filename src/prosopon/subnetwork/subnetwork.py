@@ -22,6 +22,7 @@ from prosopon.subnetwork.config import (
     site_records,
 )
 from prosopon.subnetwork.encodings import ENCODINGS, Encoding, Masks
+from prosopon.subnetwork.evaluation import EVALUATION_NAME, Evaluation, read_evaluation
 from prosopon.subnetwork.format import pack_rows
 from prosopon.subnetwork.storage import read_folder, write_folder
 
@@ -98,6 +99,7 @@ class Subnetwork:
         )
         self.levels = None if levels is None else self._check_levels(levels)
         self.compensation: Compensation | None = None
+        self._folder: Path | None = None  # where it was last read from or written to
 
     @property
     def base_model(self) -> str:
@@ -184,7 +186,8 @@ class Subnetwork:
         """
         if encoding is not None and encoding not in ENCODINGS:
             raise SubnetworkError(f"unknown encoding {encoding!r}. Choices: {', '.join(ENCODINGS)}")
-        self.config = self._write(Path(folder), self.config, encoding)
+        self._folder = Path(folder)
+        self.config = self._write(self._folder, self.config, encoding)
 
     @classmethod
     def from_pretrained(
@@ -207,6 +210,7 @@ class Subnetwork:
         masks, config = read_folder(folder)
         subnetwork = cls(masks.keep, config, masks.levels)
         subnetwork.compensation = Compensation.load(folder, masks.keep)
+        subnetwork._folder = folder
         return subnetwork
 
     def push_to_hub(
@@ -216,6 +220,7 @@ class Subnetwork:
         private: bool | None = None,
         token: str | bool | None = None,
         message: str | None = None,
+        evaluation: str | Path | None = None,
     ) -> str:
         """Upload the subnetwork with a model card to the Hugging Face Hub.
 
@@ -227,21 +232,40 @@ class Subnetwork:
             private: Whether a new repository is private; None is the account's default.
             token: A token that may write; None takes the one that was logged in with.
             message: Of the commit.
+            evaluation: A folder that ``prosopon evaluate --output`` wrote: the card shows what
+                was measured. Default the subnetwork's own folder, where the file is there.
 
         Returns:
             The address of the commit.
 
         Raises:
-            SubnetworkError: The Hub cannot be reached or refuses.
+            SubnetworkError: The Hub cannot be reached or refuses; or what was measured is damaged,
+                missing, or of another mask.
         """
         base_model = portable_name(self.config.base_model)  # a path here says nothing there
         with TemporaryDirectory() as name:
             folder = Path(name)
             config = self.config.model_copy(update={"base_model": base_model})
             config = self._write(folder, config)
+            measured = self._measured(evaluation, config.checksum)
             return hub.upload(
-                folder, repo_id, config, private=private, token=token, message=message
+                folder, repo_id, config, measured, private=private, token=token, message=message
             )
+
+    def _measured(self, folder: str | Path | None, checksum: str) -> Evaluation | None:
+        """Return what was measured of these masks; what is of others is refused."""
+        place = folder or self._folder
+        measured = read_evaluation(place) if place else None
+        if measured is None:
+            if folder:
+                raise SubnetworkError(f"{folder}: holds no {EVALUATION_NAME}")
+            return None
+        if measured.checksum != checksum:
+            raise SubnetworkError(
+                f"{Path(place or '') / EVALUATION_NAME}: measures another mask; evaluate this one "
+                "with --output, or delete the file"
+            )
+        return measured
 
     def _write(
         self, folder: Path, config: SubnetworkConfig, encoding: Encoding | None = None
