@@ -51,6 +51,16 @@ def test_every_extra_of_the_development_one_is_there():
     assert {name for group in named for name in group.split(",")} <= set(extras)
 
 
+def test_every_extra_that_a_message_names_is_there(files):
+    """A message says the whole line; what a docstring says of an extra need not."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    for name in files:
+        if name.endswith(".py"):
+            text = (ROOT / name).read_text("utf-8")
+            assert set(re.findall(r"prosopon\[([a-z-]+)\]", text)) <= set(extras), name
+            assert not re.search(r"(?<!pip )install '?prosopon\[", text), name
+
+
 def test_the_patterns_of_data_files_miss_none(files):
     package = ROOT / "src" / "prosopon"
     patterns = PROJECT["tool"]["setuptools"]["package-data"]["prosopon"]
