@@ -18,7 +18,7 @@ from prosopon.gradients.anchor import EXACT
 from prosopon.selection import find_pattern
 
 LIBRARIES = 500 << 20
-"""Python with torch, transformers and the rest, before a model is there: measured."""
+"""Python with torch, transformers and the rest, before a model is there: rounded up from a run."""
 
 BACKWARD, FORWARD, LAYERWISE = 2048, 1024, 4096
 """Tokens of a batch: with gradients, for statistics, and layer by layer."""
@@ -33,7 +33,7 @@ GRAMS = 2 << 30
 """Bytes of Gram matrices that are collected at once (gram_portions)."""
 
 SAVED = 1.4
-"""Numbers kept for the backward pass over the inputs and outputs of the sites: measured."""
+"""Numbers kept for the backward pass over the sites' inputs and outputs: from one model's run."""
 
 CANDIDATE = 40
 """Bytes of a candidate: its place, weight, gain, damage, curvature, and sums of a round."""

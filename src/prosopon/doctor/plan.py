@@ -9,12 +9,10 @@ from prosopon.doctor.blueprint import Blueprint
 from prosopon.doctor.job import Forecast, MemoryPart, PlannedRun
 from prosopon.doctor.machine import Machine
 from prosopon.doctor.memory import LIBRARIES, cache_bytes, extraction_memory, mask_bytes
+from prosopon.export.lora import APPROXIMATE
 
 COMMANDS = ("extract", "serve", "export")
 """The commands that are planned."""
-
-RANK = 16
-"""Of a LoRA export where nothing is said."""
 
 ROOM = 0.9
 """Share of a memory that is planned with."""
@@ -101,7 +99,7 @@ def plan_export(blueprint: Blueprint, job: PlannedRun) -> Forecast:
     files = [
         MemoryPart("checkpoint", weights),
         MemoryPart("gguf", weights),
-        MemoryPart(f"lora, rank {RANK}", sides * RANK * job.width),
+        MemoryPart(f"lora, rank {APPROXIMATE}", sides * APPROXIMATE * job.width),
     ]
     if isinstance(job.criterion, LightCriterion):
         files.append(MemoryPart("shira", pruned * (job.width + 8)))

@@ -21,19 +21,19 @@ MANY = 512
 """Tokens of a wide product."""
 
 EFFICIENCY = 0.6
-"""Share of the matmul rate that a pass through a model reaches: measured."""
+"""Share of the matmul rate that a pass through a model reaches: assumed."""
 
 STEP = 0.001
-"""Seconds of a layer's step that no product takes: Python and small operations, measured."""
+"""Seconds of a layer's step that no product takes: assumed, after the embedded model."""
 
 START = 8.0
-"""Seconds that the interpreter, the libraries and the tokenizer take: measured."""
+"""Seconds that the interpreter, the libraries and the tokenizer take: one run, rounded."""
 
 DISK = 400e6
-"""Bytes a second at which weights are read, hashed or converted: measured on warm files."""
+"""Bytes a second at which weights are read, hashed or converted: assumed."""
 
 ELEMENTS = 25e6
-"""Weights a second that are scored, ranked and packed on one core: measured."""
+"""Weights a second that are scored, ranked and packed on one core: assumed."""
 
 SPREAD = 1.7
 """The times given are from the estimate over this to the estimate times this."""
