@@ -19,6 +19,7 @@ from prosopon.subnetwork import Pack, Subnetwork, SubnetworkConfig, encode_gaps,
 from prosopon.subnetwork.compensation import Compensation
 from prosopon.subnetwork.config import FingerprintRecord, SiteRecord
 from prosopon.subnetwork.encodings import ENCODINGS
+from prosopon.subnetwork.evaluation import Evaluation, MeasureRecord
 from prosopon.subnetwork.gaps import MAX_WEIGHTS
 from prosopon.subnetwork.index import PackIndex, PartRecord, PersonaHead, PersonaRecord
 from prosopon.subnetwork.pack import PACK_VERSION
@@ -149,7 +150,7 @@ def test_the_checksums_of_a_compensation(tmp_path):
 
 def test_every_field_and_number_stands_on_the_page():
     for record in (SubnetworkConfig, SiteRecord, FingerprintRecord, PackIndex, PartRecord,
-                   PersonaRecord, PersonaHead):  # fmt: skip
+                   PersonaRecord, PersonaHead, Evaluation, MeasureRecord):  # fmt: skip
         for field in record.model_fields:
             assert re.search(rf'[`"]{field}[`"]', PAGE), field
     assert MAX_WEIGHTS == 2**31
