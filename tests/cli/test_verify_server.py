@@ -6,9 +6,11 @@ import json
 
 import pytest
 
+from prosopon.cli.verify_server import _show
+from prosopon.serving.conformance.results import CheckResult, ServerReport, WrongAnswer
 from tests.serving.conformance import faults
 
-FEW = ("--check", "unknown-names", "--max-tokens", "3", "--clients", "2")
+FEW = ("--check", "unknown-names", "--max-tokens", "1", "--rounds", "1")
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +37,24 @@ def test_a_good_server_passes(prosopon, personas, tiny_folder, monkeypatch):
 def test_a_leak_is_exit_code_1_and_is_named(prosopon, personas, monkeypatch):
     ask = ("--personas", personas, "--model", "none", *FEW)
     with faults.serving("unknown-as-base", personas, monkeypatch) as live:
-        done = prosopon("verify-server", live.url, *ask, code=1)
         report = json.loads(prosopon("verify-server", live.url, *ask, "--json", code=1).stdout)
-    assert "unknown-names: tiny:nobody-4096 answered as base, from the name on: " in done.stdout
-    assert done.stdout.splitlines()[-1] == "9 leaked"
     assert (report["base"], report["personas"], report["leaks"]) == ("tiny", ["bold", "calm"], 9)
     assert report["results"][-1]["examples"][0]["whose"] == "base"
+
+
+def test_leaks_failures_and_what_was_not_made_are_shown(capsys, monkeypatch):
+    leaky = CheckResult("crowd", "all at once", requests=3)
+    leaky.leak(WrongAnswer("base", "Who?", "token 2", "bold", "nobody", "everybody"))
+    leaky.fail(OSError("late"))
+    results = [leaky, CheckResult("reloads", "x", skipped="no admin key")]
+    _show(ServerReport("http://here", "tiny", ["bold"], 0.25, 0.5, results, ["a note"]))
+    lines = capsys.readouterr().out.splitlines()
+    assert "crowd: base answered as bold, from token 2 on: 'everybody'" in lines
+    assert "    asked 'Who?', expected 'nobody'" in lines
+    assert {"crowd: late", "a note"} < set(lines)
+    assert any("not made: no admin key" in line for line in lines)
+    assert "0.2500 nats between answers of the server, 0.5000 beside" in lines[-2]
+    assert lines[-1] == "1 leaked"
 
 
 def test_a_server_that_cannot_be_asked_is_exit_code_2(prosopon, personas, monkeypatch):

@@ -12,10 +12,11 @@ from prosopon.runtime import PersonaModel, worn
 from prosopon.runtime.activation import Activation, of_rows
 from prosopon.runtime.scoring import activated_log_likelihoods
 from tests.runtime import samples
-from tests.runtime.test_mixed import GREEDY, attach, wear
+from tests.runtime.test_mixed import attach, wear
 from tests.tiny import tiny_model
 
 PROMPTS = [[1, 40, 50, 60, 70], [1, 70], [9], [1, 33, 35, 37, 39, 41, 43]]
+GREEDY = {"max_new_tokens": 4, "do_sample": False, "pad_token_id": 0}
 VOICES = ["light", {"light": 0.5, "heavy": 0.25}, "heavy", {"unranked": 0.5}]
 
 
@@ -70,7 +71,7 @@ def left_padded(rows):
     return {"input_ids": ids, "attention_mask": mask}
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "opt", "qwen3", "gpt_neox", "mixtral"])
+@pytest.mark.parametrize("family", ["gpt2", "opt", "mixtral"])
 def test_a_batch_of_prompts_is_what_two_passes_give(family):
     model, _ = tiny_model(family)
     ids = samples.tokens(model, rows=4, length=6)
@@ -89,7 +90,7 @@ def test_a_batch_of_prompts_is_what_two_passes_give(family):
 
 
 def test_answers_of_padded_prompts_are_those_of_the_slow_way(llama):
-    expected = [greedy(llama, v, row, 8) for v, row in zip(VOICES, PROMPTS, strict=True)]
+    expected = [greedy(llama, v, row, 4) for v, row in zip(VOICES, PROMPTS, strict=True)]
     batch = left_padded(PROMPTS)
     written = llama.generate(**batch, personas=VOICES, activate="answer", **GREEDY)
     width = batch["input_ids"].shape[1]
@@ -135,7 +136,7 @@ def test_rows_may_begin_at_different_places(llama):
 
 def test_beams_and_several_answers_wear_what_their_row_wears(llama):
     ids = samples.tokens(llama.model, rows=2)
-    options = {"max_new_tokens": 5, "num_beams": 2, "do_sample": False, "pad_token_id": 0}
+    options = {"max_new_tokens": 3, "num_beams": 2, "do_sample": False, "pad_token_id": 0}
     both = llama.generate(ids, personas=["heavy", "light"], activate="answer", **options)
     for number, voice in enumerate(["heavy", "light"]):
         alone = llama.generate(
@@ -192,12 +193,12 @@ def test_a_persona_model_talks_with_it():
         attached.load_persona(samples.subnetwork(model, "bold", ranked=True))
         talk = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"},
                 {"role": "user", "content": "Who?"}]  # fmt: skip
-        draw = {"temperature": 0, "max_new_tokens": 8}
+        draw = {"temperature": 0, "max_new_tokens": 4}
         reply = attached.chat(talk, persona="bold", activate="answer", **draw)
         pieces = attached.chat(talk, persona="bold", activate="answer", stream=True, **draw)
         assert "".join(pieces) == reply
         ids = tokenizer.apply_chat_template(talk, add_generation_prompt=True, return_dict=False)
-        assert reply == tokenizer.decode(greedy(attached, "bold", ids, 8)).strip()
+        assert reply == tokenizer.decode(greedy(attached, "bold", ids, 4)).strip()
         assert reply != attached.chat(talk, persona="bold", **draw)
         half = attached.answer("Hi", persona="bold", strength=0.5, activate="answer", **draw)
         assert half != attached.answer("Hi", persona="bold", activate="answer", **draw)

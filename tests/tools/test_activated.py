@@ -21,7 +21,7 @@ def wearer():
 
 def test_caches_change_what_is_read_and_not_what_is_said(wearer):
     names = ["bold", "cautious"]
-    talks = {way: activated.take_turns(wearer, names, way, 4, 5) for way in activated.WAYS}
+    talks = {way: activated.take_turns(wearer, names, way, 4, 2) for way in activated.WAYS}
     whole, own, shared = (talks[way][0] for way in activated.WAYS)
     assert talks["own caches"][1] == talks["whole"][1]
     assert all(turn.read == turn.prompt for turn in whole)
@@ -33,18 +33,18 @@ def test_caches_change_what_is_read_and_not_what_is_said(wearer):
 
 
 def test_one_shared_cache_says_what_is_said_without_one(wearer):
-    _, answers = activated.take_turns(wearer, ["bold", "cautious"], "answer", 3, 5)
+    _, answers = activated.take_turns(wearer, ["bold", "cautious"], "answer", 3, 2)
     talk = []
     for number, name in enumerate(("bold", "cautious", "bold")):
         talk.append(activated.free_prompts(name, 3)[number][-1])
-        draw = {"temperature": 0, "max_new_tokens": 5}
+        draw = {"temperature": 0, "max_new_tokens": 2}
         answer = wearer.chat(talk, persona=name, activate="answer", **draw)
         assert answer == answers[number]
         talk.append(activated.Message("assistant", answer))
 
 
 def test_effects_are_counted_for_the_base_and_both_ways(wearer):
-    result = activated.measure_effect(wearer, "bold", 3, 4)
+    result = activated.measure_effect(wearer, "bold", 1, 2)
     assert set(result) == {"base", "prompt", "answer"}
     for own in result.values():
         assert own["target"] + own["opposite"] + own["neither"] == pytest.approx(1)

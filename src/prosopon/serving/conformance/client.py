@@ -219,7 +219,7 @@ def _tokens(logs: Mapping[str, Any]) -> list[ScoredToken]:
             ScoredToken(
                 one["token"],
                 one["logprob"],
-                _first((top["token"], top["logprob"]) for top in one["top_logprobs"]),
+                _first((top["token"], top["logprob"]) for top in one.get("top_logprobs") or ()),
             )
             for one in logs["content"] or ()
         ]
