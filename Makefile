@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo real test lint unit docs bench report report-real dist clean
+.PHONY: demo real test lint unit docs docs-code bench report report-real dist clean
 
 demo: $(STAMP)
 	$(BIN)/prosopon demo
@@ -31,6 +31,10 @@ lint: $(STAMP)
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(STAMP)
 	$(BIN)/mkdocs build
+
+# The code on the pages as it is printed; make test runs the same with fewer examples and questions.
+docs-code: $(STAMP)
+	DOCS_CODE=whole $(BIN)/pytest -q --durations=20 tests/docs/test_code.py
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

@@ -1,16 +1,22 @@
-"""Write the parts of the docs that come from the code: the commands, and the files of examples.
+"""Write the parts of the docs that come from the code: commands, criteria, files of examples.
 
 python tools/write_docs.py
+
+On a criterion's page the text under "When to use it" is written by hand and stays.
 """
 
+import inspect
 import re
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
+from sys import modules
 from typing import Any
 
 from typer.main import get_command
 
 from prosopon.cli.app import app
+from prosopon.criteria import CRITERIA, LightCriterion, ScoredCriterion, SolvedCriterion
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ROOT / "docs" / "commands.md"
@@ -19,6 +25,16 @@ INCLUDING = [ROOT / "docs" / "extend.md", ROOT / "docs" / "format.md"]
 SHARED = 5
 """An option that as many commands have in the same words is listed once."""
 
+CRITERIA_PAGES = ROOT / "docs" / "criteria"
+TABLE = ROOT / "docs" / "criteria.md"
+SHOWN = ("choice per token", "target", "neither", "perplexity ratio", "pruned", "seconds")
+"""Columns of the table of all criteria that a criterion's own page repeats."""
+
+HAND = re.compile(r"## When to use it\n(.*?)\n(?=## )", re.DOTALL)
+"""What a criterion's page says by hand."""
+
+_ROLE = re.compile(r":\w+:`~?([^`]+)`")
+_LINKED = re.compile(r"docs/([\w/-]+\.md)")
 _BLOCK = re.compile(r"(<!-- file (\S+) -->\n```python\n).*?(```\n)", re.DOTALL)
 _INTRO = """# Commands
 
@@ -29,6 +45,7 @@ A mistake is one line on stderr and exit code 2. Nothing is loaded before names 
 
 From a mask to a comparison, a checkpoint and a sweep:
 
+<!-- not run: tests/test_readme.py runs it on less -->
 ```console
 prosopon extract --target bold --examples 64 -o personas/bold
 prosopon inspect personas/bold
@@ -42,6 +59,8 @@ prosopon sweep --model Qwen/Qwen3-0.6B --target ours.jsonl --opposite theirs.jso
 
 def main() -> None:
     """Write the pages."""
+    for page, text in describe_criteria().items():
+        page.write_text(text, "utf-8")
     COMMANDS.write_text(describe_commands(), "utf-8")
     for page in INCLUDING:
         page.write_text(include_files(page), "utf-8")
@@ -111,6 +130,115 @@ def _first_paragraph(text: str | None) -> str:
 
 def _table(rows: list[str]) -> str:
     return "\n".join(["| option | default | |", "| --- | --- | --- |", *rows, ""]) if rows else ""
+
+
+def describe_criteria() -> dict[Path, str]:
+    """Return the page of every criterion of the package by its place."""
+    return {
+        CRITERIA_PAGES / f"{name}.md": _criterion(name, item) for name, item in CRITERIA.items()
+    }
+
+
+def measured() -> dict[str, dict[str, str]]:
+    """Return the rows of docs/criteria.md by arm, each by column."""
+    lines = [line for line in TABLE.read_text("utf-8").splitlines() if line.startswith("| ")]
+    head, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    return {row[0]: dict(zip(head, row, strict=True)) for row in rows if "---" not in row[1]}
+
+
+def _criterion(name: str, item: Any) -> str:
+    place = CRITERIA_PAGES / f"{name}.md"
+    hand = HAND.search(place.read_text("utf-8")) if place.exists() else None
+    formula, words = _works(item)
+    source = _LINKED.sub(r"[\1](../\1)", _escape(item.source))
+    return "\n".join(
+        [
+            f"# {name}\n\n{_sentence(item.summary)}\n",
+            f"## When to use it\n{hand[1] if hand else ''}\n## Formula\n```text\n{formula}\n```\n",
+            f"{words}\n\nSource: {source}.\n",
+            f"## What it reads\n{_reads(item)}\n",
+            f"## What was measured\n{_measures(name)}\n",
+            f"## Options\n{_settings(item)}",
+        ]
+    )
+
+
+def _works(item: Any) -> tuple[str, str]:
+    """Return the formula, the first words of its functions, and what else its docstrings say."""
+    if isinstance(item, LightCriterion):
+        functions: list[Any] = [item.gain, item.damage]
+        home: Any = modules["prosopon.criteria.light"]
+    else:
+        functions = [item.solve if isinstance(item, SolvedCriterion) else item.score]
+        home = inspect.getmodule(functions[0])
+    kinds = ["gain", "damage"] if isinstance(item, LightCriterion) else []
+    heads, rest = [], _paragraphs(home)
+    for function in functions:
+        head, *more = _paragraphs(function)
+        kind = f"{kinds.pop(0)}: " if kinds else ""
+        heads.append(kind + head.removeprefix("Return "))
+        rest += more
+    return "\n".join(heads), "\n\n".join(map(_escape, rest))
+
+
+def _paragraphs(thing: Any) -> list[str]:
+    text = re.split(r"\n(?:Args|Returns|Raises):", inspect.getdoc(thing) or "")[0]
+    return [part.strip() for part in text.split("\n\n") if part.strip()]
+
+
+def _reads(item: Any) -> str:
+    """Return what it needs, and how much it prunes by itself."""
+    if isinstance(item, LightCriterion):
+        needs = "Both sides' examples and general text, forward and backward: it takes gradients."
+    elif isinstance(item, SolvedCriterion):
+        needs = "The persona's examples, forward only. It then solves a system a matrix."
+    else:
+        assert isinstance(item, ScoredCriterion)
+        words = {"target": "the persona's examples", "opposite": "its opposite's"}
+        words["general"] = "general text"
+        sides = [word for side, word in words.items() if side in item.needs]
+        needs = f"Forward only: {', '.join(sides)}." if sides else "No text at all."
+    share = f"{item.sparsity:.1%}".replace(".0%", "%")
+    most = "at most " if getattr(item, "cap", False) else ""
+    return (
+        f"{needs} By default it leaves out {most}{share} of the weights, pattern `{item.pattern}`."
+    )
+
+
+def _measures(name: str) -> str:
+    """Return its rows of the table of all criteria."""
+    rows = {arm: row for arm, row in measured().items() if arm.split()[0] == name}
+    if not rows:
+        return "On a real model, beside its rivals: [every arm at equal loss](../real/index.md)."
+    lines = [f"| {' | '.join(('', *SHOWN))} |", f"|{' --- |' * (len(SHOWN) + 1)}"]
+    for arm, row in [("base", measured()["base"]), *rows.items()]:
+        lines.append(f"| {arm} | {' | '.join(row[key] for key in SHOWN)} |")
+    note = "On the embedded model, sixteen personas, three seeds; what the columns mean, and all"
+    return "\n".join([*lines, "", f"{note} others: [side by side](../criteria.md)."])
+
+
+def _settings(item: Any) -> str:
+    if not fields(item.options):
+        return "None.\n"
+    rows = ["| option | default | |", "| --- | --- | --- |"]
+    for one in fields(item.options):
+        help_ = one.metadata.get("help", "")
+        rows.append(f"| `{one.name}` | `{one.default}` | {_escape(help_)} |")
+    example = fields(item.options)[0]
+    rows.append(f"\nGive one as `--option {example.name}={example.default}`.\n")
+    return "\n".join(rows)
+
+
+def _sentence(text: str) -> str:
+    return _escape(text[0].upper() + text[1:]) + "."
+
+
+def _escape(text: str) -> str:
+    """Return a docstring's text as Markdown that shows every sign of a formula."""
+    text = _ROLE.sub(r"`\1`", text).replace("``", "`")
+    pieces = re.split(r"(`[^`]*`)", text)
+    pieces[::2] = [re.sub(r"([*_|<])", r"\\\1", piece) for piece in pieces[::2]]
+    return "".join(pieces)
 
 
 if __name__ == "__main__":

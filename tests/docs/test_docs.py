@@ -210,6 +210,14 @@ def test_what_comes_from_the_code_is_up_to_date(page):
     assert page.read_text("utf-8") == made, "run python tools/write_docs.py"
 
 
+def test_the_pages_of_criteria_are_up_to_date_and_say_when_to_use_them():
+    made = write_docs.describe_criteria()
+    assert set(made) == set(write_docs.CRITERIA_PAGES.glob("*.md"))
+    for page, text in made.items():
+        assert page.read_text("utf-8") == text, "run python tools/write_docs.py"
+        assert len(write_docs.HAND.search(text)[1].split()) >= 15, page.name
+
+
 def test_every_example_stands_in_a_page():
     pages = "".join(page.read_text("utf-8") for page in write_docs.INCLUDING)
     marks = set(re.findall(r"<!-- file examples/(\S+) -->", pages))
