@@ -1,8 +1,9 @@
 """The code on a page, block by block, run in order in one folder as a reader would run it.
 
-A fence of python, sh or console is run, unless the line above it is `<!-- not run: why -->`. The
-line `<!-- file NAME -->` above any fence writes its text to NAME. A text fence right below
-`<!-- prints -->` is what the block before it prints; it is compared where everything runs whole.
+A fence of python, sh or console is run, unless the line above it is `<!-- not run: why -->`, or it
+names the model org/... that stands for the reader's own. The line `<!-- file NAME -->` above any
+fence writes its text to NAME. A text fence right below `<!-- prints -->` is what the block before
+it prints; it is compared where everything runs whole.
 """
 
 import contextlib
@@ -38,8 +39,10 @@ class Block:
 
     @property
     def reason(self) -> str | None:
-        """Why it is not run, if it says so."""
-        return self.mark.removeprefix("not run: ") if self.mark.startswith("not run:") else None
+        """Why it is not run: what it says, or that org/... only stands for the reader's model."""
+        if self.mark.startswith("not run:"):
+            return self.mark.removeprefix("not run: ")
+        return "org/ stands for yours" if re.search(r"\borg/\w", self.text) else None
 
     @property
     def file(self) -> str | None:

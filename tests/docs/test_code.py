@@ -24,8 +24,8 @@ def runs(block):
     return block.language in RUN and block.reason is None and block.file is None
 
 
-HEAVY = {"howto/evaluation.md"}
-"""Pages that only `make docs-code` runs; the tests of the README run their commands on less."""
+HEAVY = {"howto/evaluation.md", "describe.md"}
+"""Pages that only `make docs-code` runs; other tests run their commands on less."""
 
 
 PAGES = [
@@ -94,6 +94,8 @@ def test_marks_and_prompts_are_read(tmp_path):
     page.write_text(f"<!-- file a/b.csv -->\n```csv\nx\n```\n\n```python\n{reads}```\n")
     assert run_page(page, tmp_path, small=True) == 1
     assert Block("python", "", "").reason is None
+    assert Block("sh", "prosopon chat --model org/base", "").reason
+    assert Block("sh", "prosopon chat --model myorg/base", "").reason is None
     assert commands("$ prosopon a \\\n  b\nits output\n") == ["prosopon a    b"]
     assert commands("# a word\nprosopon a\n") == ["prosopon a"]
     assert GENERAL[1] in SMALL["extract"]
