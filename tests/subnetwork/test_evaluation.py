@@ -20,6 +20,12 @@ def test_what_was_measured_is_a_table_of_the_card():
     assert "| choice | per-token | 0.850 [0.800, 1.000] | 0.900 [0.800, 1.000] |\n\n" in text
     assert text.index("## Measured") < text.index("## Limits")
     assert "not asked the same" not in text
+    assert "not found on" not in text  # an earlier version's mask does not know its questions
+    calibration = made.calibration.model_copy(update={"prompt_hashes": ("a",)})
+    aware = made.model_copy(update={"calibration": calibration})
+    assert ", on questions that the mask was not found on. Means" in model_card(
+        aware, "x/y", evaluation("sum")
+    )
     alone = model_card(made, "x/y", evaluation("sum", base=()))
     assert "The base was not asked the same." in alone
     assert "| choice | per-token | 0.900 [0.800, 1.000] |\n" in alone

@@ -119,7 +119,8 @@ def evaluate(
             open_questions=open_questions,
         )  # fmt: skip
         findings = experiment.run(loaded, report)
-    records = {"base" if r.cell.arm == "base" else who: r for r in findings.records}
+    ordered = sorted(findings.records, key=lambda r: r.cell.arm != "base")  # it is shown first
+    records = {"base" if r.cell.arm == "base" else who: r for r in ordered}
     if output is not None:
         notes.append(f"written: {write_samples(findings.records, output)}")
         if mask and all(record.status == "done" for record in findings.records):

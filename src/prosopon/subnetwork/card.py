@@ -71,7 +71,7 @@ def model_card(config: SubnetworkConfig, source: str, evaluation: Evaluation | N
         revision=f", revision={config.revision!r}" if config.revision else "",
         source=source,
         name=source.rpartition("/")[2],
-        measured=_measured(evaluation) if evaluation else "",
+        measured=_measured(evaluation, config) if evaluation else "",
         facts="\n".join(f"| {name} | {_plain(value)} |" for name, value in _facts(config)),
         provenance=_provenance(config),
     )
@@ -109,7 +109,7 @@ def _facts(config: SubnetworkConfig) -> list[tuple[str, str]]:
     ]
 
 
-def _measured(evaluation: Evaluation) -> str:
+def _measured(evaluation: Evaluation, config: SubnetworkConfig) -> str:
     """Return the section of the figures: a row a measure, the base's before the mask's."""
     sides = {"base": evaluation.base} if evaluation.base else {}
     sides |= {"this mask": evaluation.measures}
@@ -119,12 +119,14 @@ def _measured(evaluation: Evaluation) -> str:
         for row in rows
     }
     names = dict.fromkeys((row.task, row.measure) for row in evaluation.measures)
+    hashes = config.calibration.prompt_hashes  # without them evaluate could leave none out
+    unseen = ", on questions that the mask was not found on" if hashes is not None else ""
     lines = [
         "## Measured",
         "",
         f"By `prosopon evaluate`: {_plain(evaluation.persona)} against "
-        f"{_plain(evaluation.opposite)} on {_plain(evaluation.base_model)}, on questions that the "
-        "mask was not found on. Means with 95% intervals over questions."
+        f"{_plain(evaluation.opposite)} on {_plain(evaluation.base_model)}{unseen}. Means with 95% "
+        "intervals over questions."
         + ("" if evaluation.base else " The base was not asked the same."),
         "",
         f"| task | measure | {' | '.join(sides)} |",
