@@ -104,9 +104,9 @@ def pattern_of(arm: str) -> str:
     return next((word[8:] for word in arm.split() if word.startswith("pattern=")), "free")
 
 
-def main() -> None:
-    """Read the command line, run, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, help="records and verdicts")
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--personas", default="", help="bundled ones, for the embedded model")
@@ -120,7 +120,12 @@ def main() -> None:
     parser.add_argument("--general", type=int, default=64, help="general texts of the measure")
     parser.add_argument("--tokens", type=int, default=32, help="longest free answer")
     parser.add_argument("--seeds", default="0")
-    options = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    """Run what has not been run, and print."""
+    options = parse()
     names = tuple(filter(None, options.personas.split(",")))
     source = Source(personas=names, target=options.target)
     contrasts = source.contrasts(options.model, options.questions)

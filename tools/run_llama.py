@@ -3,9 +3,10 @@
 python tools/run_llama.py write build/llama --personas introvert,extravert [--model smollm2 ...]
 python tools/run_llama.py compare build/llama    # where llama-cpp-python is installed
 
-``write`` makes masks of pattern lora:R, base.gguf, an adapter a persona, and what prosopon writes
-greedily under each at scales 0, 0.5 and 1 (gamma 1, 0.5 and 0). ``compare`` needs llama-cpp-python
-alone: one base file is loaded, and every adapter is set at every scale.
+``write`` makes masks of pattern lora:R, or reads them where a folder is named, and writes
+base.gguf, an adapter a persona, and what prosopon says greedily under each at scales 0,
+0.5 and 1 (gamma 1, 0.5 and 0). ``compare`` needs llama-cpp-python alone: one base file is
+loaded, and every adapter is set at every scale.
 """
 
 import argparse
@@ -34,17 +35,22 @@ def write(options: argparse.Namespace) -> None:
     from prosopon.export import export_persona
     from prosopon.extraction import Extractor, resolve_contrast
     from prosopon.lm import generate_tokens, opening_tokens
+    from prosopon.subnetwork import Subnetwork
 
     model, tokenizer, *_ = load_model(options.model, device="cpu")
     extractor = Extractor(model, tokenizer, name=options.model)
     prompts = [opening_tokens([Message("user", text)], tokenizer) for text in QUESTIONS]
     rows: list[dict[str, Any]] = []
     for number, name in enumerate(options.personas.split(",")):
-        sides = resolve_contrast(name, None, criterion=options.criterion, limit=options.examples)
-        mask = extractor.extract(
-            *sides, criterion=options.criterion, pattern=f"lora:{options.rank}",
-            options=dict(entry.split("=", 1) for entry in options.option),
-        )  # fmt: skip
+        if Path(name).is_dir():
+            mask = Subnetwork.from_pretrained(name)
+        else:
+            limit, criterion = options.examples, options.criterion
+            mask = extractor.extract(
+                *resolve_contrast(name, None, criterion=criterion, limit=limit),
+                criterion=criterion, pattern=f"lora:{options.rank}",
+                options=dict(entry.split("=", 1) for entry in options.option),
+            )  # fmt: skip
         folder = options.folder / f"persona-{number}"
         report = export_persona(
             model, tokenizer, mask, format="gguf-lora", output=folder, force=True,
@@ -119,7 +125,7 @@ def main() -> None:
     one.set_defaults(do=write)
     two = commands.add_parser("compare", help="run them, with llama-cpp-python")
     two.add_argument("folder", type=Path)
-    two.add_argument("--base", type=Path, help="another file of the base model")
+    two.add_argument("--base", type=Path, help="another file of the base model, quantised say")
     two.set_defaults(do=compare)
     options = parser.parse_args()
     options.do(options)
