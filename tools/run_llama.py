@@ -81,7 +81,7 @@ def compare(options: argparse.Namespace) -> None:
 
     rows = json.loads((options.folder / EXPECTED).read_text())
     base = options.base or options.folder / rows[0]["folder"] / "base.gguf"
-    llama = llama_cpp.Llama(str(base), n_ctx=512, n_threads=1, verbose=False)
+    llama = llama_cpp.Llama(str(base), n_ctx=512, n_threads=1, n_threads_batch=1, verbose=False)
     adapters = {}
     for folder in dict.fromkeys(row["folder"] for row in rows):
         file = str(options.folder / folder / "adapter.gguf").encode()
@@ -104,7 +104,9 @@ def compare(options: argparse.Namespace) -> None:
         count[1] += 1
         if not same:
             text = llama.detokenize(tokens).decode(errors="replace")
-            print(f"{row['persona']} at {row['scale']:g}: {row['text']!r} became {text!r}")
+            print(
+                f"{row['persona']} at {row['scale']:g}: {row['text']!r} became {text!r}", flush=True
+            )
     for (persona, scale), (same, total) in counts.items():
         print(f"{persona} at scale {scale:g}: {same} of {total} texts equal")
 
