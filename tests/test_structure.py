@@ -16,8 +16,9 @@ MODULES = read(SOURCE)
 ORDER = [
     "version", "errors", "registry", "plugins", "files", "hub", "options", "progress", "intervals",
     "drawing", "data", "embedded", "models", "lm", "statistics", "gradients", "selection",
-    "criteria", "subnetwork", "judges", "extraction", "layerwise", "runtime", "export",
-    "evaluation", "arms", "analysis", "experiments", "harness", "serving", "doctor", "cli",
+    "criteria", "subnetwork", "judges", "description", "extraction", "layerwise", "runtime",
+    "export", "evaluation", "arms", "analysis", "experiments", "harness", "serving", "doctor",
+    "cli",
 ]  # fmt: skip
 
 
@@ -60,6 +61,7 @@ def test_a_command_imports_no_other_command():
     shared = {
         "app",
         "console",
+        "describing",
         "judging",
         "loading",
         "masks",

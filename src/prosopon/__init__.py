@@ -19,6 +19,7 @@ from prosopon.version import __version__
 if TYPE_CHECKING:
     from prosopon.criteria import CRITERIA, Criterion
     from prosopon.data import Example, Message, Persona, load_contrast, load_persona
+    from prosopon.description import describe
     from prosopon.errors import ProsoponError
     from prosopon.extraction import Extractor, extract
     from prosopon.models import find_sites, load_model
@@ -39,6 +40,7 @@ _HOMES = {
     "Statistics": "statistics",
     "Subnetwork": "subnetwork",
     "collect_statistics": "statistics",
+    "describe": "description",
     "extract": "extraction",
     "find_sites": "models",
     "load_contrast": "data",
@@ -59,6 +61,7 @@ __all__ = [
     "Subnetwork",
     "__version__",
     "collect_statistics",
+    "describe",
     "extract",
     "find_sites",
     "load_contrast",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from typer import Option
 
 from prosopon.cli.console import note, print_json, progress, say
+from prosopon.cli.describing import EXAMPLES, Words
 from prosopon.cli.loading import load
 from prosopon.cli.options import (
     FEW,
@@ -32,13 +33,14 @@ from prosopon.errors import OptionError
 from prosopon.progress import count_things, format_duration
 
 if TYPE_CHECKING:
+    from prosopon.data import Persona
     from prosopon.subnetwork import SubnetworkConfig
 
 _PERSONA = "A bundled persona's name, a file, or hf:org/name."
 
 
 def extract(
-    target: Annotated[str, Option("--target", "-t", help=_PERSONA)],
+    target: Annotated[str | None, Option("--target", "-t", help=_PERSONA)] = None,
     opposite: Annotated[
         str | None,
         Option(
@@ -78,8 +80,14 @@ def extract(
     ] = None,
     scope: Annotated[str | None, Option(help="Tokens that count: response or all.")] = None,
     examples: Annotated[
-        int, Option("--examples", "-n", min=1, help="Most examples of each side.")
-    ] = 128,
+        int | None,
+        Option(
+            "--examples",
+            "-n",
+            min=1,
+            help=f"Most examples of each side; default 128, with --describe {EXAMPLES}.",
+        ),
+    ] = None,
     general: Annotated[
         str | None,
         Option(
@@ -120,12 +128,19 @@ def extract(
     seed: Seed = 0,
     as_json: Json = False,
     *,
+    words: Words,
     place: ModelPlace,
 ) -> None:
-    """Find a persona in a model and write its subnetwork."""
+    """Find a persona in a model and write its subnetwork.
+
+    The persona is given by examples (--target), or in words (--describe).
+    """
     began = time.perf_counter()
+    words.check(target, opposite, sequential)
     target, opposite, *protect = _in_english(model, target, opposite, *(protect or ()))
     _check_sources(target, opposite, *(protect or ()))
+    if words.describe is not None:
+        _check_sources(None if general in ("answers", "start") else general)
     share = parse_sparsity(sparsity)
     criterion = criterion or default_criterion(model, share is None and not sequential)
     values = key_values(option, criterion)
@@ -140,6 +155,7 @@ def extract(
         check_folder(output, force)
     from prosopon.criteria import CRITERIA
     from prosopon.data import load_contrast
+    from prosopon.description.wordings import short_name
     from prosopon.extraction import Extractor, resolve_contrast
     from prosopon.layerwise import SequentialSettings, check_sequential, extract_sequential
     from prosopon.lm.context import context_length
@@ -151,17 +167,30 @@ def extract(
     chosen.parse_options(values)
     if fast:
         values = {"rounds": str(fast_rounds(chosen)), **values}
-        examples = min(examples, FEW)
+        examples = min(examples or FEW, FEW)
     if share != "auto":
         find_pattern(pattern or chosen.pattern).share(share, default=0.5)
     if sequential:
         check_sequential(criterion, pattern, share)
-    ours, theirs = resolve_contrast(
-        target, opposite, criterion=criterion, limit=examples, seed=seed
-    )
-    protected = [load_contrast(p, None, limit=examples, seed=seed) for p in protect or ()]
-    folder = output or Path("personas") / f"{ours.name}-{criterion}"
-    check_folder(folder, force)
+    limit = examples or 128
+    loaded = None
+    if words.describe is not None:
+        folder = output or Path("personas") / f"{short_name(words.describe)}-{criterion}"
+        check_folder(folder, force)
+        loaded = load(model, place)
+        with progress() as report:
+            written = words.write(
+                loaded, folder, count=examples or EXAMPLES, seed=seed, force=force, report=report
+            )
+        ours, theirs = written.target, cast("Persona | None", written.opposite)
+    else:
+        assert target is not None
+        ours, theirs = resolve_contrast(
+            target, opposite, criterion=criterion, limit=limit, seed=seed
+        )
+        folder = output or Path("personas") / f"{ours.name}-{criterion}"
+        check_folder(folder, force)
+    protected = [load_contrast(p, None, limit=limit, seed=seed) for p in protect or ()]
     sides = [ours] if theirs is None else [ours, theirs]
     counts = [f"{count_things(len(side.examples), 'example')} of {side.name}" for side in sides]
     note(f"read {' and '.join(counts)}")
@@ -188,12 +217,12 @@ def extract(
             )
             compensated = False
         else:
-            loaded = load(model, place)
+            loaded = loaded or load(model, place)
             reading |= {"general_count": FEW} if fast else {}
-            limit = context_length(loaded.model)
-            if limit is not None and max_length is not None and max_length > limit:
+            longest = context_length(loaded.model)
+            if longest is not None and max_length is not None and max_length > longest:
                 raise OptionError(
-                    f"--max-length {max_length}: {model} reads at most {limit} tokens"
+                    f"--max-length {max_length}: {model} reads at most {longest} tokens"
                 )
             extractor = Extractor(
                 loaded.model, loaded.tokenizer, name=loaded.name, report=report, general=general,
@@ -202,6 +231,8 @@ def extract(
             subnetwork = extractor.extract(ours, theirs, **what, protect=protected)
             subnetwork.save_pretrained(folder)
             config, compensated = subnetwork.config, subnetwork.compensation is not None
+    if words.describe is not None:
+        words.answers(folder).unlink(missing_ok=True)
     _finish(folder, config, began, as_json, compensated)
 
 
@@ -254,6 +285,7 @@ def _finish(
         "bytes": sum(file.stat().st_size for file in folder.iterdir()),
         "auto": config.options.get("auto"),
         "unread_experts": config.options.get("unread_experts", []),
+        "origin": config.calibration.origin,
         "seconds": round(time.perf_counter() - began, 2),
     }
     if as_json:

@@ -64,6 +64,13 @@ def _show(config: dict[str, Any], summary: dict[str, Any]) -> None:
         f"{calibration['target_count']} examples, {calibration['opposite_count']} of the opposite, "
         f"{calibration['general_count']} general texts, scope {calibration['scope']}",
     )
+    if origin := calibration["origin"]:
+        versus = origin["versus"] or "the model's own answers"
+        facts.add_row("described as", f"{origin['description']}, versus {versus}")
+        facts.add_row(
+            "examples by",
+            f"{origin['writer']}: {origin['pairs_kept']} of {origin['pairs_written']} pairs",
+        )
     facts.add_row(
         "pruned", f"{summary['pruned']:,} of {summary['total']:,} ({summary['pruned_share']:.3%})"
     )

@@ -11,7 +11,7 @@
 | `batching` | tokens to padded batches |
 | `bundled` | the embedded model's personas |
 | `library` | personas in natural English, for chat models |
-| `banks` | questions: neutral, checkable, open ones for an axis |
+| `banks` | questions: neutral, checkable, everyday ones, open ones for an axis |
 | `pairs`, `openings`, `dropout` | answers side by side, shared beginnings, words left out |
 | `splits` | calibration, judge and test parts that share no prompt |
 """

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from prosopon.errors import DataError
 
@@ -98,19 +98,22 @@ class Persona:
         examples: What shows it.
         description: One line for people.
         notes: What reading the examples has to tell: their number and format, rows left out.
+        origin: How the examples came about, as JSON, where a model wrote them; a mask's
+            provenance holds it.
     """
 
     name: str
     examples: tuple[Example, ...]
     description: str = ""
     notes: tuple[str, ...] = field(default=(), compare=False)
+    origin: Mapping[str, Any] | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def with_examples(self, examples: Iterable[Example]) -> Persona:
         """Return the persona of other examples; what was noted of these is left out."""
-        return Persona(self.name, tuple(examples), self.description)
+        return Persona(self.name, tuple(examples), self.description, origin=self.origin)
 
     def content_hash(self) -> str:
         """Return the hexadecimal SHA-256 of what the examples say.

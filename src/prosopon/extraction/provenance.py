@@ -66,6 +66,7 @@ def provenance(
                 "scope": request.scope,
                 "prompt_hashes": prompt_hashes(*filter(None, (target, opposite))),
                 "rendering_date": rendering_date,
+                "origin": dict(target.origin) if target.origin else None,
             },
             "seed": settings.seed,
             "versions": _versions(),

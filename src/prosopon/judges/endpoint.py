@@ -29,38 +29,52 @@ class ChatEndpoint:
         retries: How often it is asked again after status 429 or 5xx, a timeout, or a
             connection that breaks.
         backoff: Seconds before the first time; doubles each time. ``Retry-After`` comes first.
+        role: What the chat model is here, for messages.
+        key: Environment variable with the key.
 
     Raises:
         OptionError: The address is not one of HTTP, or a number is out of range.
     """
 
     def __init__(
-        self, url: str, model: str, *, timeout: float = 60, retries: int = 5, backoff: float = 1.0
+        self,
+        url: str,
+        model: str,
+        *,
+        timeout: float = 60,
+        retries: int = 5,
+        backoff: float = 1.0,
+        role: str = "judge",
+        key: str = KEY,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise OptionError(f"judge's address {url!r}: it begins with http:// or https://")
+            raise OptionError(f"{role}'s address {url!r}: it begins with http:// or https://")
         if not model:
-            raise OptionError("a judge needs the name of its model")
+            raise OptionError(f"a {role} needs the name of its model")
         if timeout <= 0 or retries < 0 or backoff < 0:
             raise OptionError("timeout is above 0, retries and backoff are at least 0")
         end = "/chat/completions"
         base = url.rstrip("/")
         self.url = base if base.endswith(end) else base + end
-        self.model = model
+        self.model, self._role, self._key = model, role, key
         self._timeout, self._retries, self._backoff = timeout, retries, backoff
         # A redirect would carry the key to another place.
         self._opener = build_opener(_NoRedirect())
 
-    def ask(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def ask(self, messages: Sequence[Mapping[str, str]], **body: Any) -> str:
         """Return what the model answers at temperature 0.
+
+        Args:
+            messages: The conversation.
+            body: More of the request, such as another ``temperature``.
 
         Raises:
             JudgeError: It does not answer, refuses, or what comes back is not a chat completion.
         """
-        body = {"model": self.model, "messages": list(messages), "temperature": 0}
+        body = {"model": self.model, "messages": list(messages), "temperature": 0} | body
         headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(KEY):
+        if key := os.environ.get(self._key):
             headers["Authorization"] = f"Bearer {key}"
         request = Request(self.url, json.dumps(body).encode(), headers, method="POST")
         for attempt in range(self._retries + 1):
@@ -75,14 +89,14 @@ class ChatEndpoint:
                     error.headers.get("Retry-After"),
                 )
                 if error.code != 429 and error.code < 500:
-                    raise JudgeError(f"judge {self.url}: {reason}") from None
+                    raise JudgeError(f"{self._role} {self.url}: {reason}") from None
             except (OSError, HTTPException) as error:
                 reason, retry_after = _reason(error), None
                 if not _passes(error):
-                    raise JudgeError(f"judge {self.url}: {reason}") from error
+                    raise JudgeError(f"{self._role} {self.url}: {reason}") from error
             if attempt < self._retries:
                 time.sleep(_wait(retry_after, self._backoff * 2**attempt))
-        raise JudgeError(f"judge {self.url}: asked {self._retries + 1} times; {reason}")
+        raise JudgeError(f"{self._role} {self.url}: asked {self._retries + 1} times; {reason}")
 
     def _content(self, body: bytes) -> str:
         try:
@@ -90,7 +104,7 @@ class ChatEndpoint:
         except (ValueError, LookupError, TypeError):
             content = None
         if not isinstance(content, str):
-            raise JudgeError(f"judge {self.url}: not a chat completion: {_shown(body)}")
+            raise JudgeError(f"{self._role} {self.url}: not a chat completion: {_shown(body)}")
         return content
 
 

@@ -94,10 +94,15 @@ def general_kind(model: Any, tokenizer: Any) -> GeneralKind:
     if not getattr(tokenizer, "chat_template", None):
         return "start"
     if model not in _kinds:
-        nats = fmean(nats_per_token(model, tokenizer, load_bank("neutral").questions[::14]))
-        guess = math.log(model.get_input_embeddings().weight.shape[0])
-        _kinds[model] = "answers" if nats < guess else "start"
+        understood = reads(model, tokenizer, load_bank("neutral").questions[::14])
+        _kinds[model] = "answers" if understood else "start"
     return _kinds[model]
+
+
+def reads(model: Any, tokenizer: Any, texts: Sequence[str]) -> bool:
+    """Tell whether plain texts cost a model fewer nats a token than guessing among all would."""
+    guess = math.log(model.get_input_embeddings().weight.shape[0])
+    return fmean(nats_per_token(model, tokenizer, texts)) < guess
 
 
 def fault_of_language(model: Any, texts: Sequence[Encoded]) -> str | None:

@@ -71,6 +71,8 @@ class CalibrationRecord(FrozenModel):
     # short hashes of the examples' prompts, sorted, so that nobody is asked what the mask was found
     # on; None in masks of earlier versions
     prompt_hashes: tuple[str, ...] | None = None
+    # how the target's examples came about, where a model wrote them from a description
+    origin: dict[str, Any] | None = None
     # the day that the chat template was told, where it writes the date
     rendering_date: str | None = None
 

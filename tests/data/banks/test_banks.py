@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from prosopon.data import bundled
+from prosopon.data import bundled, library
 from prosopon.data.banks import axes, bank_names, is_right, load_bank, open_bank
 from prosopon.data.questionnaires import load_questionnaire
 from prosopon.errors import DataError, UnknownNameError
@@ -19,6 +19,19 @@ TRAITS = re.compile(
     re.IGNORECASE,
 )
 OPEN = ["neutral", "checkable"]
+# Everyday questions speak of me and you, but say nothing of who one is.
+CHARACTER = re.compile(
+    r"\b(introver\w*|extraver\w*|shy|outgoing|sociable|reserved|quiet\w*|loud\w*|bold\w*|brave\w*"
+    r"|careful\w*|cautio\w*|risk\w*|daring|power\w*|leaders?|boss(?:y|es)|rich|wealth\w*|greed\w*"
+    r"|generous|formal\w*|casual\w*|polite\w*|rude\w*|kind|kindly|warm\w*|cruel|friendly|happy|sad"
+    r"|angry|anxious|worr\w*|calm\w*|nervous|curious|creative|imaginati\w*|lazy|tidy|punctual"
+    r"|honest\w*|flatter\w*|funny|humou?r\w*|joke\w*|earnest|serious\w*|sincere|patien\w*"
+    r"|impatien\w*|stubborn|trust(?:ing|ful)|modest|proud|confident\w*|optimis\w*|pessimis\w*"
+    r"|logic\w*|rational|emotion\w*|sensitive|intuiti\w*|practical|traditional|adventur\w*"
+    r"|spontaneous|planned|organi[sz]ed|disciplined|selfish|helpful|sarcas\w*|cynical|gentle"
+    r"|strict|curt|wise|clever|stupid|personality|character|temper)\b",
+    re.IGNORECASE,
+)
 
 
 def words(text):
@@ -26,7 +39,8 @@ def words(text):
 
 
 @pytest.mark.parametrize(
-    ("name", "least"), [("neutral", 200), ("checkable", 100), *((axis, 60) for axis in axes())]
+    ("name", "least"),
+    [("neutral", 200), ("checkable", 100), ("everyday", 240), *((axis, 60) for axis in axes())],
 )
 def test_a_bank_is_large_and_its_questions_are_short_lines(name, least):
     bank = load_bank(name)
@@ -91,6 +105,37 @@ def test_neutral_questions_ask_for_no_trait(name):
     asked = [words(text) for text in load_bank(name).questions]
     assert [text for text in asked if TRAITS.search(text)] == []
     assert TRAITS.search("what do you feel")
+
+
+def test_everyday_questions_name_no_trait():
+    bank = load_bank("everyday")
+    assert [text for text in bank.questions if CHARACTER.search(text)] == []
+    assert CHARACTER.search("What does a shy person do?")
+    known = [
+        (axis, text) for axis in axes() for text in bank.questions if load_bank(axis).knows(text)
+    ]
+    assert known == []
+    names = "|".join(map(re.escape, library.names()))
+    assert not [
+        text for text in bank.questions if re.search(rf"\b({names})\b", text, re.IGNORECASE)
+    ]
+
+
+def test_everyday_questions_are_not_those_that_masks_are_tested_on():
+    """No question is nearly one of another bank, or of the library."""
+    others = [
+        text for name in bank_names() if name != "everyday" for text in load_bank(name).questions
+    ]
+    others += [e.prompt[0].content for name in library.names() for e in library.load(name).examples]
+    seen = [(set(words(text).split()), text) for text in dict.fromkeys(others)]
+    asked = [(set(words(text).split()), text) for text in load_bank("everyday").questions]
+    near = [
+        (ours, theirs)
+        for one, ours in asked
+        for other, theirs in seen
+        if len(one & other) > 0.72 * len(one | other)
+    ]
+    assert near == []
 
 
 def test_checkable_questions_have_answers_that_they_do_not_give_away():

@@ -1,4 +1,4 @@
-"""Banks of questions: neutral ones, ones with checkable answers, open ones for an axis.
+"""Banks of questions: neutral, with checkable answers, everyday ones, open ones for an axis.
 
 All of them are our own wording and in the public domain (CC0-1.0).
 """
@@ -30,7 +30,7 @@ class BankItem:
 class Bank:
     """Questions that serve one purpose."""
 
-    name: str  # ``neutral``, ``checkable``, or an axis
+    name: str  # ``neutral``, ``checkable``, ``everyday``, or an axis
     summary: str  # one line
     items: tuple[BankItem, ...]  # the questions
     # by which the names of an axis's personas are known; ``*`` stands for any ending
@@ -50,7 +50,7 @@ class Bank:
 
 def bank_names() -> list[str]:
     """Return the names of the bundled banks, the axes last."""
-    return ["neutral", "checkable", *axes()]
+    return ["neutral", "checkable", "everyday", *axes()]
 
 
 def axes() -> list[str]:

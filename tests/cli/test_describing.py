@@ -1,0 +1,107 @@
+"""``prosopon extract --describe``: from a sentence to a mask, the examples on the way."""
+
+import json
+
+import pytest
+
+from prosopon.cli.describing import Words
+from prosopon.errors import OptionError
+from prosopon.subnetwork import Subnetwork
+from tests.description.conftest import asked
+
+DESCRIBED = ("extract", "--describe", "an extravert", "--versus", "an introvert", "-n", "8")
+
+
+@pytest.fixture
+def bank(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(f"[questions]\nopen = {json.dumps(asked(14))}\n")
+    return path
+
+
+def test_a_sentence_becomes_a_mask_and_examples_that_are_given_back(prosopon, bank, tmp_path):
+    how = ("-c", "contrastive-wanda", "--json")
+    done = prosopon(*DESCRIBED, "--questions", bank, "--save", "examples.jsonl", *how)
+    result = json.loads(done.stdout)
+    assert result["folder"] == "personas/extravert-contrastive-wanda"
+    assert (result["persona"], result["opposite"]) == ("extravert", "introvert")
+    assert "answers are kept in examples.jsonl.answers" in done.stderr
+    assert "answers are likelier after their own description, by" in done.stderr
+    assert "pairs kept; left out:" in done.stderr
+    assert "read 8 examples of extravert and 8 examples of introvert" in done.stderr
+    assert not (tmp_path / "examples.jsonl.answers").exists()
+    mask = Subnetwork.from_pretrained(tmp_path / result["folder"])
+    origin = mask.config.calibration.origin
+    assert origin == result["origin"]
+    assert (origin["description"], origin["versus"]) == ("an extravert", "an introvert")
+    assert len(origin["lines"]) == len(origin["versus_lines"]) == 5
+    assert origin["pairs_written"] >= 8 + sum(origin["left_out"].values())
+    shown = prosopon("inspect", "extravert").stdout
+    assert "an extravert, versus an introvert" in shown
+    assert "the model itself: 8 of" in shown
+    # The very same mask comes of the examples, and a second run does not write over mended ones.
+    again = prosopon("extract", "-t", "examples.jsonl", "-o", "again", *how)
+    assert json.loads(again.stdout)["pruned"] == result["pruned"]
+    same = Subnetwork.from_pretrained(tmp_path / "again")
+    assert all((mask.keep[name] == same.keep[name]).all() for name in mask.keep)
+    assert same.config.calibration.origin is None
+    refused = prosopon(*DESCRIBED, "--save", "examples.jsonl", "-o", "new", code=2)
+    assert "examples.jsonl: is there already: give it to --target, or --force" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({}, "extract needs a persona: --target with a name or a file of examples, or --describe"),
+        ({"versus": "a fool"}, "--versus has no meaning without --describe"),
+        ({"writer": ("http://a", "b")}, "--writer has no meaning without --describe"),
+        ({"questions": "a"}, "--questions has no meaning without --describe"),
+        ({"save": "a"}, "--save has no meaning without --describe"),
+        ({"describe": "", "versus": "a fool"}, "say in words who is meant"),
+        ({"describe": "a fool", "versus": " "}, "say in words who is meant"),
+        ({"describe": "a fool", "versus": "A  fool."}, "both descriptions say the same"),
+    ],
+)
+def test_refusals(words, message):
+    with pytest.raises(OptionError, match=message):
+        Words(**words).check(None, None, sequential=False)
+
+
+@pytest.mark.parametrize(
+    ("rest", "message"),
+    [
+        (("bold", None, False), "--target and --describe: give one of them"),
+        (
+            (None, "bold", False),
+            "--opposite and --describe: .* --versus takes words",
+        ),
+        ((None, None, True), "--describe needs the whole model, to write with it"),
+    ],
+)
+def test_what_does_not_go_with_a_description(rest, message):
+    with pytest.raises(OptionError, match=message):
+        Words("a fool").check(*rest)
+
+
+def test_with_examples_nothing_is_asked_of_the_words():
+    Words().check("bold", "cautious", sequential=True)
+
+
+def test_the_place_of_answers_is_beside_what_they_are_for(tmp_path):
+    folder = tmp_path / "personas" / "fool-contrastive-kl"
+    assert Words("a fool").answers(folder).name == "fool-contrastive-kl.answers"
+    assert Words("a fool", save=tmp_path / "x.jsonl").answers(folder).name == "x.jsonl.answers"
+
+
+def test_a_description_without_effect_writes_no_mask(prosopon, bank, tmp_path):
+    done = prosopon(
+        "extract", "--describe", "a zebra", "--versus", "a giraffe", "--questions", bank,
+        "-n", "8", code=2,
+    )  # fmt: skip
+    assert "the description does not move this model:" in done.stderr
+    assert "--writer URL MODEL" in done.stderr
+    assert not list(tmp_path.glob("personas/*/*"))
+    # What is wrong with other options is said before anything is written.
+    done = prosopon(*DESCRIBED, "--general", "nowhere.txt", code=2)
+    assert "no such file: 'nowhere.txt'" in done.stderr
+    assert "answers are kept" not in done.stderr
