@@ -105,3 +105,37 @@ def test_a_description_without_effect_writes_no_mask(prosopon, bank, tmp_path):
     done = prosopon(*DESCRIBED, "--general", "nowhere.txt", code=2)
     assert "no such file: 'nowhere.txt'" in done.stderr
     assert "answers are kept" not in done.stderr
+
+
+def test_examples_that_are_there_are_not_written_over(tmp_path):
+    """Unless the answers beside them say that the run goes on, or --force is given."""
+    words = Words("a fool", save=tmp_path / "mine.jsonl")
+    (tmp_path / "mine.jsonl").write_text("{}\n")
+    settings = {"count": 8, "seed": 0, "report": lambda *_: None}
+    with pytest.raises(OptionError, match=r"mine\.jsonl: is there already: give it to --target"):
+        words.write(None, tmp_path / "folder", force=False, **settings)
+    assert (tmp_path / "mine.jsonl").read_text() == "{}\n"
+
+
+def test_what_describe_refuses_reaches_the_command_line(prosopon):
+    fool = ("extract", "--describe", "a fool")
+    done = prosopon(*fool, "--writer", "localhost", "large", code=2)
+    assert "writer's address 'localhost': it begins with http:// or https://" in done.stderr
+    done = prosopon(*fool, "-n", "4", code=2)
+    assert "4 pairs are too few for a mask: ask for at least 8" in done.stderr
+    done = prosopon(*fool, "--option", "prompt_weight=-1", code=2)
+    assert "option prompt_weight=-1.0: must not be negative" in done.stderr
+    done = prosopon(*fool, "--questions", "nowhere", code=2)
+    assert "unknown bank of questions 'nowhere'" in done.stderr
+    done = prosopon("extract", code=2)
+    assert "extract needs a persona: --target with a name or a file" in done.stderr
+
+
+def test_the_first_wording_teaches_unless_another_prompt_is_given(prosopon, bank, tmp_path):
+    how = ("-c", "contrastive-taylor", "--option", "rounds=1", "--option", "prompt_weight=2")
+    (tmp_path / "general.txt").write_text("\n".join(f"Chapter {n} is long." for n in range(8)))
+    more = ("--general", "general.txt", "--questions", bank, "--json", "-o", "mine")
+    result = json.loads(prosopon(*DESCRIBED, *how, *more).stdout)
+    options = Subnetwork.from_pretrained(tmp_path / "mine").config.options
+    assert options["prompt_line"] == result["origin"]["lines"][0] == "You are an extravert."
+    assert options["prompt_weight"] == 2.0

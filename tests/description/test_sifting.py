@@ -1,5 +1,7 @@
 """Every fault is seen, and nothing else is one; exchanging the sides changes nothing."""
 
+import random
+
 import pytest
 
 from prosopon.data import library
@@ -101,3 +103,39 @@ def test_similarity_is_jaccard_of_runs_of_three():
     assert similarity(shingles("A, b"), shingles("a , B")) == 1.0
     assert similarity(shingles("one two"), shingles("three")) == 0.0
     assert similarity(frozenset(), frozenset()) == 1.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_order_of_the_sides_matters_and_lengths_only_come_nearer(seed):
+    rng = random.Random(seed)
+    words = [
+        "we",
+        "go",
+        "to",
+        "the",
+        "old",
+        "mill",
+        "and",
+        "look",
+        "at",
+        "it",
+        "again",
+        "before",
+        "noon",
+    ]
+
+    def text():
+        sentences = (rng.choices(words, k=rng.randint(1, 8)) for _ in range(rng.randint(1, 4)))
+        return " ".join(" ".join(row) + "." for row in sentences)
+
+    for one, other in ((text(), text()) for _ in range(20)):
+        ours, theirs = match_lengths(one, other)
+        assert match_lengths(other, one) == (theirs, ours)
+        assert one.startswith(ours)
+        assert other.startswith(theirs)
+        before, after = (
+            abs(len(a.split()) - len(b.split())) for a, b in ((one, other), (ours, theirs))
+        )
+        assert after <= before
+        assert Sieve().fault((ours, theirs)) == Sieve().fault((theirs, ours))
+        assert similarity(shingles(one), shingles(other)) <= 1.0

@@ -4,19 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from prosopon.data import Example, Message
+from prosopon.data.chat import with_system
 from prosopon.data.openings import is_plain, plain_text
 from prosopon.errors import OptionError
 from prosopon.evaluation.speakers import prompt_length
 from prosopon.evaluation.speaking import Prompt
-
-
-def with_system(prompt: Sequence[Message], system: str | None) -> Prompt:
-    """Return a prompt that begins with a system line, before the one it has, if any."""
-    if system is None:
-        return tuple(prompt)
-    if prompt and prompt[0].role == "system":
-        return Message("system", f"{system}\n{prompt[0].content}"), *prompt[1:]
-    return Message("system", system), *prompt
 
 
 def put_before(prompt: Prompt, text: str) -> Prompt:

@@ -164,6 +164,9 @@ def extract(
 
     check_scope(scope)
     chosen = CRITERIA.get(criterion)
+    teaches = "prompt_weight" in values and "prompt_line" not in values
+    if words.describe is not None and teaches:  # the first wording, once they are known
+        values["prompt_line"] = words.describe
     chosen.parse_options(values)
     if fast:
         values = {"rounds": str(fast_rounds(chosen)), **values}
@@ -182,6 +185,8 @@ def extract(
             written = words.write(
                 loaded, folder, count=examples or EXAMPLES, seed=seed, force=force, report=report
             )
+        if teaches:
+            values["prompt_line"] = written.lines[0]
         ours, theirs = written.target, cast("Persona | None", written.opposite)
     else:
         assert target is not None

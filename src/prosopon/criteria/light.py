@@ -54,6 +54,14 @@ class LightOptions:
         "softplus of minus the margin per token; or minus the margin",
         old="odds",
     )
+    log_odds_weight: float = option(1.0, "weight of the log-odds term")
+    prompt_weight: float = option(
+        0.0,
+        "weight of the divergence KL(prompted base || masked without the prompt) on the target's "
+        "answers; prompt_line is the prompt",
+    )
+    prompt_line: str = option("", "the system line of prompt_weight; --describe has its own")
+    prompt_top: int = option(64, "likeliest tokens that the prompted model teaches at each place")
     free_text_weight: Literal["auto"] | float = option(
         "auto",
         "weight of free text: every round the masked model writes, a judge trained on the "
@@ -75,16 +83,20 @@ class LightOptions:
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 0, f"option batch_size={self.batch_size}: must not be negative")
-        for name in ("rounds", "free_texts"):
+        for name in ("rounds", "free_texts", "prompt_top"):
             value = getattr(self, name)
             require(value >= 1, f"option {name}={value}: must be at least 1")
         for name in (
             "target_weight", "general_weight", "damage_weight", "protect_weight", "tolerance",
-            "free_text_weight", "kl_weight", "max_loss",
+            "free_text_weight", "kl_weight", "max_loss", "log_odds_weight", "prompt_weight",
         ):  # fmt: skip
             value = getattr(self, name)
             may = "be auto or not negative" if name == "free_text_weight" else "not be negative"
             require(value == "auto" or value >= 0, f"option {name}={value}: must {may}")
+        require(
+            not self.prompt_weight or bool(self.prompt_line.strip()),
+            f"option prompt_weight={self.prompt_weight}: needs the prompt; give prompt_line",
+        )
         largest, dropout = self.max_share, self.word_dropout
         require(0 < largest <= 1, f"option max_share={largest}: must be a share above 0, up to 1")
         require(0 <= dropout <= 1, f"option word_dropout={dropout}: must be a share from 0 to 1")

@@ -106,6 +106,15 @@ def rendering_date(tokenizer: PreTrainedTokenizerBase) -> str | None:
     return f"{RENDERING_DATE:%Y-%m-%d}" if reads else None
 
 
+def with_system(turns: Sequence[Message], system: str | None) -> tuple[Message, ...]:
+    """Return turns that begin with a system line, before the one they have, if any."""
+    if system is None:
+        return tuple(turns)
+    if turns and turns[0].role == "system":
+        return Message("system", f"{system}\n{turns[0].content}"), *turns[1:]
+    return Message("system", system), *turns
+
+
 def merge_system(messages: Sequence[Message]) -> list[Message]:
     """Put the system text in front of the first user message; it becomes one if there is none."""
     if not messages or messages[0].role != "system":

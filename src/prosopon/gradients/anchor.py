@@ -39,7 +39,7 @@ class Anchor:
         counts = [sum(text.scope[1:]) for text in texts]
         with torch.no_grad():
             for batch, mask in self._batches(range(len(texts))):
-                rows = _log_probabilities(model, batch, mask)
+                rows = log_probabilities(model, batch, mask)
                 if 4 * sum(counts) * rows.shape[1] > EXACT:
                     rows = rows.half()
                 sizes = [counts[i] for i in batch.index]
@@ -59,7 +59,7 @@ class Anchor:
         indices = range(len(self.texts)) if part is None else part
         tokens = sum(len(self._base[i]) for i in indices)
         for batch, mask in self._batches(indices):
-            ours = _log_probabilities(model, batch, mask)
+            ours = log_probabilities(model, batch, mask)
             base = torch.cat([self._base[i] for i in batch.index]).to(ours.device).float()
             gap = (base - ours).where(base > -math.inf, 0.0)  # 0 log 0 is 0
             yield weight * (base.exp() * gap).sum() / tokens
@@ -72,7 +72,7 @@ class Anchor:
             yield batch, response_mask(batch, every=True)
 
 
-def _log_probabilities(model: nn.Module, batch: Batch, mask: Tensor) -> Tensor:
+def log_probabilities(model: nn.Module, batch: Batch, mask: Tensor) -> Tensor:
     """Return log p of the masked columns' next tokens, float32 ``[tokens, vocabulary]``."""
     columns = torch.nn.functional.pad(mask, (0, 1))
     return logits_at(model, inputs(model, batch), columns).log_softmax(-1)

@@ -39,6 +39,7 @@ class Objective:
     # -margin, which is never satisfied
     log_odds: LogOdds = "shift"
     protect_weight: float = 3.0  # weight of the change of protected contrasts' log-odds
+    log_odds_weight: float = 1.0  # weight of the log-odds term
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ def objective_terms(
                 if objective.log_odds == "logistic"
                 else -margin
             )
-        yield odds.sum() / count - objective.target_weight * sums[:rows].sum() / tokens
+        odds_term = objective.log_odds_weight * (odds.sum() / count)
+        yield odds_term - objective.target_weight * sums[:rows].sum() / tokens
         if progress is not None:
             progress(rows)
     if objective.general_weight and material.general:

@@ -10,6 +10,7 @@ import torch
 
 from prosopon.criteria import LightCriterion, LightOptions
 from prosopon.data import Example, ExamplePair, Message, encode_all
+from prosopon.data.chat import with_system
 from prosopon.data.dropout import with_word_dropout
 from prosopon.data.openings import answer, opening, shared_opening, without_shared_beginning
 from prosopon.data.pairs import EncodedPair, pair_examples
@@ -22,7 +23,7 @@ from prosopon.extraction.light.path import LightPath, Ranking
 from prosopon.extraction.light.validation import Validation
 from prosopon.extraction.mask import ExtractedMask
 from prosopon.extraction.request import Request
-from prosopon.gradients import Anchor, Material, pair_log_odds
+from prosopon.gradients import Anchor, Material, PromptTeacher, pair_log_odds
 from prosopon.judges import MINIMUM, BaseReader, ClassifierJudge, Recital
 from prosopon.lm import counted_tokens, general_kind
 from prosopon.selection import find_pattern
@@ -176,7 +177,7 @@ class _LightMaker:
             collector.model, collector.sites, material, self._criterion, self._options,
             largest=int(share * self._weights), fisher=self._fisher, seed=self._seed,
             max_tokens=limit, lines=self._lines, free_text=free_text, anchor=self._anchor(),
-            report=self._settings.say,
+            teacher=self._teacher(pairs), report=self._settings.say,
         )  # fmt: skip
 
     def _fisher(self, positions: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -189,6 +190,30 @@ class _LightMaker:
             return None
         collector = self._collector
         return Anchor(collector.model, collector.general(), max_tokens=self._settings.max_tokens)
+
+    def _teacher(self, pairs: Sequence[ExamplePair]) -> PromptTeacher | None:
+        """Return the prompted base model's predictions on the target's answers.
+
+        Raises:
+            OptionError: Nobody asks for an answer, so there is no place for a prompt.
+        """
+        options, collector = self._options, self._collector
+        if not options.prompt_weight:
+            return None
+        if any(map(_is_plain, pairs)):
+            raise OptionError(
+                "option prompt_weight: the examples are plain text, and a prompt stands before a "
+                "question; prompt_weight=0 does without"
+            )
+        answers = [target.messages for target, _ in pairs]
+        plain, prompted = (
+            encode_all(texts, collector.tokenizer, max_length=collector.max_length)
+            for texts in (answers, [with_system(turns, options.prompt_line) for turns in answers])
+        )
+        return PromptTeacher(
+            collector.model, plain, prompted, top=options.prompt_top,
+            max_tokens=self._settings.max_tokens,
+        )  # fmt: skip
 
     def _free_text(
         self, pairs: Sequence[ExamplePair], weight: float, judge: ClassifierJudge | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,6 +19,7 @@ from prosopon.gradients import (
     Anchor,
     Material,
     Objective,
+    PromptTeacher,
     check_gradient,
     objective_terms,
     stream_gradients,
@@ -93,6 +95,7 @@ class LightPath:
         lines: Most rows and columns of every site that its masks may lie in; default any.
         free_text: Adds the gain of free text, written under each round's mask; default none.
         anchor: Adds the divergence from the base model on general text; default none.
+        teacher: Adds the divergence from what the prompted base model predicts; default none.
         report: Called with (stage, done, total) while candidates are looked for.
 
     Attributes:
@@ -119,20 +122,22 @@ class LightPath:
         lines: int | None = None,
         free_text: FreeTextTerms | None = None,
         anchor: Anchor | None = None,
+        teacher: PromptTeacher | None = None,
         report: Report | None = None,
     ) -> None:
         self.model, self.sites, self.free_text, self.lines = model, list(sites), free_text, lines
-        self._anchor = anchor
+        self._anchor, self._teacher = anchor, teacher
         self.damage_weight = options.damage_weight
         self._max_tokens, self.texts = max_tokens, 0
         self._criterion, self._options = criterion, options
         self._objective = Objective(
-            options.target_weight, options.general_weight, options.log_odds, options.protect_weight
-        )
+            options.target_weight, options.general_weight, options.log_odds,
+            options.protect_weight, options.log_odds_weight,
+        )  # fmt: skip
         total = sum(site.out_features * site.in_features for site in sites)
         self._positions, self._gains = find_candidates(
             sites,
-            lambda: self._terms(material, report),
+            lambda: chain(self._terms(material, report), self._lesson()),
             self._gain,
             max(int(SHARE * total), min(10 * largest, total)),
         )
@@ -147,6 +152,10 @@ class LightPath:
             self._anchor_draws = _epochs(
                 len(anchor.texts), options.batch_size, random.Random(f"{seed}/anchor")
             )
+        if teacher is not None:
+            self._teacher_draws = _epochs(
+                len(teacher.texts), options.batch_size, random.Random(f"{seed}/prompt")
+            )
         self.rounds, self.losses, self._count = 1, list[float](), 0
 
     def _terms(self, material: Material, report: Report | None = None) -> Iterator[Tensor]:
@@ -158,6 +167,12 @@ class LightPath:
             self.model, material, self._objective, max_tokens=self._max_tokens,
             share_prompts=self._anchor is not None, progress=count,
         )  # fmt: skip
+
+    def _lesson(self, part: Sequence[int] | None = None) -> Iterator[Tensor]:
+        """Yield the terms of the prompted model's predictions; none without a teacher."""
+        if self._teacher is not None:
+            self.texts += len(self._teacher.texts if part is None else part)
+            yield from self._teacher.terms(self.model, self._options.prompt_weight, part)
 
     def _gain(self, weight: Tensor, gradient: Tensor) -> Tensor:
         return self._criterion.gain(weight, gradient, self._options)
@@ -231,6 +246,9 @@ class LightPath:
                 self.texts += len(part)
                 terms = self._anchor.terms(self.model, weight, part)
                 stream_gradients(self.sites, terms, add)
+            if self._teacher is not None:
+                lesson = self._lesson(next(self._teacher_draws))
+                stream_gradients(self.sites, lesson, add)
             written = self.free_text.write(self.rounds) if self.free_text is not None else []
         if self.free_text is not None:
             advantages = self.free_text.weigh(written)  # the base model reads what the mask wrote
