@@ -54,7 +54,7 @@ def main() -> None:
             rows.append(measure(pole, given.examples, given.questions))
             with given.file.open("a") as file:
                 file.write(json.dumps(rows[-1]) + "\n")
-    print("\n".join(grid(HEAD, table(rows))))
+    print("\n".join(grid(HEAD, list(table(rows)))))
 
 
 def measure(pole: str, examples: int, count: int) -> dict[str, Any]:
