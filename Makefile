@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo real test lint unit docs docs-code bench report report-real dist clean
+.PHONY: demo real test lint unit docs docs-code bench report report-real dist vllm clean
 
 demo: $(STAMP)
 	$(BIN)/prosopon demo
@@ -57,6 +57,10 @@ dist: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt build twine
 	rm -rf dist
 	$(BIN)/python tools/build_dist.py
+
+# The plugin of integrations/vllm in the real vLLM, on the CPU, in an environment of its own (3 GB).
+vllm: $(STAMP)
+	$(BIN)/python integrations/vllm/try_it.py --out build/vllm
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("prosopon needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
