@@ -149,7 +149,9 @@ def main() -> None:
     with log.open("wb") as sink:
         server = subprocess.Popen(
             [
-                python.parent / "vllm", "serve", model_folder, "--served-model-name", "base",
+                # Not the command vllm: it asks for a distribution called so, and this one is not.
+                python, "-m", "vllm.entrypoints.openai.api_server", "--model", model_folder,
+                "--served-model-name", "base",
                 "--enable-lora", "--max-lora-rank", str(RANK), "--max-loras", "4", "--port",
                 str(PORT), "--host", "127.0.0.1", "--dtype", "float32", "--enforce-eager",
             ],
