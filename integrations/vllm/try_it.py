@@ -68,9 +68,9 @@ def make_personas(out: Path) -> tuple[Path, Path]:
                 criterion="contrastive-taylor", pattern=f"lora:{RANK}",
             )  # fmt: skip
             mask.save_pretrained(personas / target)
-    if not (personas / "stranger").exists():  # of the same shape, with one weight changed
+    if not (personas / "stranger").exists():  # of the same shape, with one matrix negated
         own = load_model("embedded", device="cpu")
-        next(own.model.parameters()).data.view(-1)[0] += 1
+        own.model.get_parameter("model.layers.1.mlp.up_proj.weight").data.neg_()
         mask = extract(
             own.model, own.tokenizer, target="bold", opposite="cautious", limit=8,
             criterion="contrastive-wanda", sparsity=0.01, general_count=8,

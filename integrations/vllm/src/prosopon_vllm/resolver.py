@@ -71,7 +71,7 @@ class PersonaResolver(LoRAResolver):
         folder = self.cache / f"{mask.config.persona}-{mask.content_hash()[:16]}"
         if not (folder / "prosopon.json").is_file():
             await _export(mask, base, folder)
-        report = json.loads((folder / "prosopon.json").read_text("utf-8"))["report"]
+        report = json.loads((folder / "prosopon.json").read_text("utf-8"))["export"]
         if not report["exact"] and not self.approximate:
             raise ProsoponError(
                 f"the mask is no LoRA of rank {report['rank']}: it needs {report['rank_needed']}; "
