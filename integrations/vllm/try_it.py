@@ -168,10 +168,12 @@ def main() -> None:
                 for name, texts in expected.items()
             }
             refusals = {name: ask(name, QUESTIONS[0]) for name in ("base:nobody", "base:stranger")}
+            for name in PERSONAS:  # verify-server refuses a folder with a mask of another model
+                shutil.copytree(personas / name, out / "own" / name, dirs_exist_ok=True)
             leaks = subprocess.run(
                 [
                     sys.executable, "-m", "prosopon", "verify-server", f"{URL}/v1", "--personas",
-                    personas, "--model", model_folder, "--name", "base", "--json",
+                    out / "own", "--model", model_folder, "--name", "base", "--json",
                 ],
                 capture_output=True, text=True,
             )  # fmt: skip
