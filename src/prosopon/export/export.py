@@ -82,6 +82,11 @@ def export_persona(
     from prosopon.runtime import attach
 
     with attach(model, tokenizer, subnetwork) as wearer:
+        if any(site.quantised for site in wearer.sites):
+            raise ExportError(
+                "the model is quantised, and no weight of it can be masked; export from "
+                f"{whole.config.base_model!r}, and quantise what was written"
+            )
         name = wearer.load_persona(subnetwork)
         called = base_model or whole.config.base_model
         job = Job(

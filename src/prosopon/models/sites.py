@@ -17,6 +17,7 @@ import torch
 from prosopon.errors import ModelError, SiteError
 from prosopon.models import names as name_rules
 from prosopon.models.experts import expert_matrices, is_fused
+from prosopon.models.quantised import dequantised, is_quantised
 
 if TYPE_CHECKING:
     from torch import nn
@@ -74,12 +75,22 @@ class Site:
         return cast("nn.Parameter", self.module.weight)
 
     @property
+    def quantised(self) -> bool:
+        """Whether the weight is quantised, and cannot be written."""
+        return is_quantised(self.module)
+
+    @property
     def shape(self) -> tuple[int, int]:
         """(out_features, in_features)."""
         return self.out_features, self.in_features
 
     def matrix(self) -> torch.Tensor:
-        """Return the weight as [out, in]: a detached view, so writing to it writes the model."""
+        """Return the weight as [out, in]: a detached view, so writing to it writes the model.
+
+        Of a quantised weight it is a copy of what the layer multiplies by.
+        """
+        if self.quantised:
+            return dequantised(self.module)
         return self.oriented(self.weight.detach())
 
     def oriented(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -97,6 +108,7 @@ def find_sites(
     targets: Sequence[str] | None = None,
     ignore: Sequence[str] = (),
     in_memory: bool = True,
+    quantised: bool = False,
 ) -> list[Site]:
     """Return the sites of a model in module order.
 
@@ -106,6 +118,7 @@ def find_sites(
             None means all of them. The head and the embeddings are left out even if matched.
         ignore: Patterns of the sites to leave dense.
         in_memory: Refuse sites on the meta device; False where weights are loaded later.
+        quantised: Take layers of bitsandbytes and torchao, which can be read and not written.
 
     Returns:
         At least one site. Names are those of the plain model: a wrapper of torch.compile or of
@@ -121,7 +134,7 @@ def find_sites(
     heads = _heads(model, candidates)
     selected = name_rules.select(candidates, targets=targets, ignore=ignore)
     wanted = [name for name in selected if name not in heads]
-    sites = [_site(name, candidates[name], in_memory) for name in wanted]
+    sites = [_site(name, candidates[name], in_memory, quantised) for name in wanted]
     if not sites:
         raise SiteError(_nothing_left(model, candidates, heads))
     _refuse_shared_memory(model, sites)
@@ -154,7 +167,7 @@ def unwrap(model: nn.Module) -> nn.Module:
 def check_finite(sites: Iterable[Site]) -> None:
     """Raise a ModelError where a weight is NaN or infinite; it names the first such site."""
     for site in sites:
-        finite = torch.isfinite(site.weight.detach())
+        finite = torch.isfinite(site.matrix())
         if not finite.all():
             bad = finite.numel() - int(finite.sum())
             raise ModelError(
@@ -201,19 +214,22 @@ def _heads(model: nn.Module, candidates: Mapping[str, object]) -> set[str]:
     }
 
 
-def _site(name: str, item: nn.Module | nn.Parameter, in_memory: bool) -> Site:
+def _site(name: str, item: nn.Module | nn.Parameter, in_memory: bool, quantised: bool) -> Site:
     """Make a site of a candidate, or refuse it."""
     if isinstance(item, torch.nn.Parameter):
         raise SiteError(
             f"{name!r} holds fused experts (shape {list(item.shape)}), laid out in a way that is "
             "not supported yet; leave them dense with ignore=['*experts*'] (--ignore '*experts*')"
         )
+    layer, role = name_rules.layer_index(name), name_rules.role(name)
+    if quantised and is_quantised(item):
+        linear = cast("nn.Linear", item)
+        return Site(name, item, False, linear.out_features, linear.in_features, layer, role)
     _refuse_unusable(name, item, in_memory)
     weight = cast("nn.Parameter", item.weight)
     expert = cast("int | None", getattr(item, "expert", None))
     transposed = _is_conv1d(item) if expert is None else bool(item.transposed)
     out_features, in_features = weight.T.shape if transposed else weight.shape
-    layer, role = name_rules.layer_index(name), name_rules.role(name)
     return Site(name, item, transposed, out_features, in_features, layer, role, expert)
 
 
@@ -233,9 +249,10 @@ def _refuse_unusable(name: str, module: nn.Module, in_memory: bool) -> None:
         storage = f"of the type {type(weight).__name__}"
     else:
         return
+    worn = "; it can only wear masks of the unquantised model" if is_quantised(module) else ""
     raise SiteError(
         f"site {name!r} is quantised or not a plain weight ({storage}), which is not supported "
-        "yet; load the model in float32, bfloat16 or float16, or ignore the site"
+        f"yet{worn}; load the model in float32, bfloat16 or float16, or ignore the site"
     )
 
 
@@ -278,7 +295,7 @@ def _spans(model: nn.Module) -> Iterator[tuple[str, int, int, str]]:
     Compares bytes, not storages: a memory-mapped checkpoint is one storage for all tensors.
     """
     for name, tensor in model.named_parameters(remove_duplicate=False):
-        if tensor.is_meta or not tensor.numel():
+        if tensor.is_meta or not tensor.numel() or not tensor.data_ptr():  # torchao's have none
             continue
         steps = (
             (size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)

@@ -2,6 +2,7 @@
 
 from prosopon.data.mbti import POLES, TYPES, compose
 from prosopon.runtime.backends import BACKENDS
+from prosopon.runtime.correction import CorrectionBackend
 from prosopon.runtime.functional import FunctionalBackend
 from prosopon.runtime.inplace import InplaceBackend
 from prosopon.runtime.persona_model import PersonaModel
@@ -11,6 +12,7 @@ __all__ = [
     "BACKENDS",
     "POLES",
     "TYPES",
+    "CorrectionBackend",
     "FunctionalBackend",
     "InplaceBackend",
     "PersonaModel",

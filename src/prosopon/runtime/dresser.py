@@ -32,8 +32,14 @@ class Dresser:
     are refused while a switch is under way, and once the model is closed.
     """
 
-    def __init__(self, model: nn.Module, sites: Sequence[Site], factory: BackendFactory) -> None:
-        self.model, self.sites = model, sites
+    def __init__(
+        self,
+        model: nn.Module,
+        sites: Sequence[Site],
+        factory: BackendFactory,
+        quantised_from: str | None = None,
+    ) -> None:
+        self.model, self.sites, self.quantised_from = model, sites, quantised_from
         claim(sites, self)
         try:
             # After the claim: the weights of an owned model may be masked.
@@ -67,7 +73,7 @@ class Dresser:
                 self.guard.check_switch()
                 self._switch(BASE_OUTFIT, interrupts)
             try:
-                check_belongs(subnetwork, self.sites, self.model)
+                check_belongs(subnetwork, self.sites, self.model, self.quantised_from)
                 self.backend.load(name, subnetwork.keep, subnetwork.levels, subnetwork.compensation)
                 self.wardrobe.add(name, subnetwork)
             finally:
@@ -134,7 +140,7 @@ class Dresser:
                 self._switch(BASE_OUTFIT, interrupts)
                 with self.guard.switching():
                     self._mixed = MixedBatch(
-                        self.model, self.sites, looks, copies, self.blocks, activation
+                        self.sites, looks, copies, self.blocks, self.model, activation
                     )
             with torch.compiler.set_stance("force_eager"):
                 yield

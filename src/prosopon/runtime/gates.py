@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from prosopon.runtime.looks import Look
 from prosopon.runtime.positions import Positions, is_among, symmetric_difference, union
 from prosopon.subnetwork import STEPS
 
@@ -88,6 +89,13 @@ def combine(parts: Sequence[tuple[Mask, int, float]]) -> Gating:
     for inside, (_, _, gate) in zip(listed, parts, strict=True):
         gates[torch.searchsorted(indices, inside)] *= gate
     return Gating(total, indices, gates)
+
+
+def gating_of(personas: Mapping[str, Mapping[str, Mask]], look: Look, site: str) -> Gating | None:
+    """Return the gates that a look gives a site, of personas' masks by name; None for none."""
+    masks = [(personas[part.name].get(site), part) for part in look]
+    parts = [(mask, part.steps, part.gate) for mask, part in masks if mask and mask.positions]
+    return combine(parts) if parts else None
 
 
 class Change(NamedTuple):

@@ -18,7 +18,7 @@ from prosopon.models import Site
 from prosopon.runtime.backends import BACKENDS
 from prosopon.runtime.cache import LookCache
 from prosopon.runtime.compensation import Replacement
-from prosopon.runtime.gates import Gating, Mask, apply_gates, combine, compare
+from prosopon.runtime.gates import Gating, Mask, apply_gates, compare, gating_of
 from prosopon.runtime.homes import Home, Step, equal, write
 from prosopon.runtime.looks import BASE, Look
 from prosopon.runtime.originals import Originals
@@ -147,9 +147,7 @@ class InplaceBackend:
 
     def gating(self, look: Look, site: Site) -> Gating | None:
         """Return the gates of a site; see :class:`Backend`."""
-        masks = [(self._personas[part.name].get(site.name), part) for part in look]
-        parts = [(mask, part.steps, part.gate) for mask, part in masks if mask and mask.positions]
-        return combine(parts) if parts else None
+        return gating_of(self._personas, look, site.name)
 
     def _ready(self) -> None:
         """Finish what an earlier call could not, and notice a model that was moved or cast."""

@@ -12,15 +12,23 @@ from prosopon.subnetwork import Subnetwork, SubnetworkConfig
 EXPORTED = "prosopon_persona"
 """The field of a model's configuration that names the persona that an export wrote into it."""
 
+QUANTISED_FROM = "prosopon_quantised_from"
+"""The field of a quantised model's configuration that names the base that it is a copy of."""
+
 
 def check_belongs(
-    subnetwork: Subnetwork, sites: Sequence[Site], model: nn.Module | None = None
+    subnetwork: Subnetwork,
+    sites: Sequence[Site],
+    model: nn.Module | None = None,
+    quantised_from: str | None = None,
 ) -> None:
     """Check sites, shapes and fingerprints, and that no other persona is in the weights.
 
     Sites of the model, on the base, that the subnetwork does not name are left out of the
     comparison. An exported checkpoint has the fingerprint of its base model, so that its
-    configuration has to tell them apart.
+    configuration has to tell them apart. Rounding takes the signs of small weights away, so of
+    a quantised model shapes are compared, and what it was quantised from: as ``quantised_from``
+    says, else the field of that name in its configuration, else where it was loaded from.
 
     Raises:
         SubnetworkError: It belongs to another model; says what differs and what to do.
@@ -48,7 +56,11 @@ def check_belongs(
             raise _refusal(
                 config, f"its site {name!r} is {list(by_name[name].shape)}, not {list(mask.shape)}"
             )
-    ours = fingerprint([by_name[name] for name in subnetwork.sites])
+    named = [by_name[name] for name in subnetwork.sites]
+    if any(site.quantised for site in named):
+        _check_base(config, model_config, quantised_from)
+        return
+    ours = fingerprint(named)
     if ours.architecture != config.fingerprint.architecture:
         raise _refusal(config, "the architecture fingerprint differs")
     if ours.weights != config.fingerprint.weights:
@@ -57,6 +69,19 @@ def check_belongs(
             "the architecture is the same, but the weights fingerprint differs (another "
             "revision, or weights that were trained or merged since)",
             "or extract the persona again from this model",
+        )
+
+
+def _check_base(config: SubnetworkConfig, model: object, quantised_from: str | None) -> None:
+    """Refuse a quantised model of which nothing says that it is a copy of the mask's base."""
+    base = quantised_from or getattr(model, QUANTISED_FROM, None)
+    base = base or getattr(model, "_name_or_path", None)
+    if base != config.base_model:
+        raise _refusal(
+            config,
+            f"its weights are quantised, so the fingerprint says nothing, and it is of {base!r}",
+            f"or, if it was quantised from that, say so: PersonaModel(model, "
+            f"quantised_from={config.base_model!r}), or {QUANTISED_FROM!r} in its config.json",
         )
 
 

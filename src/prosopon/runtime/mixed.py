@@ -70,6 +70,8 @@ class Blocks:
 
 def _is_current(site: Site, cached: Block) -> bool:
     """Tell whether a block was made of the weights that are there now."""
+    if site.quantised:  # such weights are never written
+        return True
     now = site.matrix()[cached.lines, cached.columns]
     return now.dtype == cached.base.dtype and bool(torch.equal(now, cached.base))
 
@@ -93,26 +95,26 @@ class MixedBatch:
 
     def __init__(
         self,
-        model: nn.Module,
         sites: Sequence[Site],
         rows: Sequence[Look],
         copies: int | None,
         blocks: Blocks,
+        model: nn.Module | None = None,
         activation: Activation | None = None,
     ) -> None:
         self.rows, self.copies, self._activation = len(rows), copies, activation
         self._hooks = ExitStack()
         prepared = [(site, _groups(site, rows, blocks)) for site in sites]
         for site, groups in prepared:
-            if groups and site.expert is None and ".experts." in f".{site.name}.":
+            if len(rows) > 1 and groups and site.expert is None and ".experts." in f".{site.name}.":
                 raise PersonaError(
                     f"site {site.name!r} is an expert, which does not see rows of a batch; wear "
                     "the personas one after another"
                 )
         with ExitStack() as stack:
-            # Tokens of an expert do not say how many rows the batch has.
-            check = model.register_forward_pre_hook(self._check_model, with_kwargs=True)
-            stack.callback(check.remove)
+            if model is not None:  # tokens of an expert do not say how many rows there are
+                check = model.register_forward_pre_hook(self._check_model, with_kwargs=True)
+                stack.callback(check.remove)
             if activation is not None:
                 stack.enter_context(activation)
             stack.enter_context(apart(site.module for site, groups in prepared if groups))

@@ -62,9 +62,14 @@ class PersonaModel:
     Args:
         model: A causal language model. No other PersonaModel may be attached to it.
         tokenizer: Its tokenizer, which :meth:`chat` and :meth:`answer` need.
-        backend: ``inplace``, or ``functional`` (slow; never writes a weight).
+        backend: ``inplace``; ``correction``, which corrects outputs and never writes a weight;
+            or ``functional`` (slow; never writes one either). Default ``inplace``, and
+            ``correction`` where a weight is quantised.
         targets: Patterns of the sites to manage; default all.
         ignore: Patterns of sites to leave alone.
+        quantised_from: Of a model quantised by bitsandbytes or torchao, the name of the base
+            model that it is a copy of, as the personas call it. Its weights cannot be compared
+            with a persona's fingerprint any more.
 
     Attributes:
         model: The model.
@@ -83,14 +88,19 @@ class PersonaModel:
         model: nn.Module,
         tokenizer: Any = None,
         *,
-        backend: str = "inplace",
+        backend: str | None = None,
         targets: Sequence[str] | None = None,
         ignore: Sequence[str] = (),
+        quantised_from: str | None = None,
     ) -> None:
-        factory = BACKENDS.get(backend)
+        factory = BACKENDS.get(backend or "correction")
         self.model, self.tokenizer = model, tokenizer
-        self.sites: list[Site] = find_sites(model, targets=targets, ignore=ignore)
-        self._dresser = Dresser(model, self.sites, factory)
+        self.sites: list[Site] = find_sites(
+            model, targets=targets, ignore=ignore, quantised=factory is BACKENDS.get("correction")
+        )
+        if backend is None and not any(site.quantised for site in self.sites):
+            factory = BACKENDS.get("inplace")
+        self._dresser = Dresser(model, self.sites, factory, quantised_from)
         self._has_warned = False
         # Dropped without close(): give the weights back all the same.
         self._finalizer = weakref.finalize(
