@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo real test lint unit docs docs-code bench report report-real dist vllm clean
+.PHONY: demo real test lint unit docs docs-code bench report report-real dist vllm clean quantised
 
 demo: $(STAMP)
 	$(BIN)/prosopon demo
@@ -35,6 +35,11 @@ docs: $(STAMP)
 # The code on the pages as it is printed; make test runs the same with fewer examples and questions.
 docs-code: $(STAMP)
 	DOCS_CODE=whole $(BIN)/pytest -q --durations=20 tests/docs/test_code.py
+
+# Masks on models that bitsandbytes and torchao quantised (46 MB more in .venv).
+quantised: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[quantised]'
+	$(BIN)/pytest -q tests/runtime/test_quantised.py
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

@@ -7,7 +7,7 @@ import torch
 
 from prosopon.errors import OptionError, PersonaError, UnknownNameError
 from prosopon.models import find_sites
-from prosopon.runtime import BACKENDS, POLES, TYPES, PersonaModel, compose
+from prosopon.runtime import POLES, TYPES, PersonaModel, compose
 from prosopon.runtime.looks import steps
 from tests.runtime import samples
 from tests.runtime.breaking import failing_write
@@ -49,7 +49,7 @@ def prepared(request):
     return model, samples.weights(model), personas
 
 
-@pytest.fixture(params=BACKENDS.names())
+@pytest.fixture(params=["functional", "inplace"])
 def worn(request, prepared):
     """Return (PersonaModel, check): check(parts) proves that the model computes with them."""
     model, base, personas = prepared

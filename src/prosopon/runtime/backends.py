@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from prosopon.models import Site
+from prosopon.models import Site, find_sites
 from prosopon.registry import Registry
 from prosopon.runtime.gates import Gating
 from prosopon.runtime.looks import Look
@@ -62,3 +62,23 @@ BackendFactory = Callable[[Sequence[Site]], Backend]
 
 BACKENDS: Registry[BackendFactory] = Registry("backend")
 """What makes a backend for the sites of a model."""
+
+
+def choose_backend(
+    name: str | None, model: nn.Module, targets: Sequence[str] | None, ignore: Sequence[str]
+) -> tuple[list[Site], BackendFactory]:
+    """Return a model's sites, and what makes their backend.
+
+    Without a name that is ``inplace``, or ``correction``, which never writes, where a weight is
+    quantised. Other backends take no quantised sites.
+
+    Raises:
+        UnknownNameError: No such backend.
+        SiteError: See :func:`prosopon.models.find_sites`.
+    """
+    factory, correction = BACKENDS.get(name or "inplace"), BACKENDS.get("correction")
+    quantised = name is None or factory is correction
+    sites = find_sites(model, targets=targets, ignore=ignore, quantised=quantised)
+    if name is None and any(site.quantised for site in sites):
+        factory = correction
+    return sites, factory

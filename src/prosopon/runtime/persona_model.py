@@ -11,9 +11,8 @@ from torch import nn
 
 from prosopon.data import Message
 from prosopon.errors import OptionError
-from prosopon.models import Site, find_sites
 from prosopon.runtime.activation import Activate, Since, check_activate, check_generation, of_rows
-from prosopon.runtime.backends import BACKENDS
+from prosopon.runtime.backends import choose_backend
 from prosopon.runtime.conversation import (
     NO_TEMPLATE,
     Draw,
@@ -62,14 +61,12 @@ class PersonaModel:
     Args:
         model: A causal language model. No other PersonaModel may be attached to it.
         tokenizer: Its tokenizer, which :meth:`chat` and :meth:`answer` need.
-        backend: ``inplace``; ``correction``, which corrects outputs and never writes a weight;
-            or ``functional`` (slow; never writes one either). Default ``inplace``, and
-            ``correction`` where a weight is quantised.
+        backend: ``inplace``; or ``correction`` (corrects outputs) or ``functional`` (slow), which
+            never write a weight. Default ``inplace``; ``correction`` where one is quantised.
         targets: Patterns of the sites to manage; default all.
         ignore: Patterns of sites to leave alone.
-        quantised_from: Of a model quantised by bitsandbytes or torchao, the name of the base
-            model that it is a copy of, as the personas call it. Its weights cannot be compared
-            with a persona's fingerprint any more.
+        quantised_from: Of a quantised model, the name of the base that it is a copy of, as the
+            personas call it; see :func:`~prosopon.runtime.membership.check_belongs`.
 
     Attributes:
         model: The model.
@@ -93,13 +90,8 @@ class PersonaModel:
         ignore: Sequence[str] = (),
         quantised_from: str | None = None,
     ) -> None:
-        factory = BACKENDS.get(backend or "correction")
         self.model, self.tokenizer = model, tokenizer
-        self.sites: list[Site] = find_sites(
-            model, targets=targets, ignore=ignore, quantised=factory is BACKENDS.get("correction")
-        )
-        if backend is None and not any(site.quantised for site in self.sites):
-            factory = BACKENDS.get("inplace")
+        self.sites, factory = choose_backend(backend, model, targets, ignore)
         self._dresser = Dresser(model, self.sites, factory, quantised_from)
         self._has_warned = False
         # Dropped without close(): give the weights back all the same.
