@@ -86,7 +86,7 @@ def test_a_refused_model_is_not_left_attached(model):
     with pytest.raises(ModelError, match=r"layers\.1\.mlp\.up_proj"):
         PersonaModel(model)
     weight.data.copy_(kept)
-    with pytest.raises(UnknownNameError, match="Choices: functional, inplace"):
+    with pytest.raises(UnknownNameError, match="Choices: correction, functional, inplace"):
         PersonaModel(model, backend="magic")
     with pytest.raises(SiteError):
         PersonaModel(model, targets=["nothing"])

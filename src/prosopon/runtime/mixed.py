@@ -106,7 +106,12 @@ class MixedBatch:
         self._hooks = ExitStack()
         prepared = [(site, _groups(site, rows, blocks)) for site in sites]
         for site, groups in prepared:
-            if len(rows) > 1 and groups and site.expert is None and ".experts." in f".{site.name}.":
+            if (
+                model is not None
+                and groups
+                and site.expert is None
+                and ".experts." in f".{site.name}."
+            ):
                 raise PersonaError(
                     f"site {site.name!r} is an expert, which does not see rows of a batch; wear "
                     "the personas one after another"
