@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo real test lint unit docs docs-code bench report report-real dist vllm clean quantised
+.PHONY: demo real test lint unit docs docs-code bench report report-real dist vllm clean quantised inspect
 
 demo: $(STAMP)
 	$(BIN)/prosopon demo
@@ -40,6 +40,12 @@ docs-code: $(STAMP)
 quantised: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[quantised]'
 	$(BIN)/pytest -q tests/runtime/test_quantised.py
+
+# inspect_ai's provider, in an environment of its own, since it wants an older fsspec.
+inspect:
+	test -x build/inspect/bin/python || $(PYTHON) -m venv build/inspect
+	build/inspect/bin/python -m pip install --quiet --disable-pip-version-check -e '.[inspect,accelerate]' pytest hypothesis torch==2.13.0
+	build/inspect/bin/python -m pytest -q tests/harness/test_inspect.py
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
