@@ -146,13 +146,14 @@ def main() -> None:
     }  # fmt: skip
     environment.pop("PYTHONPATH", None)
     log = out / "server.log"
+    slots = str(len(PERSONAS))  # all taken: the fault answers base rows from the last one
     with log.open("wb") as sink:
         server = subprocess.Popen(
             [
                 # Not the command vllm: it asks for a distribution called so, and this one is not.
                 python, "-m", "vllm.entrypoints.openai.api_server", "--model", model_folder,
                 "--served-model-name", "base",
-                "--enable-lora", "--max-lora-rank", str(RANK), "--max-loras", "4", "--port",
+                "--enable-lora", "--max-lora-rank", str(RANK), "--max-loras", slots, "--port",
                 str(PORT), "--host", "127.0.0.1", "--dtype", "float32", "--enforce-eager",
             ],
             stdout=sink, stderr=subprocess.STDOUT, env=environment,
