@@ -20,10 +20,12 @@ def bank(tmp_path):
 
 
 def test_a_sentence_becomes_a_mask_and_examples_that_are_given_back(prosopon, bank, tmp_path):
-    how = ("-c", "contrastive-wanda", "--json")
+    (tmp_path / "general.txt").write_text("\n".join(f"Chapter {n} is long." for n in range(8)))
+    how = ("--option", "rounds=1", "--option", "prompt_weight=2", "--general", "general.txt")
+    how += ("--option", "word_dropout=0", "--json")
     done = prosopon(*DESCRIBED, "--questions", bank, "--save", "examples.jsonl", *how)
     result = json.loads(done.stdout)
-    assert result["folder"] == "personas/extravert-contrastive-wanda"
+    assert result["folder"] == "personas/extravert-contrastive-taylor"
     assert (result["persona"], result["opposite"]) == ("extravert", "introvert")
     assert "answers are kept in examples.jsonl.answers" in done.stderr
     assert "answers are likelier after their own description, by" in done.stderr
@@ -36,11 +38,16 @@ def test_a_sentence_becomes_a_mask_and_examples_that_are_given_back(prosopon, ba
     assert (origin["description"], origin["versus"]) == ("an extravert", "an introvert")
     assert len(origin["lines"]) == len(origin["versus_lines"]) == 5
     assert origin["pairs_written"] >= 8 + sum(origin["left_out"].values())
+    # The first wording teaches, where no other prompt is given.
+    assert mask.config.options["prompt_line"] == origin["lines"][0] == "You are an extravert."
     shown = prosopon("inspect", "extravert").stdout
     assert "an extravert, versus an introvert" in shown
     assert "the model itself: 8 of" in shown
     # The very same mask comes of the examples, and a second run does not write over mended ones.
-    again = prosopon("extract", "-t", "examples.jsonl", "-o", "again", *how)
+    again = prosopon(
+        "extract", "-t", "examples.jsonl", "-o", "again", *how,
+        "--option", "prompt_line=You are an extravert.",
+    )  # fmt: skip
     assert json.loads(again.stdout)["pruned"] == result["pruned"]
     same = Subnetwork.from_pretrained(tmp_path / "again")
     assert all((mask.keep[name] == same.keep[name]).all() for name in mask.keep)
@@ -93,15 +100,7 @@ def test_the_place_of_answers_is_beside_what_they_are_for(tmp_path):
     assert Words("a fool", save=tmp_path / "x.jsonl").answers(folder).name == "x.jsonl.answers"
 
 
-def test_a_description_without_effect_writes_no_mask(prosopon, bank, tmp_path):
-    done = prosopon(
-        "extract", "--describe", "a zebra", "--versus", "a giraffe", "--questions", bank,
-        "-n", "8", code=2,
-    )  # fmt: skip
-    assert "the description does not move this model:" in done.stderr
-    assert "--writer URL MODEL" in done.stderr
-    assert not list(tmp_path.glob("personas/*/*"))
-    # What is wrong with other options is said before anything is written.
+def test_what_is_wrong_with_other_options_is_said_before_anything_is_written(prosopon):
     done = prosopon(*DESCRIBED, "--general", "nowhere.txt", code=2)
     assert "no such file: 'nowhere.txt'" in done.stderr
     assert "answers are kept" not in done.stderr
@@ -129,13 +128,3 @@ def test_what_describe_refuses_reaches_the_command_line(prosopon):
     assert "unknown bank of questions 'nowhere'" in done.stderr
     done = prosopon("extract", code=2)
     assert "extract needs a persona: --target with a name or a file" in done.stderr
-
-
-def test_the_first_wording_teaches_unless_another_prompt_is_given(prosopon, bank, tmp_path):
-    how = ("-c", "contrastive-taylor", "--option", "rounds=1", "--option", "prompt_weight=2")
-    (tmp_path / "general.txt").write_text("\n".join(f"Chapter {n} is long." for n in range(8)))
-    more = ("--general", "general.txt", "--questions", bank, "--json", "-o", "mine")
-    result = json.loads(prosopon(*DESCRIBED, *how, *more).stdout)
-    options = Subnetwork.from_pretrained(tmp_path / "mine").config.options
-    assert options["prompt_line"] == result["origin"]["lines"][0] == "You are an extravert."
-    assert options["prompt_weight"] == 2.0
