@@ -42,8 +42,11 @@ class PromptEffect:
 
     @property
     def moves(self) -> bool:
-        """Whether both intervals lie above what a line without any effect gives."""
-        return self.odds.low > 0 and self.share.low > 0.5
+        """Whether the interval of the log-odds lies above 0.
+
+        The share may stay near a half: a description may bear on a few questions alone.
+        """
+        return self.odds.low > 0
 
     def __str__(self) -> str:
         odds, share = self.odds, self.share
