@@ -65,7 +65,7 @@ def test_sparsity(prosopon, tiny_folder, sparsity):
         (["--scope", "some"], "Choices: response, all"),
         (["--targets", "nowhere.*"], "matches no site"),
         (["--model", "no/such/folder/at/all"], "no/such/folder"),
-        (["--pattern", "row"], "pattern 'global' only"),
+        (["--pattern", "row"], "pattern 'global' or lora:R only"),
         (["--sparsity", "some"], "give a number or 'auto'"),
         (["--sparsity", "auto"], "at least 20 pairs; there are 2"),
         (["-c", "wanda", "--sparsity", "auto"], "no sparsity 'auto'"),
@@ -145,7 +145,7 @@ def test_no_pad_token_is_handled(prosopon, tmp_path, general):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("-f", "onnx", "-o", "out"), "checkpoint, gguf, lora, shira, structured"),
+        (("-f", "onnx", "-o", "out"), "checkpoint, gguf, gguf-lora, lora, shira, structured"),
         (("-f", "checkpoint", "-o", "full", "--force"), "no export wrote it"),
         (("-f", "structured", "-o", "out"), "--pattern channels or heads"),
     ],

@@ -56,7 +56,7 @@ REFUSALS = [
     ("reproduce paper --run", "--run needs --data"),
     ("reproduce paper --run --data nowhere", "nowhere"),
     ("export nobody -f lora -o out", "nobody: no such folder or pack"),
-    ("export mask -f onnx -o out", "checkpoint, gguf, lora, shira, structured"),
+    ("export mask -f onnx -o out", "checkpoint, gguf, gguf-lora, lora, shira, structured"),
     ("export mask -f lora -o out --option colour=red", "has no option 'colour'"),
     ("export mask -f lora -o file/below", "cannot be written"),
     ("explain nobody -o out", "nobody: no such folder or pack"),

@@ -85,7 +85,8 @@ def start():
     def start(folder, plan, *, seed=0, model=None, line="Be bold.", **settings):
         body, tokenizer = model or tiny_model("llama", chat=True, seed=seed)
         source = Source(target="bold", opposite="cautious", line=line)
-        contrasts = source.contrasts("tiny", plan.sizes.questions)
+        # The grammar's sentences: what GrammarJudge reads.
+        contrasts = source.contrasts("embedded", plan.sizes.questions)
         return assemble(
             LoadedModel(body, tokenizer, "tiny"), plan, contrasts, folder,
             judges=lambda *_: [GrammarJudge("bold", "cautious")], **settings,

@@ -248,7 +248,7 @@ def test_sparsity_outside(sparsity):
 
 def test_combinations_that_have_no_meaning():
     model, tokenizer = tiny_model("llama")
-    with pytest.raises(OptionError, match="pattern 'global' only, not 'row'"):
+    with pytest.raises(OptionError, match="pattern 'global' or lora:R only, not 'row'"):
         extract(model, tokenizer, target="bold", pattern="row", limit=2)
     with pytest.raises(OptionError, match="reads answers only"):
         extract(model, tokenizer, target="bold", scope="all", limit=2)
