@@ -134,7 +134,10 @@ def main() -> None:
     """Run every step."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=Path("build/vllm"))
-    out = parser.parse_args().out.resolve()
+    # All taken by default: the fault answers base rows from the last slot.
+    parser.add_argument("--slots", type=int, default=len(PERSONAS), help="vLLM's --max-loras.")
+    options = parser.parse_args()
+    out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     model_folder, personas = make_personas(out)
     python = make_environment(out / "env")
@@ -146,14 +149,13 @@ def main() -> None:
     }  # fmt: skip
     environment.pop("PYTHONPATH", None)
     log = out / "server.log"
-    slots = str(len(PERSONAS))  # all taken: the fault answers base rows from the last one
     with log.open("wb") as sink:
         server = subprocess.Popen(
             [
                 # Not the command vllm: it asks for a distribution called so, and this one is not.
                 python, "-m", "vllm.entrypoints.openai.api_server", "--model", model_folder,
                 "--served-model-name", "base",
-                "--enable-lora", "--max-lora-rank", str(RANK), "--max-loras", slots, "--port",
+                "--enable-lora", "--max-lora-rank", str(RANK), "--max-loras", str(options.slots), "--port",
                 str(PORT), "--host", "127.0.0.1", "--dtype", "float32", "--enforce-eager",
             ],
             stdout=sink, stderr=subprocess.STDOUT, env=environment,
@@ -182,7 +184,7 @@ def main() -> None:
             server.terminate()
             server.wait(60)
     result = {
-        "vllm": VLLM, "rank": RANK, "questions": len(QUESTIONS), "same as worn": same,
+        "vllm": VLLM, "rank": RANK, "slots": options.slots, "questions": len(QUESTIONS), "same as worn": same,
         "answers": {name: [text for _, text in texts] for name, texts in served.items()},
         "refusals": {name: status for name, (status, _) in refusals.items()},
         "verify-server": {
