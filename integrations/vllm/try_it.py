@@ -155,8 +155,9 @@ def main() -> None:
                 # Not the command vllm: it asks for a distribution called so, and this one is not.
                 python, "-m", "vllm.entrypoints.openai.api_server", "--model", model_folder,
                 "--served-model-name", "base",
-                "--enable-lora", "--max-lora-rank", str(RANK), "--max-loras", str(options.slots), "--port",
-                str(PORT), "--host", "127.0.0.1", "--dtype", "float32", "--enforce-eager",
+                "--enable-lora", "--max-lora-rank", str(RANK), "--max-loras",
+                str(options.slots), "--port", str(PORT), "--host", "127.0.0.1",
+                "--dtype", "float32", "--enforce-eager",
             ],
             stdout=sink, stderr=subprocess.STDOUT, env=environment,
         )  # fmt: skip
@@ -184,7 +185,8 @@ def main() -> None:
             server.terminate()
             server.wait(60)
     result = {
-        "vllm": VLLM, "rank": RANK, "slots": options.slots, "questions": len(QUESTIONS), "same as worn": same,
+        "vllm": VLLM, "rank": RANK, "slots": options.slots, "questions": len(QUESTIONS),
+        "same as worn": same,
         "answers": {name: [text for _, text in texts] for name, texts in served.items()},
         "refusals": {name: status for name, (status, _) in refusals.items()},
         "verify-server": {
