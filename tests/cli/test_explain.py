@@ -6,6 +6,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
+from prosopon.errors import DataError
 from prosopon.models import find_sites, fingerprint, load_model
 from prosopon.subnetwork import Subnetwork
 from tests.cli.test_failures import one_line
@@ -75,6 +76,15 @@ def test_questions_from_files_on_another_model(prosopon, tiny_folder, tmp_path):
     # Masks of a folder's model: nothing is worn unless a model is named, and that is said.
     done = prosopon("explain", "warm", "cold", "-o", "still")
     assert "give --model" in done.stdout
+
+
+def test_a_bare_name_asks_in_natural_english_on_another_model():
+    from prosopon.cli import explain
+
+    (own,) = explain._axes("tiny", "library:cold", None, 4, 0, {})
+    assert explain._axes("tiny", "cold", None, 4, 0, {}) == [own]
+    with pytest.raises(DataError, match="no bundled persona is called so"):
+        explain._axes("embedded", "cold", None, 4, 0, {})
 
 
 @pytest.mark.parametrize(

@@ -113,3 +113,20 @@ def test_a_judge_s_accuracy_is_said_over_all_contrasts():
     (line,) = describe_judges(rows[2:])
     assert line == "classifier: right by construction, or never measured"
     assert describe_judges([done("base")]) == []
+
+
+def test_a_judge_that_sees_the_persona_in_texts_of_nobody_is_said_first():
+    def judged(contrast, neutral):
+        shares = {"n": 30, "neither": 1 - neutral, "target": neutral, "opposite": 0.0}
+        held_out = {"n": 20, "right": 0.9, "low": 0.8, "high": 1.0, "neither": 0.1}
+        checks = {"held-out": held_out, "neutral": shares}
+        notes = {"judges": {"states": [0.9, 0.8, 1.0]}, "judge-checks": {"states": checks}}
+        result = TaskResult([Outcome("q", {"target": 1.0})], notes)
+        return dataclasses.replace(done("base", contrast), results={"free-text": result})
+
+    first, second, *_ = describe_judges([judged("cold", 0.78), judged("bold", 0.3)])
+    assert first == (
+        "cold: do not take its free text at its word. The judge states calls texts of nobody "
+        "cold, too (0.78 of neutral); read it beside the base's"
+    )
+    assert second.startswith("states: cross-validated accuracy")

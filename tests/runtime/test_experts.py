@@ -12,8 +12,6 @@ from tests.experts import expert_sites, starve
 from tests.runtime import samples
 from tests.runtime.breaking import failing_write
 from tests.runtime.test_backends import masked_by_hand
-from tests.runtime.test_mixed import GREEDY, ROWS, one_by_one
-from tests.runtime.test_mixed import attach as attach_three
 from tests.tiny import EXPERT_FAMILIES, tiny_model
 
 CLOSE = {"atol": 2e-4, "rtol": 1e-4}
@@ -97,28 +95,6 @@ def test_one_expert_alone_can_be_worn_and_has_one_owner():
         with PersonaModel(model, targets=["down_proj.0"]):
             pass
     samples.assert_bits(model, base)
-
-
-@pytest.mark.parametrize("family", ["mixtral", "gpt_oss"])
-def test_every_row_gets_the_logits_and_tokens_of_its_persona(family):
-    model, _ = tiny_model(family)
-    ids = samples.tokens(model, rows=len(ROWS), length=7)
-    base = samples.weights(model)
-    with attach_three(model) as attached:
-        logits = one_by_one(attached, ROWS, lambda n: model(ids[n : n + 1]).logits[0])
-        tokens = one_by_one(
-            attached, ROWS, lambda n: attached.generate(ids[n : n + 1], **GREEDY)[0]
-        )
-        with attached.mixed(ROWS), torch.no_grad():
-            samples.assert_bits(model, base)
-            together = model(ids).logits
-        torch.testing.assert_close(together, torch.stack(logits), **CLOSE)
-        assert not torch.allclose(together[0], together[1], atol=1e-2)
-        written = attached.generate(ids, personas=ROWS, **GREEDY)
-    width = max(len(row) for row in tokens)
-    padded = [torch.nn.functional.pad(row, (0, width - len(row))) for row in tokens]
-    assert torch.equal(written, torch.stack(padded))
-    assert model.model.layers[0].mlp.experts.config is model.config
 
 
 def test_mixed_rows_of_masks_of_experts_alone():

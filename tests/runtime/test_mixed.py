@@ -56,7 +56,7 @@ def llama():
     samples.assert_bits(model, base)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, "mixtral", "gpt_oss"])
 def test_every_row_gets_the_logits_and_tokens_of_its_persona(family):
     model, _ = tiny_model(family)
     ids = samples.tokens(model, rows=len(ROWS), length=7)

@@ -13,7 +13,7 @@ from typer import Option
 from prosopon.cli.console import note, out, print_json, progress, say
 from prosopon.cli.loading import load
 from prosopon.cli.masks import find_mask, load_masks
-from prosopon.cli.options import Json, Masks, ModelPlace, Output, Seed, split_list
+from prosopon.cli.options import Json, Masks, ModelPlace, Output, Seed, in_english, split_list
 from prosopon.errors import DataError, OptionError
 from prosopon.progress import Report
 
@@ -125,7 +125,7 @@ def _axes(
     from prosopon.models import EMBEDDED
 
     if target:
-        sides = load_contrast(target, opposite)
+        sides = load_contrast(*in_english(model or EMBEDDED, target, opposite))
         hashes = [mask.config.calibration.prompt_hashes or () for mask in masks.values()]
         rest = leave_out(sides, {prompt for some in hashes for prompt in some})
         if seen := sum(map(len, sides)) - sum(map(len, rest)):

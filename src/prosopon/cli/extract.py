@@ -27,6 +27,7 @@ from prosopon.cli.options import (
     check_folder,
     default_criterion,
     fast_rounds,
+    in_english,
     key_values,
 )
 from prosopon.errors import OptionError
@@ -137,7 +138,7 @@ def extract(
     """
     began = time.perf_counter()
     words.check(target, opposite, sequential)
-    target, opposite, *protect = _in_english(model, target, opposite, *(protect or ()))
+    target, opposite, *protect = in_english(model, target, opposite, *(protect or ()))
     _check_sources(target, opposite, *(protect or ()))
     if words.describe is not None:
         _check_sources(None if general in ("answers", "start") else general)
@@ -246,20 +247,6 @@ SMALL_MODEL = (
     "parameters; on a real language model they break the text. --criterion contrastive-kl "
     "measures what the mask costs, and --sparsity auto looks for settings."
 )
-
-
-def _in_english(model: str, *sources: str | None) -> list[Any]:
-    """Return the sources for a model: bare names are the library's on any but the embedded one."""
-    from prosopon.data.library import natural
-    from prosopon.models import EMBEDDED
-
-    if model == EMBEDDED:
-        return list(sources)
-    natural_ones = [source and natural(source) for source in sources]
-    for old, new in zip(sources, natural_ones, strict=True):
-        if old != new:
-            note(f"{old}: of the library, {new}, in natural English")
-    return natural_ones
 
 
 def _check_sources(*sources: str | None) -> None:

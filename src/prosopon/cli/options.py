@@ -276,6 +276,19 @@ def numbers(name: str) -> Callable[[str], float]:
     return convert
 
 
+def in_english(model: str, *sources: str | None) -> list[Any]:
+    """Return the sources for a model: bare names are the library's on any but the embedded one."""
+    from prosopon.data.library import natural
+
+    if model == "embedded":
+        return list(sources)
+    natural_ones = [source and natural(source) for source in sources]
+    for old, new in zip(sources, natural_ones, strict=True):
+        if old != new:
+            console.note(f"{old}: of the library, {new}, in natural English")
+    return natural_ones
+
+
 def split_personas(text: str, model: str = "embedded") -> list[str]:
     """Return the personas that ``--personas`` names: the embedded model's, or the library's."""
     from prosopon.data import bundled, library

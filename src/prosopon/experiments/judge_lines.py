@@ -34,7 +34,7 @@ def describe_judges(records: Sequence[Record]) -> list[str]:
             checks.setdefault(name, {})[contrast] = check
         if FREE_TEXT in record.results:
             outcomes += record.results[FREE_TEXT].outcomes
-    lines = []
+    lines = _cautions(checks)
     for name, rows in accuracies.items():
         lines.append(_describe_judge(name, list(rows.values())))
         lines += _describe_checks(name, list(checks.get(name, {}).values()))
@@ -45,6 +45,29 @@ def describe_judges(records: Sequence[Record]) -> list[str]:
             f"{main} and {name} agree beyond chance on {len(outcomes)} answers of all arms: "
             f"Cohen's kappa {value}"
         )
+    return lines
+
+
+MOST_OF_NOBODY = 1 / 3
+"""A judge that gives the persona more of nobody's texts than a draw among three verdicts would."""
+
+
+def _cautions(checks: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]) -> list[str]:
+    """Return a line on every judge that sees a contrast's persona where there is none."""
+    lines = []
+    for name, contrasts in checks.items():
+        for contrast, kinds in contrasts.items():
+            seen = {
+                kind: row["target"]
+                for kind, row in kinds.items()
+                if row.get("target", 0.0) > MOST_OF_NOBODY
+            }
+            if seen:
+                shares = ", ".join(f"{share:.2f} of {kind}" for kind, share in seen.items())
+                lines.append(
+                    f"{contrast}: do not take its free text at its word. The judge {name} calls "
+                    f"texts of nobody {contrast}, too ({shares}); read it beside the base's"
+                )
     return lines
 
 
