@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo real test lint unit docs docs-code bench report report-real dist vllm clean quantised inspect
+.PHONY: demo real test lint unit docs docs-code bench report report-real dist vllm fuzz-server clean quantised inspect
 
 demo: $(STAMP)
 	$(BIN)/prosopon demo
@@ -46,6 +46,13 @@ inspect:
 	test -x build/inspect/bin/python || $(PYTHON) -m venv build/inspect
 	build/inspect/bin/python -m pip install --quiet --disable-pip-version-check -e '.[inspect,accelerate]' pytest hypothesis torch==2.13.0
 	build/inspect/bin/python -m pytest -q tests/harness/test_inspect.py
+
+# What the server's OpenAPI description allows and forbids, as schemathesis makes it up, which has
+# an environment of its own. ARGS="--examples 300 --seed 2"
+fuzz-server: $(STAMP)
+	test -x build/fuzz/bin/python || $(PYTHON) -m venv build/fuzz
+	build/fuzz/bin/python -m pip install --quiet --disable-pip-version-check 'schemathesis>=4.32,<5'
+	$(BIN)/python tools/fuzz_server.py --schemathesis build/fuzz/bin/schemathesis $(ARGS)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from prosopon.errors import ProsoponError, UnknownNameError
 from prosopon.serving.gate import CLIENT_GONE
+from prosopon.serving.openapi import DescribedAPI
 from prosopon.serving.refusal import Refusal, as_refusal
 from prosopon.serving.replies import ChatFormat, CompletionFormat, ReplyFormat
 from prosopon.serving.schemas import ChatBody, CompletionBody, Generation, LoadBody
@@ -24,9 +25,14 @@ T = TypeVar("T")
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def make_app(service: Service) -> FastAPI:
-    """Return the application of a service whose engine runs."""
-    app = FastAPI(title="prosopon", version=__version__, docs_url=None, redoc_url=None)
+def make_app(service: Service, protects: bool = False) -> DescribedAPI:
+    """Return the application of a service whose engine runs.
+
+    Args:
+        service: What the routes ask.
+        protects: Whether its description says that asking needs a key.
+    """
+    app = DescribedAPI(protects)
     _add_errors(app)
     _add_health(app, service)
     _add_openai(app, service)
@@ -210,7 +216,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
         return Response(service.metrics.text(), media_type=_TEXT)
 
 
-def _add_errors(app: FastAPI) -> None:
+def _add_errors(app: DescribedAPI) -> None:
     def reply(refusal: Refusal) -> Response:
         return JSONResponse(refusal.body(), refusal.status, refusal.headers)
 
@@ -229,7 +235,10 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def http(request: Request, problem: HTTPException) -> Response:
         code = str(problem.detail).lower().replace(" ", "_")
-        return reply(Refusal(problem.status_code, str(problem.detail), code))
+        headers = dict(problem.headers or {})
+        if "Allow" in headers:  # Starlette knows those of one route only
+            headers["Allow"] = ", ".join(sorted(app.methods(request.scope)))
+        return reply(Refusal(problem.status_code, str(problem.detail), code, headers))
 
     @app.exception_handler(Exception)
     def failed(request: Request, problem: Exception) -> Response:

@@ -36,14 +36,15 @@ class Gate:
         body_bytes: Largest body.
         body_seconds: Longest time for a body to arrive.
         local: Whether only requests to a loopback name pass.
+        methods: The methods that the application knows at a request's path.
     """
 
     def __init__(
         self, app: App, keys: Keys, metrics: Metrics, body_bytes: int, body_seconds: float = 30.0,
-        local: bool = False,
+        local: bool = False, methods: Callable[[Scope], set[str]] = lambda scope: set(),
     ) -> None:  # fmt: skip
         self._app, self._keys, self._metrics, self._local = app, keys, metrics, local
-        self._bytes, self._seconds = body_bytes, body_seconds
+        self._bytes, self._seconds, self._methods = body_bytes, body_seconds, methods
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -79,7 +80,8 @@ class Gate:
             check_local(headers.get(b"host", b"").decode("latin-1"))
         authorization = headers.get(b"authorization")
         self._keys.check(scope["path"], authorization and authorization.decode("latin-1"))
-        if scope["method"] == "POST":
+        # Where there are routes, but none that takes a body, the application refuses by itself.
+        if scope["method"] == "POST" and "POST" in (self._methods(scope) or {"POST"}):
             kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
             if kind != b"application/json":
                 # A page of another site can send other kinds without being asked for leave.

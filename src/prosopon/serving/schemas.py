@@ -20,16 +20,25 @@ def _encodable(text: str) -> str:
     return text
 
 
+def _boolean(value: Any) -> Any:
+    """Refuse 0, which equals False and would pass for it."""
+    if isinstance(value, bool):
+        return value
+    raise ValueError("Input should be a valid boolean")
+
+
 Text = Annotated[str, AfterValidator(_encodable)]
 Stop = Annotated[str, AfterValidator(_encodable), Field(min_length=1, max_length=200)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1, le=2**31)]
 Zero = Annotated[float, Field(ge=0.0, le=0.0)]
+One = Annotated[int, Field(ge=1, le=1)]
+No = Annotated[Literal[False], BeforeValidator(_boolean)]
 Tokens = Annotated[list[Annotated[int, Field(ge=0, le=2**31)]], Field(min_length=1)]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class PersonaBody(_Body):
@@ -70,7 +79,10 @@ class Generation(_Body):
     """What a chat and a completion have in common."""
 
     model: Text
-    persona: Annotated[PersonaBody | None, BeforeValidator(_by_name)] = None
+    persona: Annotated[
+        PersonaBody | None,
+        BeforeValidator(_by_name, json_schema_input_type=Text | PersonaBody | None),
+    ] = None
     activate: Activate | None = None
     max_tokens: Count | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
@@ -125,7 +137,7 @@ class ChatBody(Generation):
     max_completion_tokens: Count | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    store: Literal[False] | None = None
+    store: No | None = None
     metadata: dict[str, Any] | None = None
     response_format: dict[Literal["type"], Literal["text"]] | None = None
 
@@ -146,8 +158,8 @@ class CompletionBody(Generation):
         | Annotated[list[Tokens], Field(min_length=1)]
     )
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    best_of: Literal[1] | None = None
-    echo: Literal[False] | None = None
+    best_of: One | None = None
+    echo: No | None = None
     suffix: Literal[""] | None = None
 
 
@@ -155,4 +167,5 @@ class LoadBody(_Body):
     """The body of a request to load personas."""
 
     source: Text  # a folder or a pack in the folder of personas, pack#name, or hf:org/name
-    name: Text | None = None  # what to call it; of a pack's personas the pack says
+    # What to call it; of a pack's personas the pack says.
+    name: Annotated[Text, Field(min_length=1)] | None = None

@@ -68,7 +68,10 @@ class Server(uvicorn.Server):
         address.check(keys)
         self._service, self._address, self._listening = service, address, listening
         local = address.is_loopback and not keys.protects
-        gate = Gate(make_app(service), keys, service.metrics, address.body_bytes, local=local)
+        app = make_app(service, keys.protects)
+        gate = Gate(
+            app, keys, service.metrics, address.body_bytes, local=local, methods=app.methods
+        )
         super().__init__(
             uvicorn.Config(
                 gate, host=address.host, port=address.port, log_config=None, access_log=False,
