@@ -11,7 +11,6 @@ NAMES = os.environ["FUZZ_NAMES"].split(",")
 """Personas that are loaded."""
 
 
-@schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """Name models and personas that are there in three bodies of four."""
     body = case.body
@@ -27,3 +26,6 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         persona["name"] = NAMES[len(name) % len(NAMES)]
     if isinstance(blend := persona.get("blend"), dict) and blend:
         persona["blend"] = dict(zip(NAMES, blend.values(), strict=False))
+
+
+schemathesis.hook(before_call)

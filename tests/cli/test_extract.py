@@ -87,6 +87,17 @@ def test_home_is_expanded(prosopon, pair, tiny_folder, tmp_path, monkeypatch):
     assert "warm" in prosopon("inspect", "~/x").stdout
 
 
+def test_a_mask_that_prunes_nothing_is_written_with_a_warning(prosopon, pair, tiny_folder, general):
+    options = ("-c", "contrastive-kl", "--option", "rounds=1", "--sparsity", "1e-9")
+    done = extract_warm(prosopon, pair, tiny_folder, *options, "--general", general, "--json")
+    result = json.loads(done.stdout)
+    assert result["pruned"] == 0
+    assert result["warning"].startswith("the mask prunes nothing, so worn it is the base model")
+    assert f"warning: {result['warning']}" in done.stderr
+    shown = prosopon("inspect", result["folder"], "--json").stdout
+    assert json.loads(shown)["config"]["options"]["warning"] == result["warning"]
+
+
 def test_what_is_said_of_experts_that_no_token_came_to():
     one, two = "model.layers.0.mlp.experts.down_proj.1", "model.layers.1.mlp.experts.down_proj.1"
     assert extract._spared([one]).endswith(f"came to it: expert {one}")

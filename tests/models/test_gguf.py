@@ -220,6 +220,10 @@ class TestRefusals:
         (tmp_path / "t.gguf").write_bytes(data)
         refuse(tmp_path / "t.gguf", "damaged or cut off?")
 
+    def test_another_version_is_said(self, tmp_path, empty_cache):
+        (tmp_path / "t.gguf").write_bytes(b"GGUF" + b"\x09\0\0\0" + bytes(64))
+        refuse(tmp_path / "t.gguf", "version 9 which we cannot handle")
+
     def test_an_unknown_architecture(self, tmp_path, empty_cache):
         write_tiny(tmp_path / "t.gguf", kind="wibble")
         refuse(tmp_path / "t.gguf", "its configuration cannot be read", "wibble")
@@ -234,8 +238,19 @@ class TestRefusals:
     @given(share=st.floats(0, 0.999))
     def test_a_file_cut_off_anywhere(self, written, tmp_path, empty_cache, share):
         whole = written[0].read_bytes()
-        (tmp_path / "cut.gguf").write_bytes(whole[: int(share * len(whole))])
-        refuse(tmp_path / "cut.gguf")
+        self.cut(whole, int(share * len(whole)), tmp_path)
+
+    def test_a_file_cut_off_right_after_its_header(self, written, tmp_path, empty_cache):
+        from gguf import GGUFReader
+
+        begin = GGUFReader(written[0]).tensors[0].data_offset
+        for length in (begin - 1, begin, begin + 1):
+            self.cut(written[0].read_bytes(), length, tmp_path)
+
+    def cut(self, whole, length, folder):
+        (folder / "cut.gguf").write_bytes(whole[:length])
+        words = f"ends after {length:,} bytes, before all" if length >= 4 else "cut off?"
+        refuse(folder / "cut.gguf", words)
 
 
 class TestSmolLM2:

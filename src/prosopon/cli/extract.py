@@ -277,9 +277,12 @@ def _finish(
         "bytes": sum(file.stat().st_size for file in folder.iterdir()),
         "auto": config.options.get("auto"),
         "unread_experts": config.options.get("unread_experts", []),
+        "warning": config.options.get("warning"),
         "origin": config.calibration.origin,
         "seconds": round(time.perf_counter() - began, 2),
     }
+    if warning := config.options.get("warning"):
+        note(f"warning: {warning}")
     if as_json:
         print_json(result)
         return

@@ -130,6 +130,13 @@ class Extractor:
         return other
 
 
+EMPTY = (
+    "the mask prunes nothing, so worn it is the base model: what argues against the persona is not "
+    "there, or costs more than may be lost; look at a few examples of both sides, then try a "
+    "larger max_loss or sparsity"
+)
+
+
 def assemble(
     collector: Collector, request: Request, mask: ExtractedMask, general_count: int
 ) -> Subnetwork:
@@ -137,6 +144,8 @@ def assemble(
     if request.sparsity == "auto":
         request = replace(request, sparsity=mask.pruned_share)
     notes: dict[str, Any] = {"auto": mask.notes} if mask.notes else {}
+    if not mask.pruned_share:
+        notes["warning"] = EMPTY
     if mask.unread:
         notes["unread_experts"] = list(mask.unread)
     if request.protect:

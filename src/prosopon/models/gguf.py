@@ -13,6 +13,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from prosopon.errors import ModelError
@@ -104,7 +105,15 @@ def _read_header(name: str, file: Path) -> dict[str, Any]:
                 raise ValueError("it does not begin as a GGUF file does")
         from gguf import GGUFReader
 
-        reader = GGUFReader(file)
+        try:
+            reader = GGUFReader(file)
+        except (IndexError, ValueError) as problem:
+            if (extract_tb(problem.__traceback__)[-1].line or "").startswith("raise"):
+                raise  # the reader says why; else it stumbled over the end
+            raise ValueError(
+                f"it ends after {file.stat().st_size:,} bytes, before all that it announces is "
+                "there; get the file again"
+            ) from problem
         fields = {key: field.contents() for key in _WANTED if (field := reader.get_field(key))}
     if fields.get("split.count", 1) > 1:
         raise ModelError(

@@ -131,6 +131,15 @@ def test_a_mask_keeps_to_its_budget_and_says_what_it_cost(tiny):
     assert all(torch.equal(site.weight, before[site.name]) for site in find_sites(model))
 
 
+def test_a_mask_that_prunes_nothing_says_so(tiny):
+    made = tiny(criterion="contrastive-kl", options={"rounds": 2, "max_loss": 1e-9})
+    assert made.pruned == 0
+    assert made.config.options["warning"].startswith("the mask prunes nothing")
+    some = tiny(criterion="contrastive-kl", options={"rounds": 2, "max_loss": 0.002})
+    assert some.pruned > 0
+    assert "warning" not in some.config.options
+
+
 def test_target_and_opposite_are_pulled_apart(tiny):
     options = {"rounds": 2, "max_loss": 0.01}
     ours = tiny(criterion="contrastive-kl", options=options)
