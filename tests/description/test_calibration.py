@@ -49,10 +49,10 @@ def test_pairs_that_stay_and_faults_add_up(written, answer_file):
     assert len(written.target) + sum(written.faults.values()) == len(rows)
     counts = Counter(row["fault"] for row in rows)
     assert written.faults == {fault: counts[fault] for fault in FAULTS}
-    assert min(min(r["odds"]) for r in rows if r["fault"] is None) > 1.0  # the margin
+    good = [r["odds"] for r in rows if r["fault"] is None]
+    assert min(map(min, good)) > 0 and min(map(sum, good)) > 2.0  # twice the margin
     unlikely = [r["odds"] for r in rows if r["fault"] == "likelihood"]
-    assert all(min(odds) <= 1.0 for odds in unlikely)
-    assert f"{len(written.target)} of 20 pairs kept; left out:" in written.report[-1]
+    assert all(min(odds) <= 0 or sum(odds) <= 2.0 for odds in unlikely)
 
 
 def test_the_effect_is_that_of_all_answers_of_the_pilot(written, answer_file):

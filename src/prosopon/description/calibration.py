@@ -113,8 +113,9 @@ def describe(
             ``everyday``, or the grammar's questions for a model that does not read that.
         writer: (URL, model) of an OpenAI-compatible chat endpoint that writes the answers, or a
             writer of one's own; default the model itself.
-        margin: Nats by which an answer must be likelier under its own description, for the model;
-            not asked of another writer's.
+        margin: Nats by which a pair's answers must be likelier under their own descriptions, for
+            the model, in the mean of both, while neither is unlikelier; not asked of another
+            writer's.
         temperature: Of the draws.
         max_new_tokens: Longest answer.
         seed: Seeds the questions' order and the draws.
@@ -241,7 +242,7 @@ class _Scribe:
         for place, i in enumerate(chosen):
             both = (odds[2 * place], odds[2 * place + 1])
             fault = pairs[i].fault
-            if fault is None and not min(both) > self.margin:
+            if fault is None and not (min(both) > 0 and sum(both) > 2 * self.margin):
                 fault = "likelihood"
             judged[i] = replace(pairs[i], odds=both, fault=fault)
         return judged

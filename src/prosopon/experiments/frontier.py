@@ -10,6 +10,7 @@ from prosopon.drawing import COLOURS, MARKERS, figure, svg
 from prosopon.experiments.columns import COLUMNS, Column, clusters, estimate, perplexity_ratio
 from prosopon.experiments.plan import level_words
 from prosopon.experiments.records import Record
+from prosopon.experiments.unlikely import unlikely_shares
 from prosopon.intervals import Interval, paired_difference
 
 MARGIN = Column("margin", "choice", "margin", "nats a token between both answers")
@@ -30,6 +31,8 @@ HELP = {
     "repetition": "repeated 3-grams in free answers",
     "recital": "free answers with four words in a row of a calibration answer",
     "text ppl": "perplexity of the free answers under the base",
+    "unlikely": "free answers that cost the base more nats a token than 95% of its own do",
+    "target, likely": "free answers that are the persona's and not unlikely",
     "facts": "neutral questions with checkable answers that are answered right",
 }
 """Columns of the table, with one line on each."""
@@ -56,6 +59,8 @@ class FrontierPoint:
         repetition: Repeated 3-grams in free answers.
         recital: Share of free answers that recite a calibration answer.
         perplexity: Of the free answers under the base.
+        unlikely: Share of free answers that cost the base more than 95% of its own.
+        likely_target: Share of free answers that are on target and not unlikely.
         facts: Share of checkable neutral questions that are answered right.
     """
 
@@ -72,13 +77,15 @@ class FrontierPoint:
     recital: Interval | None
     perplexity: Interval | None
     facts: Interval | None
+    unlikely: Interval | None
+    likely_target: Interval | None
 
     @property
     def cells(self) -> list[Interval | None]:
         """The figures, in the order of :data:`HELP` after the level."""
         return [
             self.loss, self.margin, self.target, self.neither, self.repetition, self.recital,
-            self.perplexity, self.facts,
+            self.perplexity, self.unlikely, self.likely_target, self.facts,
         ]  # fmt: skip
 
 
@@ -116,6 +123,7 @@ def _point(
         fmean(measured) if measured else None,
         _gained(records, base),
         *(estimate(records, column) for column in MEASURES),
+        *unlikely_shares(records, base),
     )  # fmt: skip
 
 
