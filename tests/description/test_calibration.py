@@ -50,7 +50,8 @@ def test_pairs_that_stay_and_faults_add_up(written, answer_file):
     counts = Counter(row["fault"] for row in rows)
     assert written.faults == {fault: counts[fault] for fault in FAULTS}
     good = [r["odds"] for r in rows if r["fault"] is None]
-    assert min(map(min, good)) > 0 and min(map(sum, good)) > 2.0  # twice the margin
+    assert min(map(min, good)) > 0
+    assert min(map(sum, good)) > 2.0  # twice the margin
     unlikely = [r["odds"] for r in rows if r["fault"] == "likelihood"]
     assert all(min(odds) <= 0 or sum(odds) <= 2.0 for odds in unlikely)
 
