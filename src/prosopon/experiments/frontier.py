@@ -122,8 +122,7 @@ def _point(
         None if ratio is None else _logarithm(ratio),
         fmean(measured) if measured else None,
         _gained(records, base),
-        *(estimate(records, column) for column in MEASURES),
-        *unlikely_shares(records, base),
+        *[*(estimate(records, column) for column in MEASURES), *unlikely_shares(records, base)],
     )  # fmt: skip
 
 

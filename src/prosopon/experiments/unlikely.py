@@ -35,7 +35,7 @@ def unlikely_shares(
         records: Of one arm.
         base: Of the base.
     """
-    own = {_key(record): values for record in base if (values := _values(record))}
+    own = {_key(record): rows for record in base if (rows := _values(record))}
     unlikely: dict[tuple[str, str], list[float]] = defaultdict(list)
     target: dict[tuple[str, str], list[float]] = defaultdict(list)
     for record in records:
