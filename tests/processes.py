@@ -6,9 +6,10 @@ import multiprocessing
 import os
 import runpy
 import signal
+import socket
 import sys
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 CONTEXT = multiprocessing.get_context("fork")
 
@@ -57,3 +58,36 @@ def listen(channel, seconds=60):
     """Return what the other side says next."""
     assert channel.poll(seconds), "the other process says nothing"
     return channel.recv()
+
+
+def run_ranks(work, *arguments, size=2, seconds=60):
+    """Run ``work(channel, *arguments)`` in ranks of one run, as torchrun starts them.
+
+    Returns what every rank says, and its exit code; None for a rank that says nothing.
+    """
+    with ExitStack() as stack:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        ranks = [
+            stack.enter_context(forked(_rank, work, rank, size, port, arguments))
+            for rank in range(size)
+        ]
+        results = []
+        for process, channel in ranks:
+            said = None
+            assert channel.poll(seconds), "a rank hangs"  # something is said, or nothing can be
+            with suppress(EOFError):
+                said = channel.recv()
+            process.join(seconds)
+            assert process.exitcode is not None, "a rank hangs"
+            results.append((said, process.exitcode))
+        return results
+
+
+def _rank(channel, work, rank, size, port, arguments):
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size),
+        "LOCAL_WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": "test",
+    }  # fmt: skip
+    work(channel, *arguments)

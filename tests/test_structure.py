@@ -14,11 +14,11 @@ SOURCE = Path(prosopon.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 MODULES = read(SOURCE)
 ORDER = [
-    "version", "errors", "registry", "plugins", "files", "hub", "options", "progress", "intervals",
-    "drawing", "data", "embedded", "models", "lm", "statistics", "gradients", "selection",
-    "criteria", "subnetwork", "judges", "description", "extraction", "layerwise", "runtime",
-    "export", "evaluation", "arms", "analysis", "experiments", "harness", "serving", "doctor",
-    "cli",
+    "version", "errors", "ranks", "registry", "plugins", "files", "hub", "options", "progress",
+    "intervals", "drawing", "data", "embedded", "models", "lm", "statistics", "gradients",
+    "selection", "criteria", "subnetwork", "judges", "description", "extraction", "layerwise",
+    "runtime", "export", "evaluation", "arms", "analysis", "experiments", "harness", "serving",
+    "doctor", "cli",
 ]  # fmt: skip
 
 

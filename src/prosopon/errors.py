@@ -40,6 +40,10 @@ class PersonaError(ProsoponError):
     """A persona that is not loaded, or a switch that is not possible."""
 
 
+class RankError(ProsoponError):
+    """Processes of one run under torchrun that do not agree, or of which one has ended."""
+
+
 class ExportError(ProsoponError):
     """A persona that a format cannot hold, or an exported folder that cannot be written."""
 

@@ -29,6 +29,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from prosopon import ranks
 from prosopon.progress import ProgressLines, Report
 
 # Control codes but for tab and newline, and the marks that turn the direction of writing.
@@ -99,7 +100,12 @@ def note(message: str) -> None:
 
 
 def error(message: str) -> None:
-    """Print one line on stderr, unwrapped, so that scripts can read it."""
+    """Print one line on stderr, unwrapped, so that scripts can read it.
+
+    Of several processes under torchrun the first that fails prints it, for all.
+    """
+    if not ranks.may_complain():
+        return
     if volume.verbose and sys.exc_info()[0] is not None:
         err.print(traceback.format_exc(), soft_wrap=True)
     line = Text("error:", "bold red").append(f" {show_controls(' '.join(message.split()))}", "none")

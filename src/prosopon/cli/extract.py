@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from typer import Option
 
+from prosopon import ranks
 from prosopon.cli.console import note, print_json, progress, say
 from prosopon.cli.describing import EXAMPLES, Words
 from prosopon.cli.loading import load
@@ -137,6 +139,8 @@ def extract(
     The persona is given by examples (--target), or in words (--describe).
     """
     began = time.perf_counter()
+    if ranks.is_launched():
+        place = own_place(words, sequential, place)
     words.check(target, opposite, sequential)
     target, opposite, *protect = in_english(model, target, opposite, *(protect or ()))
     _check_sources(target, opposite, *(protect or ()))
@@ -235,11 +239,40 @@ def extract(
                 revision=loaded.revision or place.revision, **reading,
             )  # fmt: skip
             subnetwork = extractor.extract(ours, theirs, **what, protect=protected)
+            if not ranks.is_first():
+                return
             subnetwork.save_pretrained(folder)
             config, compensated = subnetwork.config, subnetwork.compensation is not None
     if words.describe is not None:
         words.answers(folder).unlink(missing_ok=True)
     _finish(folder, config, began, as_json, compensated)
+
+
+def own_place(words: Words, sequential: bool, place: ModelPlace) -> ModelPlace:
+    """Return a place for this rank's model; raise an OptionError for what ranks cannot share."""
+    import torch
+
+    if words.describe is not None:
+        raise OptionError(
+            "--describe writes its examples in one process: write them without torchrun and with "
+            "--save FILE, then give --target FILE under torchrun"
+        )
+    if sequential:
+        raise OptionError(
+            "--sequential holds one layer at a time, in one process: leave it or torchrun out"
+        )
+    if place.device_map is not None:
+        raise OptionError(
+            "--device-map spreads one model over all devices, and under torchrun every process "
+            "holds a model of its own: leave one of the two out"
+        )
+    if place.device not in ("auto", "cpu", "cuda"):
+        raise OptionError(
+            f"--device {place.device}: under torchrun every process has a device of its own. "
+            "Choices: auto, cpu, cuda"
+        )
+    on_gpu = place.device == "cuda" or (place.device == "auto" and torch.cuda.is_available())
+    return replace(place, device=f"cuda:{ranks.local_rank()}" if on_gpu else "cpu")
 
 
 SMALL_MODEL = (

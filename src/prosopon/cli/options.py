@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from typer import Argument, Option
 
+from prosopon import ranks
 from prosopon.cli import console
 from prosopon.errors import OptionError, UnknownNameError
 
@@ -159,12 +160,19 @@ def everywhere(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
-        obey(_take(Everywhere, values))
-        for name, value in values.items():
-            check_text(value)
-            if name in ("output", "folder") and isinstance(value, Path):
-                check_writable(value)
-        command(**{name: _take(kind, values) for name, kind in groups.items()}, **values)
+        with ranks.join():
+            if ranks.is_launched() and command.__name__ != "extract":
+                raise OptionError(
+                    f"torchrun starts many processes, and only extract shares work among them: "
+                    f"start {command.__name__.replace('_', '-')} without it"
+                )
+            console.volume.quiet |= not ranks.is_first()
+            obey(_take(Everywhere, values))
+            for name, value in values.items():
+                check_text(value)
+                if name in ("output", "folder") and isinstance(value, Path):
+                    check_writable(value)
+            command(**{name: _take(kind, values) for name, kind in groups.items()}, **values)
 
     keywords = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
     run.__dict__["__signature__"] = signature.replace(parameters=keywords)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from prosopon.data.encoding import Encoded
 from prosopon.errors import OptionError
+from prosopon.ranks import share
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +56,7 @@ def length_buckets(
     max_rows: int = 64,
     padding_side: PaddingSide = "right",
     pad_id: int = 0,
+    shared: bool = False,
 ) -> Iterator[Batch]:
     """Return batches of rows of about the same length, the shortest first.
 
@@ -66,6 +68,7 @@ def length_buckets(
         max_rows: Most rows of a batch.
         padding_side: Where shorter rows are filled up, by ``pad_id``.
         pad_id: A token.
+        shared: Only what this rank reads of a run under torchrun; see :mod:`prosopon.ranks`.
     """
     for name, value in (("max_tokens", max_tokens), ("max_rows", max_rows)):
         if value < 1:
@@ -74,7 +77,9 @@ def length_buckets(
     # The checks above run at the call, which they would not inside a generator.
     return (
         _collate(encoded, chunk, padding_side, pad_id)
-        for chunk in chunk_by_length([len(item) for item in encoded], max_tokens, max_rows)
+        for chunk in chunk_by_length(
+            [len(item) for item in encoded], max_tokens, max_rows, shared=shared
+        )
     )
 
 
@@ -88,10 +93,16 @@ def collate(
     return _collate(encoded, range(len(encoded)), padding_side, pad_id)
 
 
-def chunk_by_length(lengths: Sequence[int], max_tokens: int, max_rows: int) -> Iterator[list[int]]:
-    """Yield the items of each batch, the shortest first, by the length of every item."""
+def chunk_by_length(
+    lengths: Sequence[int], max_tokens: int, max_rows: int, *, shared: bool = False
+) -> Iterator[list[int]]:
+    """Yield the items of each batch, the shortest first, by the length of every item.
+
+    The ranks of a run under torchrun take turns at the lengths, so that their shares weigh alike.
+    """
     chunk: list[int] = []
-    for item in sorted(range(len(lengths)), key=lengths.__getitem__):
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    for item in share(order) if shared else order:
         tokens = (len(chunk) + 1) * lengths[item]  # the newest item is the longest
         if chunk and (tokens > max_tokens or len(chunk) == max_rows):
             yield chunk

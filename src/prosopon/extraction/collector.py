@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from prosopon import ranks
 from prosopon.criteria import CRITERIA, LightCriterion, ScoredCriterion
 from prosopon.data import Encoded, Persona, Scope, encode_all, load_persona
 from prosopon.extraction.settings import ExtractionSettings
@@ -149,7 +150,9 @@ class Collector:
                 self._general = self._sample(self._count(), self.settings.seed, "masks")
             else:
                 assert self.settings.general is not None
-                texts = self.encode(load_persona(self.settings.general), "all")
+                given = load_persona(self.settings.general)
+                ranks.check_same("general text", given.content_hash)
+                texts = self.encode(given, "all")
                 split = len(texts) - len(texts) // 4
                 self._general, self._held_out = texts[:split], texts[split:]
         return self._general
@@ -231,9 +234,11 @@ class Collector:
         stage = "sampling general text"
         self.settings.say(stage, 0, count)
         with self.reading():
-            texts = sample_general(
-                self.model, self.tokenizer, count=count, seed=seed, kind=self._kind(), part=part,
-                progress=self._counter(stage, count),
+            texts = ranks.agree(
+                lambda: sample_general(
+                    self.model, self.tokenizer, count=count, seed=seed, kind=self._kind(),
+                    part=part, progress=step_counter(self.settings.say, stage, count),
+                )
             )  # fmt: skip
         self.settings.say(stage, count, count)
         return texts
@@ -253,4 +258,5 @@ class Collector:
         return 4 * sum(site.weight.numel() for site in self.sites) <= SMALL
 
     def _counter(self, stage: str, total: int) -> Callable[[int], None]:
-        return step_counter(self.settings.say, stage, total)
+        """Return what counts the steps of this rank."""
+        return step_counter(self.settings.say, stage, len(ranks.share(range(total))))

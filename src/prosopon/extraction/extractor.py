@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Self
 
+from prosopon import ranks
 from prosopon.criteria import Criterion, LightCriterion, ScoredCriterion, SolvedCriterion
 from prosopon.data import Persona, PersonaPair, PersonaSource, rendering_date
 from prosopon.errors import OptionError, UnknownNameError
@@ -114,6 +115,8 @@ class Extractor:
             options=options, protect=protect, scope=self.settings.scope,
         )  # fmt: skip
         make = next(maker for kind, maker in MAKERS.items() if isinstance(request.criterion, kind))
+        ranks.check_same("model", lambda: self.fingerprint.weights)
+        ranks.check_same("persona", lambda: _digest(request))
         with self.collector.reading():
             mask = make(self.collector, request)
         general_count = len(self.general()) if request.reads_general else 0
@@ -207,6 +210,13 @@ def extract(
         ours, theirs, criterion=criterion, sparsity=sparsity, pattern=pattern, options=options,
         protect=protect,
     )  # fmt: skip
+
+
+def _digest(request: Request) -> str:
+    """Return what tells whether two processes are asked for the same."""
+    pairs = [(request.target, request.opposite), *request.protect]
+    hashes = [one and one.content_hash() for pair in pairs for one in pair]
+    return f"{hashes} {request.criterion.name} {request.options} {request.sparsity}"
 
 
 def _check_settings(settings: Mapping[str, Any]) -> None:

@@ -38,7 +38,7 @@ class Anchor:
         self._base: list[Tensor] = [torch.empty(0)] * len(texts)
         counts = [sum(text.scope[1:]) for text in texts]
         with torch.no_grad():
-            for batch, mask in self._batches(range(len(texts))):
+            for batch, mask in self._batches(range(len(texts)), shared=False):
                 rows = log_probabilities(model, batch, mask)
                 if 4 * sum(counts) * rows.shape[1] > EXACT:
                     rows = rows.half()
@@ -51,6 +51,8 @@ class Anchor:
     ) -> Iterator[Tensor]:
         """Yield scalars that add up to ``weight * KL(base || model)``, nats per token.
 
+        Under torchrun they add up to it over all ranks.
+
         Args:
             model: The model as it is now.
             weight: Weight of the divergence.
@@ -58,16 +60,16 @@ class Anchor:
         """
         indices = range(len(self.texts)) if part is None else part
         tokens = sum(len(self._base[i]) for i in indices)
-        for batch, mask in self._batches(indices):
+        for batch, mask in self._batches(indices, shared=True):
             ours = log_probabilities(model, batch, mask)
             base = torch.cat([self._base[i] for i in batch.index]).to(ours.device).float()
             gap = (base - ours).where(base > -math.inf, 0.0)  # 0 log 0 is 0
             yield weight * (base.exp() * gap).sum() / tokens
 
-    def _batches(self, indices: Sequence[int]) -> Iterator[tuple[Batch, Tensor]]:
+    def _batches(self, indices: Sequence[int], *, shared: bool) -> Iterator[tuple[Batch, Tensor]]:
         """Yield batches, their rows' indices among all texts, and which columns count."""
         texts = [self.texts[i] for i in indices]
-        for batch in length_buckets(texts, max_tokens=self._max_tokens, max_rows=64):
+        for batch in length_buckets(texts, max_tokens=self._max_tokens, max_rows=64, shared=shared):
             batch.index[:] = [indices[i] for i in batch.index]
             yield batch, response_mask(batch, every=True)
 

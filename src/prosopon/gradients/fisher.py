@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from prosopon import ranks
 from prosopon.data import Batch, Encoded, length_buckets
 from prosopon.errors import StatisticsError
 from prosopon.lm.forward import by_row, inputs
@@ -60,7 +61,7 @@ def fisher_diagonal(
     shapes = {s.name: s.shape if at is None else at[s.name].shape for s in sites}
     totals = {s.name: torch.zeros(shapes[s.name], device=s.weight.device) for s in sites}
     for draw in range(draws):
-        for batch in length_buckets(texts, max_tokens=max_tokens, max_rows=64):
+        for batch in length_buckets(texts, max_tokens=max_tokens, max_rows=64, shared=True):
             uniform = _uniform(batch, seed, draw)
             shape = batch.input_ids.shape
             with torch.enable_grad(), _squares(model, sites, totals, at, shape) as roots:
@@ -69,6 +70,7 @@ def fisher_diagonal(
                 torch.autograd.grad(loss, roots)
             if progress is not None:
                 progress(len(batch.index))
+    ranks.add_up(*totals.values())
     for name, total in totals.items():
         total /= tokens
         if not torch.isfinite(total).all():

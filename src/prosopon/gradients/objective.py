@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from prosopon import ranks
 from prosopon.data import Batch, Encoded, EncodedPair, collate, length_buckets
 from prosopon.data.batching import chunk_by_length
 from prosopon.errors import StatisticsError
@@ -85,6 +86,7 @@ def pair_log_odds(
         for values, mask, indices in _answers(model, pairs, max_tokens):
             sums = (values * mask).sum(1).cpu()
             odds[indices] = sums[: len(indices)] - sums[len(indices) :]
+    ranks.add_up(odds)
     return odds
 
 
@@ -98,6 +100,8 @@ def objective_terms(
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Tensor]:
     """Yield scalars that add up to the loss, differentiable one after the other.
+
+    Under torchrun they add up to it over all ranks; every one reads its share.
 
     Args:
         model: A causal LM.
@@ -129,7 +133,9 @@ def objective_terms(
             progress(rows)
     if objective.general_weight and material.general:
         length = sum(sum(text.scope[1:]) for text in material.general)
-        for batch in length_buckets(material.general, max_tokens=max_tokens, max_rows=64):
+        for batch in length_buckets(
+            material.general, max_tokens=max_tokens, max_rows=64, shared=True
+        ):
             values = token_log_likelihoods(model, batch)
             mask = response_mask(batch, every=True).to(values.device)
             yield objective.general_weight * -(values * mask).sum() / length
@@ -144,9 +150,9 @@ def objective_terms(
 def pair_batches(
     pairs: Sequence[EncodedPair], max_tokens: int = 2048
 ) -> Iterator[tuple[Batch, list[int]]]:
-    """Yield (batch, indices of its pairs); the first half are targets, the second opposites."""
+    """Yield (this rank's batch, indices of its pairs); first the targets, then the opposites."""
     widths = [2 * max(len(side.input_ids) for side in pair) for pair in pairs]
-    for chunk in chunk_by_length(widths, max_tokens, max(1, len(pairs))):
+    for chunk in chunk_by_length(widths, max_tokens, max(1, len(pairs)), shared=True):
         yield collate([pairs[i][side] for side in (0, 1) for i in chunk]), chunk
 
 
@@ -162,7 +168,8 @@ def _answers(
 def _shared_answers(
     model: nn.Module, pairs: Sequence[EncodedPair], max_tokens: int
 ) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
-    for chunk in chunk_by_length(list(map(pair_width, pairs)), max_tokens, max(1, len(pairs))):
+    widths = list(map(pair_width, pairs))
+    for chunk in chunk_by_length(widths, max_tokens, max(1, len(pairs)), shared=True):
         yield *pair_log_likelihoods(model, [pairs[i] for i in chunk]), chunk
 
 

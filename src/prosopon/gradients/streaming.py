@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from prosopon import ranks
 from prosopon.errors import StatisticsError
 from prosopon.models import Site
 from prosopon.models.experts import apart
@@ -46,6 +47,8 @@ def sum_gradients(
 ) -> tuple[dict[str, Tensor], float]:
     """Return the sum of the terms' gradients of every site, ``[out, in]``, float32, and their sum.
 
+    Under torchrun the sums are over all ranks.
+
     For the arguments see :func:`stream_gradients`; a gradient that is NaN or infinite is a
     StatisticsError.
     """
@@ -54,7 +57,8 @@ def sum_gradients(
     def add(site: Site, gradient: Tensor) -> None:
         totals[site.name] += gradient
 
-    loss = stream_gradients(sites, terms, add)
+    loss = ranks.total(stream_gradients(sites, terms, add))
+    ranks.add_up(*totals.values())
     for name, total in totals.items():
         check_gradient(name, total)
     return totals, loss

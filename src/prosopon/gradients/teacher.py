@@ -52,7 +52,7 @@ class PromptTeacher:
         self.texts, self._max_tokens = list(answers), max_tokens
         self._lessons: list[tuple[Tensor, ...]] = [()] * len(answers)
         with torch.no_grad():
-            for indices, rows in self._rows(model, prompted, range(len(prompted))):
+            for indices, rows in self._rows(model, prompted, range(len(prompted)), shared=False):
                 tokens = rows.topk(min(top, rows.shape[1])).indices
                 columns = [tokens, rows.gather(1, tokens), _rest(rows, tokens)]
                 sizes = [sum(self.texts[i].response) for i in indices]
@@ -65,6 +65,8 @@ class PromptTeacher:
     ) -> Iterator[Tensor]:
         """Yield scalars that add up to ``weight * KL(prompted || model)``, nats per token.
 
+        Under torchrun they add up to it over all ranks.
+
         Args:
             model: The model as it is now; it reads the answers without the prompt.
             weight: Weight of the divergence.
@@ -72,7 +74,7 @@ class PromptTeacher:
         """
         indices = range(len(self.texts)) if part is None else part
         count = sum(sum(self.texts[i].response) for i in indices)
-        for batch, rows in self._rows(model, self.texts, indices):
+        for batch, rows in self._rows(model, self.texts, indices, shared=True):
             columns = zip(*(self._lessons[i] for i in batch), strict=True)
             tokens, likely, rest = (torch.cat(column).to(rows.device) for column in columns)
             divergence = (likely.exp() * (likely - rows.gather(1, tokens))).sum()
@@ -81,11 +83,13 @@ class PromptTeacher:
             yield weight * divergence / count
 
     def _rows(
-        self, model: nn.Module, texts: Sequence[Encoded], indices: Sequence[int]
+        self, model: nn.Module, texts: Sequence[Encoded], indices: Sequence[int], *, shared: bool
     ) -> Iterator[tuple[list[int], Tensor]]:
         """Yield indices of answers, and log p of their tokens, ``[tokens, vocabulary]``."""
         chosen = [texts[i] for i in indices]
-        for batch in length_buckets(chosen, max_tokens=self._max_tokens, max_rows=64):
+        for batch in length_buckets(
+            chosen, max_tokens=self._max_tokens, max_rows=64, shared=shared
+        ):
             yield (
                 [indices[i] for i in batch.index],
                 log_probabilities(model, batch, response_mask(batch)),

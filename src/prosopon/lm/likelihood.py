@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from prosopon import ranks
 from prosopon.data import Batch, Encoded, PaddingSide, length_buckets
 from prosopon.errors import DataError
 from prosopon.lm.forward import inputs
@@ -60,6 +61,7 @@ def row_log_likelihoods(
     every: bool,
     max_tokens: int = 4096,
     padding_side: PaddingSide = "right",
+    shared: bool = False,
 ) -> list[tuple[float, int]]:
     """Return each text's summed log-likelihood in nats (float64), and its tokens, in order.
 
@@ -69,10 +71,13 @@ def row_log_likelihoods(
         every: Count every token in scope but each text's first, instead of the answers' tokens.
         max_tokens: Most tokens, padding included, in one forward pass.
         padding_side: Where shorter rows are filled up; it changes nothing but rounding.
+        shared: Read this rank's share of a run under torchrun; the others' rows are zero.
     """
     rows = [(0.0, 0)] * len(texts)
     with torch.no_grad():
-        for batch in length_buckets(texts, max_tokens=max_tokens, padding_side=padding_side):
+        for batch in length_buckets(
+            texts, max_tokens=max_tokens, padding_side=padding_side, shared=shared
+        ):
             mask = response_mask(batch, every=every)
             values = token_log_likelihoods(model, batch).cpu().double()
             # Picked, not multiplied by 0: a NaN of padding must not get in.
@@ -83,14 +88,20 @@ def row_log_likelihoods(
 
 
 def text_losses(
-    model: nn.Module, texts: Sequence[Encoded], *, every: bool, max_tokens: int = 2048
+    model: nn.Module,
+    texts: Sequence[Encoded],
+    *,
+    every: bool,
+    max_tokens: int = 2048,
+    shared: bool = False,
 ) -> tuple[float, int]:
     """Return the summed negative log-likelihood of texts, in nats (float64), and its tokens.
 
-    For the arguments see :func:`row_log_likelihoods`.
+    For the arguments see :func:`row_log_likelihoods`; ``shared`` sums are over all ranks.
     """
-    rows = row_log_likelihoods(model, texts, every=every, max_tokens=max_tokens)
-    return -sum(total for total, _ in rows), sum(count for _, count in rows)
+    rows = row_log_likelihoods(model, texts, every=every, max_tokens=max_tokens, shared=shared)
+    loss, tokens = -sum(total for total, _ in rows), sum(count for _, count in rows)
+    return (ranks.total(loss), int(ranks.total(tokens))) if shared else (loss, tokens)
 
 
 def perplexity(model: nn.Module, texts: Sequence[Encoded]) -> float:

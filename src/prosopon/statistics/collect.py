@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from prosopon.data import Batch, Encoded, PaddingSide, length_buckets
+from prosopon.data import Batch, Encoded, PaddingSide, collate, length_buckets
 from prosopon.errors import StatisticsError
 from prosopon.lm.forward import in_scope, inputs, trunk
 from prosopon.models import Site, fingerprint
@@ -96,16 +96,13 @@ def _collect(
     if not examples:
         raise StatisticsError("no examples to collect statistics from")
     body = trunk(model)
-    batches = list(
-        length_buckets(
-            examples, max_tokens=max_tokens, max_rows=max_rows, padding_side=padding_side
-        )
+    batches = length_buckets(
+        examples, max_tokens=max_tokens, max_rows=max_rows, padding_side=padding_side, shared=True
     )
     # The beginning of one row shows which sites share an input; where it does not reach every
     # site (an expert that no token was sent to), the whole row is looked at.
-    row = batches[0].row(0)
-    start = int(row.attention_mask[0].argmax())  # padding may be on the left
-    beginning = row.columns(slice(start, start + _PROBE))
+    row = collate([min(examples, key=len)])
+    beginning = row.columns(slice(_PROBE))
     runs = [partial(body, **inputs(body, part)) for part in (beginning, row)]
     groups = group_by_input(sites, *runs)
     watched = first_readers(sites, groups)
@@ -114,6 +111,7 @@ def _collect(
         collect_batch(watched, sums, batch, partial(body, **inputs(body, batch)))
         if progress is not None:
             progress(len(batch.index))
+    sums = {name: part.over_ranks() for name, part in sums.items()}
     trim()  # what the forward passes needed beside the weights
     check_activations(sums)
     return sums, groups, scope, fingerprint(sites).weights, (source,) if source else ()

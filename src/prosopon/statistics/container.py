@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 
+from prosopon import ranks
 from prosopon.errors import StatisticsError
 
 if TYPE_CHECKING:
@@ -64,6 +65,16 @@ class Sums:
                 add(ours, theirs) if isinstance(ours, torch.Tensor) else ours + theirs
             )
         return replace(self, **merged)
+
+    def over_ranks(self) -> Self:
+        """Return the sums over all processes of a run under torchrun; this object's are used up."""
+        ranks.add_up(*self.tensors)
+        counts = {
+            field.name: int(ranks.total(value))
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), int)
+        }
+        return replace(self, **counts)
 
     @property
     def tensors(self) -> list[Tensor]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from prosopon import ranks
 from prosopon.gradients import sum_gradients
 from prosopon.models import Site
 from prosopon.selection import keep_largest
@@ -105,7 +106,7 @@ def highest(scores: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
 def _groups(sites: Sequence[Site]) -> Iterator[list[Site]]:
     """Yield runs of sites whose float32 gradients fit into memory at once."""
     weights = sum(site.weight.numel() * site.weight.element_size() for site in sites)
-    limit = max(weights // 2, SMALL, free_memory(sites[0].weight.device) // 2)
+    limit = ranks.agree(lambda: max(weights // 2, SMALL, free_memory(sites[0].weight.device) // 2))
     group, used = list[Site](), 0
     for site in sites:
         size = 4 * site.weight.numel()
@@ -118,10 +119,11 @@ def _groups(sites: Sequence[Site]) -> Iterator[list[Site]]:
 
 
 def free_memory(device: torch.device) -> int:
-    """Return the bytes that are free on a device; 0 where it does not say."""
+    """Return this process's part of the bytes free on a device; 0 where it does not say."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return free // ranks.local_size()
     except (AttributeError, ValueError, OSError):
         return 0

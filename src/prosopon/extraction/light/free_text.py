@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from prosopon import ranks
 from prosopon.data import Encoded, Message, length_buckets
 from prosopon.data.questions import prompt_text
 from prosopon.judges import ClassifierJudge, Recital, Verdict, degeneration
@@ -124,9 +125,8 @@ class FreeTextTerms:
         nothing.
         """
         answers = self._writer.decode([tokens for _, tokens in written])
-        ours = self._writer.probabilities(
-            answers, [self._writer.prompt_of(row) for row, _ in written]
-        )
+        prompts = [self._writer.prompt_of(row) for row, _ in written]
+        ours = ranks.agree(lambda: self._writer.probabilities(answers, prompts))
         fresh = [1 - degeneration([text]).repetition for text in answers]
         advantages = torch.tensor(ours) * torch.tensor(fresh)
         return advantages - advantages.mean()
@@ -145,7 +145,7 @@ class FreeTextTerms:
             answer = [False] * len(prompt) + [True] * len(tokens)
             texts.append(Encoded(prompt + tokens, answer, answer))
         total = sum(len(tokens) for _, tokens in written)
-        for batch in length_buckets(texts, max_tokens=self._max_tokens, max_rows=64):
+        for batch in length_buckets(texts, max_tokens=self._max_tokens, max_rows=64, shared=True):
             sums = answer_log_likelihoods(self._writer.model, batch)
             weights = advantages[batch.index].to(sums.device)
             yield -self._weight * (sums * weights).sum() / total
@@ -155,5 +155,5 @@ class FreeTextTerms:
         rng, rows = random.Random(f"{self._seed}/free/{number}"), self._writer.rows
         rows = rng.sample(rows, len(rows))
         prompts = [rows[i % len(rows)] for i in range(self._texts)]
-        written = self._writer.write(prompts, 1009 * number + self._seed)
+        written = ranks.agree(lambda: self._writer.write(prompts, 1009 * number + self._seed))
         return list(zip(prompts, written, strict=True))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
+from prosopon import ranks
 from prosopon.criteria import LightCriterion, LightOptions
 from prosopon.data import Example, ExamplePair, Message, encode_all
 from prosopon.data.chat import with_system
@@ -274,7 +275,7 @@ class _LightMaker:
             ours, theirs, self._seed, known_texts=reader.neutral,
             neutral_texts=reader.neutral if chats else (), reader=reader,
         )  # fmt: skip
-        return judge if judge.useful else None
+        return judge if ranks.agree(lambda: judge.useful) else None
 
     def _recital(self, pairs: Sequence[ExamplePair]) -> Recital:
         """Return who knows the examples by heart, but what general text says anyway."""
@@ -299,6 +300,7 @@ class _LightMaker:
 
     def mask(self, ranking: Ranking, notes: Mapping[str, Any] | None = None) -> ExtractedMask:
         """Return the mask of a ranking."""
+        ranks.check_same("mask", ranking.digest)
         keep = ranking.keep(self._collector.sites)
         return ExtractedMask(keep, ranking.levels(), notes=notes or {})
 

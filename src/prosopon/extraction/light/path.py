@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from prosopon import ranks
 from prosopon.criteria import LightCriterion, LightOptions
 from prosopon.extraction.light.candidates import find_candidates, highest
 from prosopon.extraction.light.free_text import FreeTextTerms
@@ -49,6 +51,13 @@ class Ranking:
 
     def __len__(self) -> int:
         return sum(len(flat) for flat in self.positions.values())
+
+    def digest(self) -> str:
+        """Return a hash of the positions."""
+        whole = hashlib.sha256()
+        for flat in self.positions.values():
+            whole.update(flat.cpu().numpy().tobytes())
+        return whole.hexdigest()
 
     def levels(self) -> dict[str, Tensor]:
         """Return each weight's level, uint8: the first go at the lowest of 256 strengths.
@@ -160,7 +169,9 @@ class LightPath:
 
     def _terms(self, material: Material, report: Report | None = None) -> Iterator[Tensor]:
         total = len(material.pairs)
-        count = None if report is None else step_counter(report, "finding candidates", total)
+        count = None
+        if report is not None:
+            count = step_counter(report, "finding candidates", len(ranks.share(range(total))))
         self.texts += 2 * (total + len(material.protected)) + len(material.general)
         # Masks of criteria without an anchor stay what they were, to the last bit.
         return objective_terms(
@@ -223,7 +234,8 @@ class LightPath:
         part = range(min(count, len(self._anchor.texts)))
         with temporary_pruning(self.sites) as prune, torch.no_grad():
             prune(mask.positions)
-            return sum(float(term) for term in self._anchor.terms(self.model, 1.0, part))
+            parts = map(float, self._anchor.terms(self.model, 1.0, part))
+            return ranks.total(sum(parts))
 
     def step(self, mask: Ranking) -> None:
         """Take one round's gradient under a mask and add up the gains.
@@ -239,7 +251,9 @@ class LightPath:
         material = next(self._draws)
         with temporary_pruning(self.sites) as prune:
             prune(mask.positions)
-            self.losses.append(stream_gradients(self.sites, self._terms(material), add))
+            self.losses.append(
+                ranks.total(stream_gradients(self.sites, self._terms(material), add))
+            )
             if self._anchor is not None:
                 weight = self._options.kl_weight
                 part = next(self._anchor_draws)
@@ -255,6 +269,7 @@ class LightPath:
             with temporary_pruning(self.sites) as prune:
                 prune(mask.positions)
                 stream_gradients(self.sites, self.free_text.terms(written, advantages), add)
+        ranks.add_up(*sums.values())
         for name, gradient in sums.items():
             check_gradient(name, gradient)
             self._gains[name] += self._gain(self._weights[name], gradient)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from prosopon import ranks
 from prosopon.data import Encoded
 from prosopon.data.pairs import EncodedPair
 from prosopon.extraction.light.free_text import JudgedWriter
@@ -99,7 +100,7 @@ class Validation:
         with self._wearing(ranking):
             odds = pair_log_odds(self._model, self._pairs)
             targets = [target for target, _ in self._pairs]
-            own, tokens = text_losses(self._model, targets, every=False)
+            own, tokens = text_losses(self._model, targets, every=False, shared=True)
             general = mean_loss(self._model, self._general)
         shift = odds - self._reference
         per_answer = tokens / len(self._pairs)
@@ -113,6 +114,9 @@ class Validation:
 
     def free(self, writer: JudgedWriter, ranking: Ranking | None) -> TextMeasure:
         """Sample answers under a mask (None: the base model) and judge them."""
+        return ranks.agree(lambda: self._free(writer, ranking))
+
+    def _free(self, writer: JudgedWriter, ranking: Ranking | None) -> TextMeasure:
         rows = [writer.rows[i % len(writer.rows)] for i in range(self._answers)]
         with self._wearing(ranking):
             texts = writer.decode(writer.write(rows, self._seed))
@@ -132,5 +136,5 @@ class Validation:
 
 def mean_loss(model: nn.Module, texts: Sequence[Encoded]) -> float:
     """Return the negative log-likelihood per token, every token but the first, in nats."""
-    total, tokens = text_losses(model, texts, every=True)
+    total, tokens = text_losses(model, texts, every=True, shared=True)
     return total / max(tokens, 1)
