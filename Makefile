@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo real test lint unit docs docs-code bench report report-real dist vllm fuzz-server clean quantised inspect
+.PHONY: demo real test lint unit docs docs-code bench report report-real dist vllm fuzz-server clean quantised inspect ranks
 
 demo: $(STAMP)
 	$(BIN)/prosopon demo
@@ -75,6 +75,10 @@ dist: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt build twine
 	rm -rf dist
 	$(BIN)/python tools/build_dist.py
+
+# Masks that two processes under torchrun make, with the embedded model, against those of one.
+ranks: $(STAMP)
+	RANKS=whole $(BIN)/pytest -q -rP tests/test_torchrun.py tests/test_ranks.py tests/extraction/light/test_ranks.py
 
 # The plugin of integrations/vllm in the real vLLM, on the CPU, in an environment of its own (3 GB).
 vllm: $(STAMP)

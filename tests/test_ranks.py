@@ -134,9 +134,17 @@ def test_a_rank_that_dies_ends_the_others():
 
 PLUGIN = """
 import os
-from prosopon.errors import DataError
-if os.environ["RANK"] == "1":
-    raise DataError("rank 1 has no data")
+from prosopon.criteria import CRITERIA, ScoredCriterion
+from prosopon.errors import StatisticsError
+
+def score(inputs, options):
+    if os.environ["RANK"] == "1":
+        raise StatisticsError("rank 1 has no data")
+    return inputs.weight.abs()
+
+CRITERIA.add("fault", ScoredCriterion(
+    name="fault", summary="fails on rank 1", source="", score=score, needs=frozenset({"target"}),
+))
 """
 
 
@@ -165,7 +173,7 @@ def test_the_first_rank_writes_and_prints(tmp_path):
 
 def test_an_error_on_one_rank_ends_all_with_its_message(tmp_path):
     (tmp_path / "fault.py").write_text(PLUGIN)
-    codes, said = run(tmp_path, *EXTRACT, "--plugin", "fault.py")
+    codes, said = run(tmp_path, *EXTRACT, "--plugin", "fault.py", "-c", "fault")
     assert codes == [2, 2], said
     assert said[1] == "error: rank 1 has no data\n"
     assert "error" not in said[0]

@@ -123,6 +123,11 @@ def total(number: float) -> float:
     return float(whole)
 
 
+def wait() -> None:
+    """Wait until every rank is here."""
+    total(0.0)
+
+
 def agree(make: Callable[[], T]) -> T:
     """Return what the first rank makes; the others get a copy of it."""
     if _here.size == 1:

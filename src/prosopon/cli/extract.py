@@ -239,6 +239,7 @@ def extract(
                 revision=loaded.revision or place.revision, **reading,
             )  # fmt: skip
             subnetwork = extractor.extract(ours, theirs, **what, protect=protected)
+            ranks.wait()  # nothing is written where another rank fails
             if not ranks.is_first():
                 return
             subnetwork.save_pretrained(folder)
