@@ -39,7 +39,7 @@ def test_the_mask_is_that_of_one_process(tmp_path, words):
         assert done.stdout.count("written to") == 1
     one, two = positions(tmp_path / "one"), positions(tmp_path / "two")
     assert len(one ^ two) <= len(one) // 1000
-    print(f"{words}: {len(one):,} weights, {len(one ^ two)} of them others than in one process")
+    print(f"{words}: {len(one):,} weights, {len(one ^ two)} of them others than in one process")  # noqa: T201
 
 
 def test_a_rank_that_is_killed_ends_the_run(tmp_path):
@@ -56,7 +56,7 @@ def test_a_rank_that_is_killed_ends_the_run(tmp_path):
     assert "Signal 9 (SIGKILL)" in said
     assert said.count("error:") <= 1
     assert not (tmp_path / "out").exists()
-    print(f"ended {time.monotonic() - began:.1f} s after the kill")
+    print(f"ended {time.monotonic() - began:.1f} s after the kill")  # noqa: T201
 
 
 def process_of_rank(parent, rank):

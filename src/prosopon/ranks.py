@@ -59,10 +59,10 @@ def join() -> Iterator[None]:
     # This loads torch, before a part of it is imported: see prosopon.cli.postponed.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
 
     with _or_lost():
-        store, rank, size = next(dist.rendezvous("env://", timeout=PATIENCE))
-        store = dist.PrefixStore("prosopon", store)
+        store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     _here.rank, _here.size, _here.store = rank, size, store
     yield
@@ -91,7 +91,7 @@ def may_complain() -> bool:
     if _here.store is None:
         return True
     try:
-        return bool(_here.store.add("errors", 1) == 1)
+        return bool(_here.store.add("prosopon/errors", 1) == 1)
     except RuntimeError:  # the run is over, so somebody else ended it
         return False
 
