@@ -1,7 +1,6 @@
 """``prosopon serve``: many personas of one model, over HTTP."""
 
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +11,6 @@ from prosopon.cli.console import note, say, status, volume
 from prosopon.cli.loading import load
 from prosopon.cli.options import Model, ModelPlace, expand_home
 from prosopon.errors import OptionError
-
-USER_KEYS, ADMIN_KEYS = "PROSOPON_API_KEY", "PROSOPON_ADMIN_KEY"
-"""Variables with keys, several separated by commas; on a command line others could read them."""
 
 
 def serve(
@@ -47,25 +43,19 @@ def serve(
     place: ModelPlace,
 ) -> None:
     """Serve a model and its personas over HTTP, as the openai package asks for them."""
-    users, admins = (_keys(variable) for variable in (USER_KEYS, ADMIN_KEYS))
     try:
         from prosopon.serving.access import Keys
         from prosopon.serving.server import Address, Server
-        from prosopon.serving.service import Limits, Service
+        from prosopon.serving.service import Limits, Service, served_name
     except ModuleNotFoundError as problem:
         raise OptionError(f"serve needs {problem.name}: pip install 'prosopon[serve]'") from None
     from prosopon.runtime import PersonaModel
     from prosopon.serving.logs import start_logs
     from prosopon.serving.shelf import Shelf
-    from prosopon.subnetwork.config import portable_name
 
     shelf = None if personas is None else Shelf(personas)
-    title = name or portable_name(model)
-    if not title or ":" in title:
-        raise OptionError(
-            f"--name {title!r}: needs a letter, and no colon, which divides it from a persona"
-        )
-    address, keys = Address(host, port, max_body, grace), Keys(users, admins)
+    title = served_name(name, model)
+    address, keys = Address(host, port, max_body, grace), Keys.from_environment()
     address.check(keys)
     with status(f"loading {model}"):
         loaded = load(model, place)
@@ -84,8 +74,3 @@ def serve(
         say(f"{title} listens on {url}/v1")
 
     Server(service, address, keys, tell).run()
-
-
-def _keys(variable: str) -> list[str]:
-    """Return the keys that a variable holds."""
-    return [key for text in os.environ.get(variable, "").split(",") if (key := text.strip())]

@@ -2,9 +2,14 @@
 
 import hashlib
 import hmac
+import os
 from collections.abc import Iterable
+from typing import Self
 
 from prosopon.serving.refusal import Refusal
+
+USER_KEYS, ADMIN_KEYS = "PROSOPON_API_KEY", "PROSOPON_ADMIN_KEY"
+"""Variables with keys; on a command line others could read them."""
 
 OPEN = ("/health", "/ready")
 ADMIN = "/admin"
@@ -22,6 +27,15 @@ class Keys:
     def __init__(self, users: Iterable[str] = (), admins: Iterable[str] = ()) -> None:
         self._admins = [_digest(key) for key in admins]
         self._users = [_digest(key) for key in users]
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Return the keys in `USER_KEYS` and `ADMIN_KEYS`, several separated by commas."""
+        users, admins = (
+            [key for text in os.environ.get(name, "").split(",") if (key := text.strip())]
+            for name in (USER_KEYS, ADMIN_KEYS)
+        )
+        return cls(users, admins)
 
     @property
     def protects(self) -> bool:

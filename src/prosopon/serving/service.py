@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prosopon.data import Message
-from prosopon.errors import PersonaError, ProsoponError, UnknownNameError
+from prosopon.errors import OptionError, PersonaError, ProsoponError, UnknownNameError
 from prosopon.lm.context import context_length
 from prosopon.lm.generation import opening_tokens, text_tokens
 from prosopon.models import fingerprint
@@ -34,6 +34,20 @@ BASE = "base"
 
 COMPLETION_TOKENS = 16
 """Most tokens of a completion that names no limit, as OpenAI has it."""
+
+
+def served_name(name: str | None, model: str) -> str:
+    """Return what clients call a model: the name given, or the model's own without its folder.
+
+    Raises:
+        OptionError: It is empty or has a colon.
+    """
+    title = name or portable_name(model)
+    if not title or ":" in title:
+        raise OptionError(
+            f"--name {title!r}: needs a letter, and no colon, which divides it from a persona"
+        )
+    return title
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """The folder that personas are loaded from, and which no name leads out of."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prosopon.errors import SubnetworkError, UnknownNameError
+from prosopon.files import sha256_file
 from prosopon.subnetwork.config import is_hub_id
 
 if TYPE_CHECKING:
@@ -63,6 +65,17 @@ class Shelf:
         pack = Pack(path)
         for one in [persona] if persona else pack.names:
             yield one, pack.load(one)
+
+    def digest(self, source: str) -> str:
+        """Return a SHA-256 of the files of a source on the shelf.
+
+        Raises:
+            UnknownNameError: There is no such source.
+        """
+        path = self._find(source.partition("#")[0])
+        files = sorted(one for one in path.iterdir() if one.is_file()) if path.is_dir() else [path]
+        rows = "".join(f"{one.name} {sha256_file(one)}\n" for one in files)
+        return hashlib.sha256(rows.encode()).hexdigest()
 
     def _find(self, name: str) -> Path:
         """Return the path of a source; whatever leads elsewhere is unknown."""
