@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo real test lint unit docs docs-code bench report report-real dist vllm fuzz-server clean quantised inspect ranks
+.PHONY: demo real test lint unit docs docs-code bench report report-real dist vllm fuzz-server clean quantised inspect ranks ray
 
 demo: $(STAMP)
 	$(BIN)/prosopon demo
@@ -79,6 +79,12 @@ dist: $(STAMP)
 # Masks that two processes under torchrun make, with the embedded model, against those of one.
 ranks: $(STAMP)
 	RANKS=whole $(BIN)/pytest -q -rP tests/test_torchrun.py tests/test_ranks.py tests/extraction/light/test_ranks.py
+
+# The application of deploy/ray on a local Ray with two replicas, in an environment of its own.
+ray:
+	test -x build/ray/bin/python || $(PYTHON) -m venv build/ray
+	build/ray/bin/python -m pip install --quiet --disable-pip-version-check -e '.[ray]' openai pytest torch==2.13.0
+	build/ray/bin/python -m pytest -q -rP tests/serving/test_ray.py
 
 # The plugin of integrations/vllm in the real vLLM, on the CPU, in an environment of its own (3 GB).
 vllm: $(STAMP)
