@@ -64,11 +64,9 @@ class Cluster:
             "temp-dir": folder / "r",
         }  # fmt: skip
         command = [BIN / "ray", "start", "--head", "--block", "--disable-usage-stats"]
-        self.ray = subprocess.Popen(
-            [*command, *(f"--{name}={value}" for name, value in words.items())],
-            stdout=(folder / "ray.log").open("w"), stderr=subprocess.STDOUT,
-            cwd=folder,
-        )  # fmt: skip
+        command += [f"--{name}={value}" for name, value in words.items()]
+        with (folder / "ray.log").open("w") as log:
+            self.ray = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
 
     def serve(self, *words):
         command = [BIN / "serve", *words, "-a", self.dashboard]

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from prosopon.errors import OptionError, PersonaError, SubnetworkError, UnknownNameError
 from prosopon.models import fingerprint
 from prosopon.serving.refusal import Refusal
-from prosopon.serving.replica import ReplicaService, Settings
+from prosopon.serving.replica import ReplicaService, ReplicaSettings
 from prosopon.serving.shelf import Shelf
 from prosopon.subnetwork.pack import write_pack
 from tests.runtime import samples as weights
@@ -29,7 +29,7 @@ def folder(tmp_path):
 def replica(folder):
     wearer = samples.wearer(personas=())
     base = weights.weights(wearer.model)
-    settings, pins = Settings(personas=str(folder)).resolve()
+    settings, pins = ReplicaSettings(personas=str(folder)).resolve()
     service = ReplicaService(wearer, settings["name"], Shelf(folder), pins=pins)
     service.engine.start()
     yield service
@@ -38,13 +38,13 @@ def replica(folder):
 
 
 def test_every_replica_gets_the_same_settings(folder):
-    settings, pins = Settings(model="/models/tiny", personas=str(folder), rows=3).resolve()
+    settings, pins = ReplicaSettings(model="/models/tiny", personas=str(folder), rows=3).resolve()
     assert settings["name"] == "tiny"
     assert settings["rows"] == 3
-    assert Settings(**settings).resolve() == (settings, pins)
+    assert ReplicaSettings(**settings).resolve() == (settings, pins)
     assert sorted(pins) == ["a", "b", "two.pack"]
     assert len(set(pins.values())) == 3
-    assert Settings().resolve()[1] == {}
+    assert ReplicaSettings().resolve()[1] == {}
 
 
 @pytest.mark.parametrize(
@@ -57,9 +57,9 @@ def test_every_replica_gets_the_same_settings(folder):
 )
 def test_settings_that_no_replica_can_have_are_refused(settings, error, message):
     with pytest.raises(error, match=message):
-        Settings(**settings).resolve()
+        ReplicaSettings(**settings).resolve()
     with pytest.raises(ValidationError, match="raws"):
-        Settings(raws=3)
+        ReplicaSettings(raws=3)
 
 
 def test_it_holds_what_is_asked_for_and_nothing_else(replica):

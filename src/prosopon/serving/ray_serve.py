@@ -24,7 +24,7 @@ from prosopon.serving.access import Keys
 from prosopon.serving.app import make_app
 from prosopon.serving.gate import Gate
 from prosopon.serving.logs import start_logs
-from prosopon.serving.replica import ReplicaService, Settings
+from prosopon.serving.replica import ReplicaService, ReplicaSettings
 from prosopon.serving.service import Limits
 from prosopon.serving.shelf import Shelf
 
@@ -33,7 +33,7 @@ class Replica:
     """One model with all personas. Ray starts, watches, stops and scales it."""
 
     def __init__(self, settings: dict[str, Any], pins: dict[str, str]) -> None:
-        own = Settings(**settings)
+        own = ReplicaSettings(**settings)
         start_logs(sys.stderr, logging.INFO)
         loaded = load_model(own.model, device=own.device, dtype=own.dtype, revision=own.revision)
         self._settings = own
@@ -93,9 +93,9 @@ def build(args: Mapping[str, Any]) -> serve.Application:
     """Return the application, as ``import_path`` of a Serve config names it.
 
     Args:
-        args: Fields of :class:`Settings`.
+        args: Fields of :class:`ReplicaSettings`.
 
     Raises:
-        ProsoponError: See :meth:`~prosopon.serving.replica.Settings.resolve`.
+        ProsoponError: See :meth:`~prosopon.serving.replica.ReplicaSettings.resolve`.
     """
-    return DEPLOYMENT.bind(*Settings.model_validate(args).resolve())
+    return DEPLOYMENT.bind(*ReplicaSettings.model_validate(args).resolve())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prosopon.subnetwork import Subnetwork
 
 
-class Settings(BaseModel):
+class ReplicaSettings(BaseModel):
     """``args`` of the application: what every replica does, as the options of ``serve`` say."""
 
     model_config = ConfigDict(extra="forbid")
