@@ -150,9 +150,9 @@ class Collector:
                 self._general = self._sample(self._count(), self.settings.seed, "masks")
             else:
                 assert self.settings.general is not None
-                given = load_persona(self.settings.general)
-                ranks.check_same("general text", given.content_hash)
-                texts = self.encode(given, "all")
+                persona = load_persona(self.settings.general)
+                ranks.check_same("general text", persona.content_hash)
+                texts = self.encode(persona, "all")
                 split = len(texts) - len(texts) // 4
                 self._general, self._held_out = texts[:split], texts[split:]
         return self._general

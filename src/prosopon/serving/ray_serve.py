@@ -72,9 +72,9 @@ class Replica:
 
     async def describe(self) -> dict[str, Any]:
         """Return which replica this is, and what it holds."""
-        held = await asyncio.to_thread(self._service.describe)
+        state = await asyncio.to_thread(self._service.describe)
         name = serve.get_replica_context().replica_id.unique_id
-        return {"replica": name, "process": os.getpid()} | held
+        return {"replica": name, "process": os.getpid()} | state
 
     def check_health(self) -> None:
         """Raise where the engine is dead, so that Ray starts another replica."""
