@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo real test lint unit docs docs-code bench report report-real dist vllm fuzz-server clean quantised inspect ranks ray
+.PHONY: demo real test lint unit docs docs-code bench report report-real dist vllm fuzz-server clean quantised inspect ranks ray page
 
 demo: $(STAMP)
 	$(BIN)/prosopon demo
@@ -53,6 +53,14 @@ fuzz-server: $(STAMP)
 	test -x build/fuzz/bin/python || $(PYTHON) -m venv build/fuzz
 	build/fuzz/bin/python -m pip install --quiet --disable-pip-version-check 'schemathesis>=4.32,<5'
 	$(BIN)/python tools/fuzz_server.py --schemathesis build/fuzz/bin/schemathesis $(ARGS)
+
+# The page of prosopon ui in Chromium, in an environment of its own, since gradio wants an older
+# pillow than the rest is tested with.
+page:
+	test -x build/page/bin/python || $(PYTHON) -m venv build/page
+	grep -v '^pillow==' constraints.txt > build/page/constraints.txt
+	build/page/bin/python -m pip install --quiet --disable-pip-version-check -c build/page/constraints.txt -e '.[ui]' hypothesis openai playwright pytest
+	build/page/bin/python -m pytest -q tests/page
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

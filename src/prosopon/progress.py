@@ -1,5 +1,6 @@
 """Progress: how far long work is and how long it will take, drawn as lines where no bar can be."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,17 @@ Report = Callable[[str, int, int], None]
 
 EVERY = 30.0
 """Most seconds between two lines."""
+
+PACE = "PROSOPON_PROGRESS_SECONDS"
+"""Variable that says otherwise, for programs that read the lines."""
+
+
+def line_seconds() -> float:
+    """Return the seconds between two lines that the environment asks for, or `EVERY`."""
+    try:
+        return max(0.0, float(os.environ[PACE]))
+    except (KeyError, ValueError):
+        return EVERY
 
 
 def step_counter(report: Report, stage: str, total: int) -> Callable[[int], None]:

@@ -12,7 +12,7 @@ from prosopon.version import __version__
 COMMANDS = {
     "demo", "extract", "chat", "evaluate", "compare", "explain", "sweep", "reproduce", "export",
     "pack", "unpack", "inspect", "personas", "criteria", "lm-eval", "serve",
-    "search", "pull", "verify-server", "doctor",
+    "search", "pull", "verify-server", "doctor", "ui",
 }  # fmt: skip
 
 
@@ -29,7 +29,7 @@ def test_version_and_commands(prosopon):
 def test_help_of_every_command_names_what_all_have(prosopon, command):
     shown = prosopon(command, "-h").stdout
     common = ["--quiet", "--verbose", "--plugin"]
-    for option in common if command == "serve" else [*common, "--json"]:
+    for option in common if command in ("serve", "ui") else [*common, "--json"]:
         assert option in shown
     assert "--out " not in shown
 

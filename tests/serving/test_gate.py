@@ -135,6 +135,64 @@ def test_a_user_asks_but_does_not_administer(guarded):
     assert HTTP.get(f"{guarded.url}/nothing", headers=bearer("user")).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("path", "page"),
+    [
+        ("/", True), ("/config", True), ("/gradio_api/upload", True), ("/v1x", True), ("", True),
+        ("//v1/models", True), ("/v1", False), ("/v1/models", False), ("/admin/personas", False),
+        ("/metrics", False), ("/health", False), ("/openapi.json", False),
+    ],
+)  # fmt: skip
+def test_what_is_the_pages(path, page):
+    assert access.is_page(path) == page
+
+
+@pytest.mark.parametrize(
+    ("origin", "passes"),
+    [
+        (None, True), ("http://127.0.0.1:8000", True), ("https://127.0.0.1:8000", True),
+        ("http://127.0.0.1:8001", False), ("http://evil.org", False), ("null", False),
+        ("http://evil.org/127.0.0.1:8000", False), ("http://127.0.0.1:8000@evil.org", False),
+    ],
+)  # fmt: skip
+def test_only_the_servers_own_page_sends_forms(origin, passes):
+    if passes:
+        access.check_origin(origin, "127.0.0.1:8000")
+        return
+    with pytest.raises(Refusal, match="this server's own page") as refusal:
+        access.check_origin(origin, "127.0.0.1:8000")
+    assert refusal.value.status == 403
+
+
+def through(path, headers, **settings):
+    """Send a POST through a gate; returns its status."""
+    sent, messages = [], [{"type": "http.request", "body": b"{}", "more_body": False}]
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def receive():
+        return messages.pop()
+
+    async def send(message):
+        sent.append(message)
+
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "POST", "path": path, "headers": pairs}
+    asyncio.run(Gate(app, Keys(["user"]), Metrics(), 100, **settings)(scope, receive, send))
+    return sent[0]["status"]
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/upload", "/v1/chat/completions"])
+def test_a_page_checks_keys_itself_and_takes_files_of_its_own(path):
+    form = {"host": "x", "content-type": "multipart/form-data", "origin": "http://x"}
+    is_page = not path.startswith("/v1")
+    assert through(path, form, page=True) == (200 if is_page else 401)
+    assert through(path, form | {"origin": "http://y"}, page=True) == (403 if is_page else 401)
+    assert through(path, form) == 401
+    assert through(path, form | {"host": "evil.org"}, page=True, local=True) == 421
+
+
 def test_a_large_body_is_refused_before_it_is_read(guarded):
     """50 MB are announced and never sent: the answer comes all the same."""
     place = urlsplit(guarded.url)

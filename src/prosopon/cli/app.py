@@ -23,6 +23,7 @@ from prosopon.cli.pack import pack, unpack
 from prosopon.cli.reproduce import reproduce
 from prosopon.cli.serve import serve
 from prosopon.cli.sweep import sweep
+from prosopon.cli.ui import ui
 from prosopon.cli.verify_server import verify_server
 
 app = typer.Typer(
@@ -36,7 +37,7 @@ app = typer.Typer(
     },
 )
 for command in (
-    demo, extract, chat, serve, verify_server, evaluate, compare, explain, sweep, reproduce,
+    demo, extract, chat, ui, serve, verify_server, evaluate, compare, explain, sweep, reproduce,
     export, pack, unpack, inspect, search, pull, personas, criteria, doctor,
 ):  # fmt: skip
     app.command()(everywhere(command))

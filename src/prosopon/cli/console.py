@@ -30,7 +30,7 @@ from rich.progress import (
 from rich.text import Text
 
 from prosopon import ranks
-from prosopon.progress import ProgressLines, Report
+from prosopon.progress import ProgressLines, Report, line_seconds
 
 # Control codes but for tab and newline, and the marks that turn the direction of writing.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -129,7 +129,7 @@ def progress() -> Iterator[Report]:
         with _bars() as report:
             yield report
     else:
-        lines = ProgressLines(note)
+        lines = ProgressLines(note, every=line_seconds())
         with lines.ticking():
             yield lines
 

@@ -5,6 +5,7 @@ import hmac
 import os
 from collections.abc import Iterable
 from typing import Self
+from urllib.parse import urlsplit
 
 from prosopon.serving.refusal import Refusal
 
@@ -12,6 +13,7 @@ USER_KEYS, ADMIN_KEYS = "PROSOPON_API_KEY", "PROSOPON_ADMIN_KEY"
 """Variables with keys; on a command line others could read them."""
 
 OPEN = ("/health", "/ready")
+API = ("/v1", "/admin", "/metrics", "/openapi.json", *OPEN)
 ADMIN = "/admin"
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
@@ -42,6 +44,13 @@ class Keys:
         """Whether asking needs a key."""
         return bool(self._users)
 
+    def fits(self, key: str, admin: bool = False) -> bool:
+        """Tell whether a key is an administrator's, or one of any kind."""
+        fitting = self._admins if admin else [*self._users, *self._admins]
+        # All are compared, so that the time says nothing about which one nearly fits.
+        fits = [hmac.compare_digest(_digest(key.strip()), one) for one in fitting]
+        return any(fits)
+
     def check(self, path: str, authorization: str | None) -> None:
         """Let a request pass, or raise a Refusal: 401, or 403 where there are no admins."""
         admin = path == ADMIN or path.startswith(ADMIN + "/")
@@ -54,10 +63,7 @@ class Keys:
                 "no_admin_key",
             )
         scheme, _, key = (authorization or "").partition(" ")
-        fitting = self._admins if admin else [*self._users, *self._admins]
-        # All are compared, so that the time says nothing about which one nearly fits.
-        fits = [hmac.compare_digest(_digest(key.strip()), one) for one in fitting]
-        if scheme.lower() != "bearer" or not any(fits):
+        if scheme.lower() != "bearer" or not self.fits(key, admin):
             raise Refusal(
                 401,
                 "a key is needed: Authorization: Bearer KEY",
@@ -71,6 +77,17 @@ def check_local(host: str) -> None:
     name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
     if name.lower() not in LOCAL:
         raise Refusal(421, f"this server is asked as {' or '.join(LOCAL)}", "wrong_host")
+
+
+def is_page(path: str) -> bool:
+    """Tell whether a path is none of the API's, so that it is the page's where there is one."""
+    return path.split("/")[1:2] not in [[one.strip("/")] for one in API]
+
+
+def check_origin(origin: str | None, host: str) -> None:
+    """Refuse (403) what a page of another site sends."""
+    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        raise Refusal(403, f"{origin}: this server's own page may ask that", "wrong_origin")
 
 
 def _digest(key: str) -> bytes:

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from prosopon.serving.access import OPEN, Keys, check_local
+from prosopon.serving.access import OPEN, Keys, check_local, check_origin, is_page
 from prosopon.serving.logs import record, record_failure
 from prosopon.serving.metrics import Metrics
 from prosopon.serving.refusal import Refusal, as_refusal
@@ -37,14 +37,17 @@ class Gate:
         body_seconds: Longest time for a body to arrive.
         local: Whether only requests to a loopback name pass.
         methods: The methods that the application knows at a request's path.
+        page: Whether there is a page, which checks keys itself and takes forms and files.
     """
 
     def __init__(
         self, app: App, keys: Keys, metrics: Metrics, body_bytes: int, body_seconds: float = 30.0,
-        local: bool = False, methods: Callable[[Scope], set[str]] = lambda scope: set(),
+        local: bool = False, page: bool = False,
+        methods: Callable[[Scope], set[str]] = lambda scope: set(),
     ) -> None:  # fmt: skip
-        self._app, self._keys, self._metrics, self._local = app, keys, metrics, local
-        self._bytes, self._seconds, self._methods = body_bytes, body_seconds, methods
+        self._app, self._keys, self._metrics = app, keys, metrics
+        self._local, self._page, self._methods = local, page, methods
+        self._bytes, self._seconds = body_bytes, body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -76,14 +79,21 @@ class Gate:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.lower(): value for name, value in scope["headers"]}
+        host = headers.get(b"host", b"").decode("latin-1")
         if self._local:
-            check_local(headers.get(b"host", b"").decode("latin-1"))
-        authorization = headers.get(b"authorization")
-        self._keys.check(scope["path"], authorization and authorization.decode("latin-1"))
+            check_local(host)
+        page = self._page and is_page(scope["path"])
+        if not page:
+            authorization = headers.get(b"authorization")
+            self._keys.check(scope["path"], authorization and authorization.decode("latin-1"))
         # Where there are routes, but none that takes a body, the application refuses by itself.
-        if scope["method"] == "POST" and "POST" in (self._methods(scope) or {"POST"}):
+        methods = {"POST"} if page else self._methods(scope)
+        if scope["method"] == "POST" and "POST" in (methods or {"POST"}):
             kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
-            if kind != b"application/json":
+            if page:
+                origin = headers.get(b"origin")
+                check_origin(origin and origin.decode("latin-1"), host)
+            elif kind != b"application/json":
                 # A page of another site can send other kinds without being asked for leave.
                 raise Refusal(415, "the body must be application/json", "wrong_content_type")
             body = await self._read(headers.get(b"content-length"), receive)
@@ -121,7 +131,8 @@ class Gate:
         route = getattr(scope.get("route"), "path", "other")
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
-        level = logging.DEBUG if route in (*OPEN, "/metrics") else logging.INFO
+        is_quiet = route in (*OPEN, "/metrics") or (self._page and is_page(scope["path"]))
+        level = logging.DEBUG if is_quiet else logging.INFO
         record("request", level, route=route, status=status, seconds=round(seconds, 4), **notes)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import uvicorn
+from fastapi import FastAPI
 
 from prosopon.errors import OptionError
 from prosopon.serving.access import Keys
@@ -56,6 +57,7 @@ class Server(uvicorn.Server):
         address: Where.
         keys: Who may ask.
         listening: Called with the address, such as ``http://127.0.0.1:8000``, when it is open.
+        mount: Puts a page beside the routes, and returns what ends its open streams.
 
     Raises:
         OptionError: Other machines could reach it, and no key is asked for.
@@ -64,18 +66,26 @@ class Server(uvicorn.Server):
     def __init__(
         self, service: Service, address: Address, keys: Keys,
         listening: Callable[[str], None] = lambda url: None,
+        mount: Callable[[FastAPI], Callable[[], None]] | None = None,
     ) -> None:  # fmt: skip
         address.check(keys)
         self._service, self._address, self._listening = service, address, listening
         local = address.is_loopback and not keys.protects
         app = make_app(service, keys.protects)
+        self._end_page = mount(app) if mount else lambda: None
         gate = Gate(
-            app, keys, service.metrics, address.body_bytes, local=local, methods=app.methods
+            app,
+            keys,
+            service.metrics,
+            address.body_bytes,
+            local=local,
+            page=mount is not None,
+            methods=app.methods,
         )
         super().__init__(
             uvicorn.Config(
                 gate, host=address.host, port=address.port, log_config=None, access_log=False,
-                lifespan="off", ws="none", server_header=False,
+                lifespan="on" if mount else "off", ws="none", server_header=False,
                 timeout_graceful_shutdown=int(address.grace) + SLACK,
             )
         )  # fmt: skip
@@ -98,4 +108,5 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish or fail what runs, and close."""
         self._service.engine.drain(self._address.grace)
+        self._end_page()
         await super().shutdown(sockets)

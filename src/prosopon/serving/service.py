@@ -20,7 +20,7 @@ from prosopon.serving.metrics import Metrics
 from prosopon.serving.refusal import Refusal
 from prosopon.serving.row import DrawSettings
 from prosopon.serving.schemas import ChatBody, CompletionBody, Generation, PersonaBody
-from prosopon.serving.shelf import Shelf
+from prosopon.serving.shelf import PACK, Shelf
 from prosopon.serving.voice import Voice, pruned_share
 from prosopon.serving.work import Work
 from prosopon.subnetwork.config import portable_name
@@ -81,6 +81,7 @@ class Service:
         self.metrics = Metrics()
         self.engine = Engine(wearer, observe=self.metrics.observe_batch, **engine)
         self.metrics.watch(self.engine, lambda: len(wearer.personas))
+        self.sources: dict[str, str] = {}  # what on the shelf, or the Hub, a persona came from
         self.skipped: dict[str, str] = {}  # what could not be loaded at the start, and why
         self.started = int(time.time())
         self.fingerprint = fingerprint(wearer.sites).weights
@@ -105,6 +106,7 @@ class Service:
             try:
                 for name, mask in self._read(source):
                     self._wearer.load_persona(mask, name)
+                    self.sources[name] = _exactly(source, name)
             except ProsoponError as problem:
                 self.skipped[source] = str(problem)
 
@@ -117,6 +119,7 @@ class Service:
             Refusal: The server stops.
         """
         masks = list(self._read(source))
+        sources = [_exactly(source, title) for title, _ in masks]
         if name is not None:
             if len(masks) > 1:
                 raise PersonaError(f"{source}: holds {len(masks)} personas, which have their names")
@@ -134,7 +137,9 @@ class Service:
             return ", ".join(loaded)
 
         self.engine.load(load).result()
-        return [title for title, _ in masks]
+        names = [title for title, _ in masks]
+        self.sources |= dict(zip(names, sources, strict=True))
+        return names
 
     def unload(self, name: str) -> None:
         """Forget a persona; waits for the batch that is written.
@@ -144,6 +149,28 @@ class Service:
             Refusal: The server stops.
         """
         self.engine.unload(name).result()
+
+    def mask(self, name: str) -> Subnetwork:
+        """Read a persona's mask again, from where it was loaded from.
+
+        Raises:
+            UnknownNameError: It is not loaded, or gone from there.
+            SubnetworkError: It is damaged by now.
+        """
+        self._wearer.wardrobe.check(name)
+        if name not in self.sources:
+            raise PersonaError(f"persona {name!r} came from no folder")
+        [(_, mask)] = self._read(self.sources[name])
+        return mask
+
+    def config(self, name: str) -> SubnetworkConfig:
+        """Return where a persona comes from, and what it prunes.
+
+        Raises:
+            UnknownNameError: It is not loaded.
+        """
+        self._wearer.wardrobe.check(name)
+        return self._wearer.config(name)
 
     def models(self) -> list[dict[str, Any]]:
         """Return the base and every persona as openai's models, with what they are made from."""
@@ -282,6 +309,11 @@ def _origin(name: str, config: SubnetworkConfig) -> dict[str, Any]:
         "fingerprint": config.fingerprint.weights,
         "created": config.created,
     }
+
+
+def _exactly(source: str, name: str) -> str:
+    """Return the source of one persona, also where a source holds several."""
+    return f"{source}#{name}" if source.endswith(PACK) else source
 
 
 def _seed(seed: int, number: int) -> int:
