@@ -21,7 +21,7 @@ PACE = "PROSOPON_PROGRESS_SECONDS"
 def line_seconds() -> float:
     """Return the seconds between two lines that the environment asks for, or `EVERY`."""
     try:
-        return max(0.0, float(os.environ[PACE]))
+        return max(0.1, float(os.environ[PACE]))
     except (KeyError, ValueError):
         return EVERY
 

@@ -5,11 +5,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
 from prosopon.cli import console
 from prosopon.errors import OptionError
+from prosopon.progress import PACE
 
 TEXT = "[v2] [/] [bold]x[/] :heart: $a$ \x1b[2J\x07 \x9b1m \u202e→ 🎭"
 """Markup, emoji codes, control codes and what few encodings have."""
@@ -115,6 +117,19 @@ def test_progress_is_lines_where_the_output_is_no_terminal(streams):
         report("[moments]", 0, 4)
         report("[moments]", 4, 4)
     assert read() == ("", "[moments]: 0/4 (0%)\n")
+
+
+def test_programs_may_ask_for_more_lines(streams, monkeypatch):
+    read = streams("utf-8")
+    monkeypatch.setenv(PACE, "0.1")
+    with console.progress() as report:
+        report("reading", 0, 4)
+        report("reading", 1, 4)
+        time.sleep(0.3)  # a line is due, whether or not a step ends
+    first, *more = read()[1].splitlines()
+    assert first == "reading: 0/4 (0%)"
+    assert 1 <= len(more) <= 3
+    assert all(line.startswith("reading: 1/4 (25%), ") for line in more)
 
 
 def test_progress_is_a_bar_on_a_terminal(streams, monkeypatch):

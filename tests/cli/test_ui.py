@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from prosopon.cli.ui import known_personas
+from prosopon.cli.options import ModelPlace
+from prosopon.cli.ui import known_personas, place_words
 from prosopon.data import bundled, library, load_persona
 
 
@@ -48,3 +49,19 @@ def test_what_stands_in_the_way_is_said(prosopon, tmp_path, monkeypatch):
         (["--name", "a:b"], "--name 'a:b'"),
     ):
         assert words in prosopon("ui", *arguments, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (ModelPlace(), []),
+        (ModelPlace(device="cpu", dtype="float32"), ["--device", "cpu", "--dtype", "float32"]),
+        (
+            ModelPlace(revision="v1", device_map="auto"),
+            ["--revision", "v1", "--device-map", "auto"],
+        ),
+        (ModelPlace(device_map="cpu"), ["--device-map", "cpu"]),
+    ],
+)
+def test_a_persona_is_made_with_the_model_that_is_served(place, words):
+    assert place_words("some/model", place) == ["--model", "some/model", *words]

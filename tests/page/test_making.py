@@ -123,7 +123,7 @@ def test_other_lines_are_no_steps(line):
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [(None, EVERY), ("0.5", 0.5), ("0", 0.0), ("-1", 0.0), ("often", EVERY)],
+    [(None, EVERY), ("0.5", 0.5), ("0", 0.1), ("-1", 0.1), ("often", EVERY)],
 )
 def test_the_environment_says_how_often_lines_come(monkeypatch, text, seconds):
     monkeypatch.delenv(PACE, raising=False)

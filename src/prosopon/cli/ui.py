@@ -48,15 +48,20 @@ def ui(
     if personas.exists() and not personas.is_dir():
         raise OptionError(f"{personas}: is a file, not a folder of personas")
     personas.mkdir(parents=True, exist_ok=True)
-    words = ["--model", model]
-    for name, value in asdict(place).items():
-        words += [f"--{name.replace('_', '-')}", value] if value not in (None, "auto") else []
 
     def page(service: Service, keys: Keys) -> Mount:
         sources, questions = known_personas(model)
-        return Page(service, keys, model, words, sources, questions).mount
+        return Page(service, keys, model, place_words(model, place), sources, questions).mount
 
     run_server("ui", model, personas, options, place, page)
+
+
+def place_words(model: str, place: ModelPlace) -> list[str]:
+    """Return the words of a command line that mean a model and where it is put."""
+    words, usual = ["--model", model], asdict(ModelPlace())
+    for name, value in asdict(place).items():
+        words += [f"--{name.replace('_', '-')}", value] if value != usual[name] else []
+    return words
 
 
 def known_personas(model: str) -> tuple[list[str], list[str]]:
