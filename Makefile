@@ -54,13 +54,15 @@ fuzz-server: $(STAMP)
 	build/fuzz/bin/python -m pip install --quiet --disable-pip-version-check 'schemathesis>=4.32,<5'
 	$(BIN)/python tools/fuzz_server.py --schemathesis build/fuzz/bin/schemathesis $(ARGS)
 
-# The page of prosopon ui in Chromium, in an environment of its own, since gradio wants an older
-# pillow than the rest is tested with.
-page:
-	test -x build/page/bin/python || $(PYTHON) -m venv build/page
+# The page of prosopon ui in Chromium, in an environment of its own on top of .venv, since gradio
+# wants an older pillow than the rest is tested with.
+page: SITE = import sysconfig; print(sysconfig.get_path("purelib"))
+page: $(STAMP)
+	test -x build/page/bin/python || $(BIN)/python -m venv build/page
+	$(BIN)/python -c '$(SITE)' > "$$(build/page/bin/python -c '$(SITE)')/above.pth"
 	grep -v '^pillow==' constraints.txt > build/page/constraints.txt
-	build/page/bin/python -m pip install --quiet --disable-pip-version-check -c build/page/constraints.txt -e '.[ui]' hypothesis openai playwright pytest
-	build/page/bin/python -m pytest -q tests/page
+	build/page/bin/python -m pip install --quiet --disable-pip-version-check -c build/page/constraints.txt -e '.[ui]'
+	build/page/bin/python -m pytest -q tests/page tests/cli/test_ui.py
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
