@@ -8,6 +8,7 @@ from contextlib import aclosing
 import pytest
 
 from prosopon.errors import OptionError, PersonaError, ProsoponError
+from prosopon.page import making
 from prosopon.page.making import Maker, MakingStep, Recipe, read_step
 from prosopon.progress import EVERY, PACE, ProgressLines, line_seconds
 from prosopon.serving.service import Service
@@ -99,6 +100,16 @@ def test_closing_ends_the_process(maker, service):
     asyncio.run(leave())
     assert maker.current is None
     assert not (service.shelf.folder / "mine").exists()
+
+
+def test_time_goes_on_while_nothing_is_said(maker, monkeypatch):
+    monkeypatch.setattr(making, "TICK", 0.01)
+
+    async def leave():
+        async with aclosing(maker.make(Recipe("mine", "bold"))) as steps:
+            return [await anext(steps) for _ in range(4)]
+
+    assert asyncio.run(leave()) == [MakingStep("starting")] * 4
 
 
 def test_the_lines_of_progress_are_read():

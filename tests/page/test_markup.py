@@ -116,6 +116,9 @@ def test_progress_is_a_bar_that_screen_readers_read():
     assert "Making bold" in page.text
     moving = markup.progress("bold", MakingStep("starting"), 0.0)
     assert "bar moving" in moving
+    assert "%" not in Reader(moving).text
+    assert " s" not in Reader(moving).text
+    assert page.text.endswith("61 s")
     assert "left" not in Reader(moving).text
 
 

@@ -28,6 +28,9 @@ NAME = re.compile(r"\w[\w .-]{0,59}")
 SECONDS = "0.4"
 """Between two lines of progress."""
 
+TICK = 1.0
+"""Most seconds without a step."""
+
 _LINE = re.compile(
     r"(?P<stage>[^;]+): (?P<done>\d+)/(?P<total>\d+) \(\d+%\)(?:, (?P<left>.+) left)?"
 )
@@ -104,7 +107,8 @@ class Maker:
         self.check(recipe)
         self.current = recipe.name
         try:
-            yield MakingStep("starting")
+            step = MakingStep("starting")
+            yield step
             words = [*self._model, *recipe.words(), "--output", str(self._folder / recipe.name)]
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "prosopon", "extract", *words, "--json",
@@ -116,10 +120,17 @@ class Maker:
             # Read meanwhile: a full pipe would stop the process.
             answer, last = asyncio.create_task(process.stdout.read()), ""
             try:
-                async for line in process.stderr:
+                while True:
+                    try:
+                        line = await asyncio.wait_for(process.stderr.readline(), TICK)
+                    except TimeoutError:
+                        yield step  # time goes on
+                        continue
+                    if not line:
+                        break
                     last = line.decode("utf-8", "replace").strip() or last
-                    if step := read_step(last):
-                        yield step
+                    step = read_step(last) or step
+                    yield step
                 code = await process.wait()
             finally:
                 with suppress(ProcessLookupError):

@@ -87,6 +87,8 @@ _CARET = '<span class="caret" aria-hidden="true"></span>'
 def progress(name: str, step: MakingStep, seconds: float) -> str:
     """Return how far the making of a persona is."""
     share = 0.0 if step.share is None else step.share
+    percent = "" if step.share is None else f" <b>{share:.0%}</b>"
+    passed = format_duration(seconds) if seconds >= 1 else ""
     left = f", {escape(step.left)} left in this step" if step.left else ""
     moving = "" if step.share is not None else " moving"
     return (
@@ -94,8 +96,8 @@ def progress(name: str, step: MakingStep, seconds: float) -> str:
         f'<div class="bar{moving}" role="progressbar" aria-label="{escape(step.stage)}" '
         f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{round(100 * share)}">'
         f'<span style="width:{share:.1%}"></span></div>'
-        f"<p>{escape(step.stage)} <b>{share:.0%}</b>{left}"
-        f'<span class="right">{format_duration(seconds)}</span></p></div>'
+        f"<p>{escape(step.stage)}{percent}{left}"
+        f'<span class="right">{passed}</span></p></div>'
     )
 
 

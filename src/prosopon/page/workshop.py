@@ -56,7 +56,10 @@ class MakePart:
                 go = gr.Button("Make it", variant="primary")
                 halt = gr.Button("Stop", visible=False)
             with gr.Column(min_width=280):
-                shown, command = gr.HTML(_BEGIN, elem_id="making"), gr.HTML(js_on_load=COPY)
+                shown, command = (
+                    gr.HTML(_BEGIN, elem_id="making"),
+                    gr.HTML(js_on_load=COPY, elem_id="command"),
+                )
                 self.talk = gr.Button("Talk to it", visible=False)
         self.name = gr.State("")
         kind.change(
