@@ -143,10 +143,9 @@ def alone(cluster):
     for name in ("bold", "calm"):
         wearer.load_persona(cluster.personas / name, name)
     with samples.running(wearer) as live:
-        client = httpx2.Client(timeout=60)
         url = f"{live.url}/v1/chat/completions"
         return {
-            (voice, seed): text(client.post(url, json=body(voice, seed)))
+            (voice, seed): text(samples.HTTP.post(url, json=body(voice, seed)))
             for voice in VOICES
             for seed in SEEDS
         }
