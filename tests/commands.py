@@ -8,6 +8,7 @@ and terminals a copy of this one (tests/processes.py).
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import random
@@ -17,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import typer.main
+
+typer.main.get_command = functools.cache(typer.main.get_command)  # else built anew by every call
 
 
 @dataclass(frozen=True)

@@ -85,9 +85,11 @@ def answers(tmp_path_factory):
     (folder / "file").write_text("mine")
     commands = [*(arguments for arguments, _ in REFUSALS), *HELP]
     code = f"""
-import io, json, sys
+import functools, io, json, sys
 from contextlib import redirect_stderr, redirect_stdout
+import typer.main
 from prosopon.cli import main
+typer.main.get_command = functools.cache(typer.main.get_command)
 rows = {{}}
 for command in {commands!r}:
     sys.argv, said, code = ["prosopon", *command.split()], io.StringIO(), 0

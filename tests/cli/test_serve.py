@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 
 import httpx2
 import pytest
 
+from tests.processes import forked, run_cli
 from tests.serving.samples import mask
 from tests.tiny import tiny_model
 
@@ -40,30 +40,29 @@ def test_what_is_not_installed_is_named(prosopon, monkeypatch):
 
 
 @pytest.fixture
-def started(tiny_folder, tmp_path):
-    """Start the command, and return the process, its address and a queue of its lines."""
+def started(tiny_folder, tmp_path, monkeypatch):
+    """Start the command, and return the process, its address and the file of its errors."""
     personas = tmp_path / "personas"
     mask(tiny_model(chat=True)[0], "bold").save_pretrained(personas / "bold")
     (personas / "ruin").mkdir()
     (personas / "ruin" / "subnetwork_config.json").write_text("{}")
-    command = [
-        sys.executable, "-m", "prosopon", "serve", "--model", tiny_folder, "--name", "tiny",
-        "--personas", personas, "--port", "0", "--grace", "5", "--device", "cpu",
-    ]  # fmt: skip
-    environment = os.environ | {"PROSOPON_API_KEY": "one, two", "PROSOPON_ADMIN_KEY": "root"}
-    process = subprocess.Popen(
-        list(map(str, command)), env=environment, text=True, cwd=tmp_path,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    command = (
+        "serve", "--model", tiny_folder, "--name", "tiny", "--personas", personas, "--port", "0",
+        "--grace", "5", "--device", "cpu",
     )  # fmt: skip
-    try:
-        yield process, process.stdout.readline().split()[-1]
-    finally:
-        process.kill()
-        process.communicate()
+    monkeypatch.setenv("PROSOPON_API_KEY", "one, two")
+    monkeypatch.setenv("PROSOPON_ADMIN_KEY", "root")
+    log = tmp_path / "log"
+    here, there = os.pipe()
+    with log.open("w") as errors, os.fdopen(here) as said:
+        streams = [errors.fileno(), there, errors.fileno()]
+        with forked(run_cli, command, tmp_path, streams) as (process, _):
+            os.close(there)
+            yield process, said.readline().split()[-1], log
 
 
 def test_it_serves_until_it_is_told_to_stop(started):
-    process, url = started
+    process, url, log = started
     keys = {"Authorization": "Bearer two"}
     assert httpx2.get(f"{url}/models").status_code == 401
     models = [model["id"] for model in httpx2.get(f"{url}/models", headers=keys).json()["data"]]
@@ -75,9 +74,10 @@ def test_it_serves_until_it_is_told_to_stop(started):
     ]
     texts = {reply.json()["choices"][0]["message"]["content"] for reply in replies}
     assert len(texts) == 1
-    process.send_signal(signal.SIGTERM)
-    _, text = process.communicate(timeout=20)
-    assert process.returncode in (0, -signal.SIGTERM)
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(20)
+    assert process.exitcode in (0, -signal.SIGTERM)
+    text = log.read_text()
     assert "skipped ruin: " in text
     assert "engine: static batches" in text
     requests = [json.loads(line) for line in text.splitlines() if line.startswith("{")]

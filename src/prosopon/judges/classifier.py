@@ -1,6 +1,7 @@
 """A judge for any persona: a small text classifier that knows how far it can be trusted."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from prosopon.errors import DataError
@@ -83,16 +84,19 @@ class ClassifierJudge:
         if sorted(ours) == sorted(theirs):
             raise DataError("target and opposite hold the same texts: no judge can tell them apart")
         texts, labels = [*ours, *theirs], [1] * len(ours) + [0] * len(theirs)
-        odds = _cross_validate(texts, labels, seed, embed)
+        analysers = _analysers()
+        odds = _cross_validate(texts, labels, seed, _pipeline(analysers, embed))
         right = [(p > 0.5) == label for p, label in zip(odds, labels, strict=True)]
         judge = cls(
-            _pipeline(embed).fit(texts, labels),
+            _pipeline(analysers, embed).fit(texts, labels),
             balanced_accuracy(right[: len(ours)], right[len(ours) :]), 0.0,
             LanguageCheck(texts, [*known_texts, *neutral_texts], reader),
         )  # fmt: skip
         sure = [abs(p - 0.5) for p, hit in zip(odds, right, strict=True) if hit]
         unsure = [abs(p - 0.5) for p in judge.probabilities(neutral_texts)]
         judge.margin = _margin(sure, unsure)
+        for analyser in analysers:
+            analyser.cache_clear()
         return judge
 
     @property
@@ -136,16 +140,24 @@ def _usable(texts: Sequence[str], side: str) -> list[str]:
     return usable
 
 
-def _pipeline(embed: Embed | None) -> Any:
+def _analysers() -> list[Any]:
+    """Return what cuts a text into words, and into letters; the folds read every text once."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    cutters = (
+        CountVectorizer(ngram_range=(1, 2), token_pattern=TOKEN),
+        CountVectorizer(analyzer="char_wb", ngram_range=(2, 5)),
+    )
+    return [lru_cache(1024)(cutter.build_analyzer()) for cutter in cutters]
+
+
+def _pipeline(analysers: Sequence[Any], embed: Embed | None) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline, make_union
     from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 
-    blocks = [
-        TfidfVectorizer(ngram_range=(1, 2), token_pattern=TOKEN, sublinear_tf=True),
-        TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
-    ]
+    blocks: list[Any] = [TfidfVectorizer(analyzer=cut, sublinear_tf=True) for cut in analysers]
     if embed is not None:
         # What all texts share would hide what tells them apart.
         blocks.append(make_pipeline(FunctionTransformer(embed), StandardScaler(), Normalizer()))
@@ -157,15 +169,13 @@ def _pipeline(embed: Embed | None) -> Any:
 
 
 def _cross_validate(
-    texts: Sequence[str], labels: Sequence[int], seed: int, embed: Embed | None
+    texts: Sequence[str], labels: Sequence[int], seed: int, pipeline: Any
 ) -> list[float]:
     """Return the probability of each text where it was left out."""
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    odds = cross_val_predict(
-        _pipeline(embed), list(texts), list(labels), cv=folds, method="predict_proba"
-    )
+    odds = cross_val_predict(pipeline, list(texts), list(labels), cv=folds, method="predict_proba")
     return [float(probability) for probability in odds[:, 1]]
 
 
