@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -26,6 +27,33 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"shared inputs are absent: {folder} (set PROSOPON_SHARED)")
     return folder
+
+
+class _Kept(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(map(self.format, self.records))
+
+
+@pytest.fixture
+def caplog():
+    """Keep what any logger says, those too that hand nothing on."""
+    kept, known = _Kept(), list(logging.root.manager.loggerDict.values())
+    apart = [one for one in known if isinstance(one, logging.Logger) and not one.propagate]
+    for logger in (logging.root, *apart):
+        logger.addHandler(kept)
+    yield kept
+    for logger in (logging.root, *apart):
+        logger.removeHandler(kept)
 
 
 @pytest.fixture

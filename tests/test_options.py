@@ -1,6 +1,5 @@
 """Options from text: what is converted, what is refused, and names of the last release."""
 
-import logging
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,7 +27,6 @@ def test_texts_are_converted():
 
 
 def test_an_old_name_is_taken_and_the_new_one_said_once(caplog):
-    caplog.set_level(logging.WARNING, "prosopon")
     assert parse({"speed": 2}, "one owner") == Options(pace=2.0)
     assert parse({"speed": 3}, "one owner") == Options(pace=3.0)
     (record,) = caplog.records

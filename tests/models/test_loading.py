@@ -111,7 +111,7 @@ class TestFailures:
         refuse("prosopon-tests/no-such-model", "nor is there a folder of that name")
 
     def test_a_hub_that_cannot_be_reached_is_asked_once(
-        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+        self, monkeypatch: pytest.MonkeyPatch, caplog: Any
     ) -> None:
         from huggingface_hub import constants
 
