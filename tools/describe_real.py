@@ -29,7 +29,14 @@ from prosopon.lm.likelihood import text_losses
 from prosopon.runtime import worn
 
 DRAWS = 2000
-HEAD = ("arm", "nats an answer", "likelier as described", "kept of the line", "general, nats")
+HEAD = (
+    "arm",
+    "nats an answer",
+    "likelier as described",
+    "kept of the line",
+    "words",
+    "general, nats",
+)
 
 
 def main() -> None:
@@ -97,6 +104,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
             str(row["arm"]), show(odds.mean(), odds[picks].mean(1)),
             show((odds > 0).mean(), (odds > 0)[picks].mean(1)),
             "" if row["arm"] in ("base", "line") else show(kept, ratios),
+            f"{np.mean([len(text.split()) for text in row['answers'].values()]):.0f}",
             f"{row['general'] - rows[0]['general']:+.3f}",
         ))  # fmt: skip
     return lines
