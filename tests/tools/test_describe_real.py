@@ -28,13 +28,16 @@ def test_intervals_are_over_questions():
     assert float(low) < 1.0 < float(high)
 
 
+def messages(question):
+    """Return an exchange."""
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": "Yes."}]
+
+
 @pytest.mark.parametrize("count", [4, 1000])
 def test_no_question_of_the_examples_is_asked(tmp_path, count):
     bank = [item.question for item in load_bank("everyday").items]
     pairs = tmp_path / "pairs.jsonl"
-    rows = [
-        {"prompt": question, "response": "Yes.", "alternative": "No."} for question in bank[::2]
-    ]
+    rows = [{"messages": messages(question), "alternative": "No."} for question in bank[::2]]
     pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
     left = tool.left_over(pairs, count)
     assert len(left) == min(count, len(bank) // 2)
