@@ -11,7 +11,7 @@ import torch
 from prosopon.errors import OptionError, PersonaError, UnknownNameError
 from prosopon.models import find_sites
 from prosopon.runtime import PersonaModel
-from prosopon.runtime.mixed import block, diagonal
+from prosopon.runtime.blocks import block, diagonal
 from tests.runtime import samples
 from tests.tiny import FAMILIES, tiny_model
 

@@ -42,6 +42,22 @@ class ServerOptions:
     mixing: Annotated[
         bool, Option(help="Write answers of several light personas in one batch.")
     ] = True
+    engine: Annotated[
+        str,
+        Option(
+            help="How answers are batched: continuous, static, or auto, which is continuous where "
+            "that can be used.",
+            metavar="ENGINE",
+        ),
+    ] = "auto"
+    cache_tokens: Annotated[
+        int | None,
+        Option(
+            min=64,
+            help="Tokens that a continuous engine keeps; default two contexts a row, at most "
+            "1 GiB.",
+        ),
+    ] = None
     max_tokens: Annotated[int, Option(min=1, help="Longest answer.")] = 1024
     timeout: Annotated[float, Option(min=0.1, help="Seconds that an answer may take.")] = 120.0
     max_body: Annotated[int, Option(min=1024, help="Largest request, in bytes.")] = 1 << 20
@@ -88,7 +104,8 @@ def run_server(
         wearer = PersonaModel(loaded.model, loaded.tokenizer)
         service = Service(
             wearer, title, shelf, Limits(options.max_tokens, options.timeout), rows=options.rows,
-            queue=options.queue, mixing=options.mixing,
+            queue=options.queue, mixing=options.mixing, kind=options.engine,
+            cache_tokens=options.cache_tokens,
         )  # fmt: skip
         service.load_all()
     for source, reason in service.skipped.items():
@@ -99,6 +116,8 @@ def run_server(
 
     def tell(url: str) -> None:
         note(f"engine: {service.engine.description}")
+        if service.engine.fallback:
+            note(f"no continuous batching: {service.engine.fallback}")
         say(f"{title} listens on {url}/v1")
         if mount:
             say(f"the page: {url}")

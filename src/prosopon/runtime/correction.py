@@ -15,9 +15,10 @@ from torch import Tensor
 from prosopon.errors import PersonaError
 from prosopon.models import Site
 from prosopon.runtime.backends import BACKENDS
+from prosopon.runtime.blocks import Blocks
 from prosopon.runtime.gates import Gating, Mask, gating_of
 from prosopon.runtime.looks import Look
-from prosopon.runtime.mixed import Blocks, MixedBatch
+from prosopon.runtime.mixed import MixedBatch
 from prosopon.runtime.positions import Positions
 from prosopon.subnetwork import Compensation
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -12,17 +13,26 @@ from prosopon.models import Site, check_finite
 from prosopon.models.attachment import claim, release
 from prosopon.runtime.activation import Activation, Since
 from prosopon.runtime.backends import Backend, BackendFactory
+from prosopon.runtime.blocks import Blocks
 from prosopon.runtime.guard import Guard
 from prosopon.runtime.interrupts import DeferredInterrupts
 from prosopon.runtime.looks import Outfit, Wardrobe, Wearable
 from prosopon.runtime.membership import check_belongs
-from prosopon.runtime.mixed import Blocks, MixedBatch
+from prosopon.runtime.mixed import MixedBatch
+from prosopon.runtime.packed import Span, SpanHooks, Stacks
 from prosopon.subnetwork import Subnetwork
 
 BASE_OUTFIT = Outfit()
 
 Choice = Callable[[Wardrobe], Outfit]
 """Says what to wear, of what is loaded."""
+
+
+class Hooks(Protocol):
+    """Hooks that correct outputs until they are removed."""
+
+    def remove(self) -> None:
+        """Take them away; again is nothing."""
 
 
 class Dresser:
@@ -51,8 +61,9 @@ class Dresser:
         self.guard = Guard(model)
         self.wardrobe = Wardrobe()
         self.blocks = Blocks(self.backend.gating)
+        self.stacks = Stacks(self.blocks)
         self.outfit, self.closed = BASE_OUTFIT, False
-        self._mixed: MixedBatch | None = None
+        self._mixed: Hooks | None = None
         self._lock = threading.Lock()
 
     @property
@@ -89,6 +100,7 @@ class Dresser:
                 self._switch(BASE_OUTFIT, interrupts)
             self.backend.unload(name)
             self.blocks.cache.drop(name)
+            self.stacks.drop(name)
             self.wardrobe.remove(name)
 
     def wear(self, choose: Choice) -> None:
@@ -129,19 +141,48 @@ class Dresser:
         """
         if not rows or (copies is not None and copies < 1):
             raise OptionError("a mixed batch needs at least one row, and copies of at least 1")
+
+        def prepare() -> Callable[[], Hooks]:
+            activation = Activation(self.model, since) if since else None
+            looks = [self.wardrobe.row(row).look for row in rows]
+            return lambda: MixedBatch(
+                self.sites, looks, copies, self.blocks, self.model, activation
+            )
+
+        with self._correcting(prepare):
+            yield
+
+    @contextmanager
+    def packing(self, spans: Sequence[tuple[Wearable, int]]) -> Iterator[None]:
+        """Let spans of tokens wear a persona each; see :func:`~prosopon.runtime.packed.packed`."""
+
+        def prepare() -> Callable[[], Hooks]:
+            worn = [Span(self.wardrobe.row(row).look, length) for row, length in spans]
+            return lambda: SpanHooks(self.sites, worn, self.stacks)
+
+        with self._correcting(prepare):
+            yield
+
+    def digest(self, row: Wearable) -> bytes:
+        """Return 32 bytes that name what a row of a mixed batch loses."""
+        return self.stacks.digest(self.wardrobe.row(row).look, self.sites)
+
+    @contextmanager
+    def _correcting(self, prepare: Callable[[], Callable[[], Hooks]]) -> Iterator[None]:
+        """Take off outputs of the base inside a with block; see :meth:`mixing`.
+
+        ``prepare`` may refuse before anything has changed; what it returns makes the hooks.
+        """
         before, entered = self.outfit, False
         try:
             with self._exclusively() as interrupts:
-                activation = Activation(self.model, since) if since else None
-                looks = [self.wardrobe.row(row).look for row in rows]
+                make = prepare()
                 self._check_unmixed()
                 self.guard.check_switch()
                 entered = True
                 self._switch(BASE_OUTFIT, interrupts)
                 with self.guard.switching():
-                    self._mixed = MixedBatch(
-                        self.sites, looks, copies, self.blocks, self.model, activation
-                    )
+                    self._mixed = make()
             with torch.compiler.set_stance("force_eager"):
                 yield
         finally:

@@ -10,7 +10,6 @@ in compressed rows, and the inputs of their rows stand below each other. An expe
 parameter reads some tokens of the batch; its rows are told by the tokens' places in the batch.
 """
 
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
@@ -24,56 +23,10 @@ from prosopon.models import Site
 from prosopon.models.expert_linear import ExpertLinear
 from prosopon.models.experts import apart
 from prosopon.runtime.activation import Activation
-from prosopon.runtime.cache import LookCache
-from prosopon.runtime.gates import Gating, apply_gates
+from prosopon.runtime.blocks import FAST_VECTOR, Blocks, diagonal, multiply
 from prosopon.runtime.looks import Look, Wearable
 
-_MKL = bool(torch.backends.mkl.is_available())  # type: ignore[no-untyped-call]
-Gatings = Callable[[Look, Site], Gating | None]
 T = TypeVar("T", bound=Hashable)
-
-
-class Block(NamedTuple):
-    """The difference D [out, in] of one look at one site, in compressed rows."""
-
-    starts: Tensor  # int64 [out + 1]: where each row begins
-    lines: Tensor  # int64 [n]: the rows of the weights
-    columns: Tensor  # int64 [n]: their columns
-    base: Tensor  # [n]: the weights that it was made of
-    values: Tensor  # [n], in the dtype of the weights, but at least float32
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that the block takes."""
-        return sum(tensor.nbytes for tensor in self)
-
-
-class Blocks:
-    """Makes blocks of what ``gatings`` says of a look, and keeps them for the next batch."""
-
-    def __init__(self, gatings: Gatings, limit: int = 1 << 29) -> None:
-        self._gatings = gatings
-        self.cache = LookCache[tuple[Look, str], Block | None](limit)
-
-    def get(self, look: Look, site: Site) -> Block | None:
-        """Return the block of a look at a site whose weights are the base's; None for none."""
-        key = look, site.name
-        if key in self.cache:
-            cached = self.cache.get(key)
-            if cached is None or _is_current(site, cached):
-                return cached
-        gating = self._gatings(look, site)
-        fresh = block(site, gating) if gating is not None and len(gating) else None
-        self.cache.put(key, fresh, fresh.nbytes if fresh else 0, (look,))
-        return fresh
-
-
-def _is_current(site: Site, cached: Block) -> bool:
-    """Tell whether a block was made of the weights that are there now."""
-    if site.quantised:  # such weights are never written
-        return True
-    now = site.matrix()[cached.lines, cached.columns]
-    return now.dtype == cached.base.dtype and bool(torch.equal(now, cached.base))
 
 
 class RowGroup(NamedTuple):
@@ -232,7 +185,7 @@ def _plain(groups: Sequence[RowGroup]) -> Tensor | None:
     first = groups[0]
     if len(groups) > 1 or not first.whole or first.copies > 1:
         return None
-    return first.matrix if _MKL or first.matrix.is_cuda else None
+    return first.matrix if FAST_VECTOR or first.matrix.is_cuda else None
 
 
 def _correction(folded: Tensor, group: RowGroup) -> Tensor:
@@ -242,10 +195,7 @@ def _correction(folded: Tensor, group: RowGroup) -> Tensor:
     picked = folded if group.whole else folded.index_select(0, group.rows)
     picked = picked.to(group.matrix.dtype)
     columns = picked.reshape(looks, -1, width).transpose(1, 2).reshape(looks * width, -1)
-    if columns.shape[1] == 1 and (_MKL or group.matrix.is_cuda):
-        product = torch.mv(group.matrix, columns.squeeze(1))  # several times faster
-    else:
-        product = group.matrix @ columns
+    product = multiply(group.matrix, columns)
     turned = product.view(looks, -1, group.copies * tokens).transpose(1, 2)
     return turned.reshape(len(group.rows), tokens, -1)
 
@@ -275,37 +225,3 @@ def _places(items: Sequence[T]) -> dict[T, list[int]]:
     for place, item in enumerate(items):
         places[item].append(place)
     return dict(places)
-
-
-def block(site: Site, gating: Gating) -> Block:
-    """Return what a gating takes off a site's weights, which must be the base's."""
-    indices = gating.indices()
-    lines, columns = indices // site.in_features, indices % site.in_features
-    weights = site.matrix()[lines, columns]
-    wide = torch.promote_types(weights.dtype, torch.float32)
-    values = weights.to(wide) - apply_gates(weights, gating.gates).to(wide)
-    counts = torch.bincount(lines, minlength=site.out_features)
-    starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    return Block(starts, lines, columns, weights, values)
-
-
-def diagonal(site: Site, blocks: Sequence[Block]) -> Tensor:
-    """Put blocks on the diagonal of one matrix in compressed rows.
-
-    Its numbers are int32, as the libraries want them; int64 ones they would convert each time.
-    """
-    starts, columns, before = [blocks[0].starts[:1]], [], 0
-    for place, part in enumerate(blocks):
-        starts.append(part.starts[1:] + before)
-        columns.append(part.columns + place * site.in_features)
-        before += len(part.columns)
-    shape = len(blocks) * site.out_features, len(blocks) * site.in_features
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # "Sparse CSR tensor support is in beta"
-        return torch.sparse_csr_tensor(
-            torch.cat(starts).int(),
-            torch.cat(columns).int(),
-            torch.cat([part.values for part in blocks]),
-            shape,
-            check_invariants=False,
-        )

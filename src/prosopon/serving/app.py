@@ -196,6 +196,8 @@ def _add_health(app: FastAPI, service: Service) -> None:
             "status": "ok" if engine.is_alive else "dead",
             "model": service.name,
             "engine": engine.description,
+            "fallback": engine.fallback,
+            "prefix_hit_rate": engine.shared / engine.asked if engine.asked else None,
             "rounding": engine.rounding,
             "waiting": engine.waiting,
             "running": engine.running,

@@ -71,8 +71,7 @@ class RowBatch:
             self._undress()
 
     def _step(self) -> None:
-        scores = self._forward()
-        for row, own in zip(self.rows, scores, strict=True):
+        for row, own in self._read():
             if bool(own.isnan().any()):
                 row.fail(Refusal(500, "the model's scores overflow or are NaN", "failure"))
                 continue
@@ -84,6 +83,10 @@ class RowBatch:
                 self.redrawn += 1
             assert token is not None
             row.take(token, own, self._ends)
+
+    def _read(self) -> Iterator[tuple[AnswerRow, Tensor]]:
+        """Yield rows with the scores of their next token, float64 [vocabulary]."""
+        return zip(self.rows, self._forward(), strict=True)
 
     def _forward(self) -> Tensor:
         """Return the scores of every row's next token: float64 [rows, vocabulary]."""

@@ -44,6 +44,11 @@ class Metrics:
             "prosopon_redrawn_tokens", "Draws made again from the row alone", registry=own
         )
 
+        self.prefix = Counter(
+            "prosopon_prefix_tokens", "Tokens of prompts by whether they were read before",
+            ["kind"], registry=own,
+        )  # fmt: skip
+
     def watch(self, engine: Engine, personas: Callable[[], int]) -> None:
         """Read the lengths of queue and batch, and the number of personas, when asked."""
         for name, text, read in (
@@ -59,6 +64,8 @@ class Metrics:
         self.voices.observe(report.voices)
         self.busy.inc(report.seconds)
         self.redrawn.inc(report.redrawn)
+        self.prefix.labels("shared").inc(report.shared)
+        self.prefix.labels("read").inc(report.asked - report.shared)
 
     def observe_first(self, work: Work) -> None:
         """Note that the first piece of a request's text is there."""
