@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 import httpx2
 import torch
-from openai import APIStatusError, AsyncOpenAI
+from openai import AsyncOpenAI
 from tools.load_server import HEAD, QUESTIONS, Load, Question, press, quantile
 
 from prosopon.data import Message
@@ -100,8 +100,8 @@ async def reply(service: Service, case: Case, tokens: int) -> str:
 
 
 @asynccontextmanager
-async def serving(personas: Path, engine: str, rows: int) -> AsyncIterator[AsyncOpenAI]:
-    """Start a server and yield a client of it."""
+async def serving(personas: Path, engine: str, rows: int) -> AsyncIterator[httpx2.AsyncClient]:
+    """Start a server and yield a client of it that may do everything."""
     environment = os.environ | {"PROSOPON_ADMIN_KEY": KEY, "PROSOPON_API_KEY": KEY}
     command = [
         sys.executable, "-m", "prosopon", "serve", "--model", "embedded", "--personas",
@@ -113,12 +113,11 @@ async def serving(personas: Path, engine: str, rows: int) -> AsyncIterator[Async
     try:
         assert process.stdout is not None
         line = await asyncio.to_thread(process.stdout.readline)
-        found = re.search(r"http://\S+/v1", line)
+        found = re.search(r"(http://\S+)/v1", line)
         if found is None:
             raise SystemExit(f"the server did not start: {line}")
-        async with AsyncOpenAI(
-            base_url=found[0], api_key=KEY, max_retries=0, timeout=300
-        ) as client:
+        headers = {"Authorization": f"Bearer {KEY}"}
+        async with httpx2.AsyncClient(base_url=found[1], headers=headers, timeout=300) as client:
             yield client
     finally:
         process.terminate()
@@ -177,10 +176,15 @@ async def measure_load(
     }  # fmt: skip
     print(f"generate, {names[-1]}: {record['generate_tokens_per_second']:.0f} tokens/s\n\n{HEAD}")
     for engine in engines:
-        async with serving(personas, engine, rows) as client:
+        async with (
+            serving(personas, engine, rows) as own,
+            AsyncOpenAI(
+                base_url=f"{own.base_url}/v1", api_key=KEY, max_retries=0, timeout=300
+            ) as client,
+        ):
             everybody = await press(client, expected, clients, seconds, tokens)
             one = await press(client, single, clients, seconds, tokens)
-            health = httpx2.get(str(client.base_url.join("/health"))).json()
+            health = (await own.get("/health")).json()
         print(everybody.line(f"{engine}: {len(names)} voices"))
         print(one.line(f"{engine}: {names[-1]} alone"), flush=True)
         record["engines"][engine] = {
@@ -205,7 +209,7 @@ class Loaded:
 class Churn:
     """Short requests at random times while personas come and go."""
 
-    def __init__(self, client: AsyncOpenAI, loaded: Loaded, guests: Sequence[str]) -> None:
+    def __init__(self, client: httpx2.AsyncClient, loaded: Loaded, guests: Sequence[str]) -> None:
         self.client, self.loaded, self.guests = client, loaded, guests
         self.expected: dict[tuple[Case, str], str] = {}  # by case and the guest's mask
         self.counts = {"replies": 0, "away": 0, "mismatches": 0, "lost": 0, "changes": 0}
@@ -215,11 +219,11 @@ class Churn:
         """Ask once, and judge what comes."""
         before, source = self.loaded.moment(case.names), self.loaded.sources[GUEST]
         try:
-            done = await self.client.chat.completions.create(**_as_openai(case.body(tokens)))
-            text, status = done.choices[0].message.content or "", 200
-        except APIStatusError as problem:
-            text, status = str(problem), problem.status_code
-        except Exception as problem:
+            response = await self.client.post("/v1/chat/completions", json=case.body(tokens))
+            text, status = response.text, response.status_code
+            if status == 200:
+                text = response.json()["choices"][0]["message"]["content"]
+        except httpx2.HTTPError as problem:
             text, status = repr(problem), 0
         still = before == self.loaded.moment(case.names) and not any(e % 2 for e in before)
         if status == 200:
@@ -236,19 +240,20 @@ class Churn:
     async def change(self, draws: random.Random) -> None:
         """Unload a persona and load it again; the guest as its other mask."""
         name = draws.choice(sorted(self.loaded.sources))
-        headers = {"Authorization": f"Bearer {KEY}"}
-        address = str(self.client.base_url.join("/admin/personas"))
         self.loaded.epochs[name] += 1
         if name == GUEST:
             other = [mask for mask in self.guests if mask != self.loaded.sources[name]]
             self.loaded.sources[name] = draws.choice(other)
-        async with httpx2.AsyncClient(headers=headers, timeout=120) as admin:
-            (await admin.delete(f"{address}/{name}")).raise_for_status()
-            await asyncio.sleep(draws.random() * 0.2)
-            body = {"source": self.loaded.sources[name], "name": name}
-            (await admin.post(address, json=body)).raise_for_status()
+        (await self.client.delete(f"/admin/personas/{name}")).raise_for_status()
+        await asyncio.sleep(draws.random() * 0.2)
+        await self.load(name)
         self.loaded.epochs[name] += 1
         self.counts["changes"] += 1
+
+    async def load(self, name: str) -> None:
+        """Load a persona's mask."""
+        body = {"source": self.loaded.sources[name], "name": name}
+        (await self.client.post("/admin/personas", json=body)).raise_for_status()
 
     async def run(
         self, cases: Sequence[Case], count: int, clients: int, gap: float, tokens: int, seed: int
@@ -265,15 +270,10 @@ class Churn:
 
         async def keep_changing() -> None:
             while left > 0:
-                await asyncio.sleep(draws.expovariate(1.0))
+                await asyncio.sleep(draws.expovariate(0.5))
                 await self.change(draws)
 
         await asyncio.gather(keep_changing(), *(keep_asking() for _ in range(clients)))
-
-
-def _as_openai(body: dict[str, Any]) -> dict[str, Any]:
-    own = {name: body.pop(name) for name in ("persona", "activate") if name in body}
-    return body | {"extra_body": own}
 
 
 def make_cases(names: Sequence[str]) -> list[Case]:
@@ -311,11 +311,7 @@ async def measure_churn(
         loaded = Loaded({name: name for name in names[:-2]} | {GUEST: guests[0]})
         churn = Churn(client, loaded, guests)
         churn.expected = expected
-        address = str(client.base_url.join("/admin/personas"))
-        headers = {"Authorization": f"Bearer {KEY}"}
-        httpx2.post(
-            address, json={"source": guests[0], "name": GUEST}, headers=headers
-        ).raise_for_status()
+        await churn.load(GUEST)
         while (done := record.get("requests", 0)) < requests:
             part, before, begin = min(500, requests - done), dict(churn.counts), time.monotonic()
             await churn.run(cases, part, clients, 0.05, tokens, seed=done)
@@ -325,7 +321,7 @@ async def measure_churn(
             record["seconds"] = record.get("seconds", 0.0) + time.monotonic() - begin
             record["examples"] = [*record.get("examples", []), *churn.examples][:10]
             churn.examples.clear()
-            record["health"] = httpx2.get(str(client.base_url.join("/health"))).json()
+            record["health"] = (await client.get("/health")).json()
             save()
             print({name: value for name, value in record.items() if name != "health"}, flush=True)
 

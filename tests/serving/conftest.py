@@ -12,7 +12,7 @@ def live():
     attached = samples.wearer(personas=("bold", "calm", "heavy"))
     model = attached.model
     base = weights.weights(model)
-    with samples.running(attached) as server:
+    with samples.running(attached, kind="continuous") as server:
         yield server
     weights.assert_bits(model, base)
 

@@ -103,8 +103,9 @@ class Live:
 
 
 @contextmanager
-def running(attached, *, shelf=None, keys=None, limits=None, address=None, **engine):
+def running(attached, *, shelf=None, keys=None, limits=None, address=None, kind="static", **engine):
     """Serve a model in a thread, and stop; afterwards the model has no owner."""
+    engine |= {"kind": kind}
     service = Service(attached, "tiny", shelf, limits or Limits(max_tokens=400), **engine)
     service.load_all()
     live = Live(service, None)

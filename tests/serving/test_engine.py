@@ -1,4 +1,4 @@
-"""The queue and its thread: order, limits, times, orders between batches, and the end."""
+"""The queue and its thread with static batches: order, limits, times, orders, and the end."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def wait(*rows):
 
 
 @contextmanager
-def working(attached, *, start=True, **settings):
+def working(attached, *, start=True, kind="static", **settings):
     """Yield an engine and the reports of its batches."""
     reports = []
-    engine = Engine(attached, observe=reports.append, **settings)
+    engine = Engine(attached, observe=reports.append, kind=kind, **settings)
     if start:
         engine.start()
     try:
@@ -297,7 +297,7 @@ def test_draining_lets_running_rows_finish(attached, expected):
 
 
 def test_closing_gives_the_model_back(attached):
-    engine = Engine(attached)
+    engine = Engine(attached, kind="continuous")
     engine.start()
     engine.submit([row(BOLD)[0]])
     engine.close(30.0)

@@ -69,13 +69,15 @@ def test_uvicorn_is_heard_from_warnings_on(stream):
 def test_batches_are_counted(attached):
     metrics = Metrics()
     metrics.watch(Engine(attached), lambda: 3)
-    metrics.observe_batch(BatchReport(5, 2, 0.5, 4))
+    metrics.observe_batch(BatchReport(5, 2, 0.5, 4, 40, 32))
     text = metrics.text().decode()
     for line in (
         "prosopon_batch_rows_sum 5.0",
         'prosopon_batch_voices_bucket{le="2.0"} 1.0',
         "prosopon_batch_seconds_total 0.5",
         "prosopon_redrawn_tokens_total 4.0",
+        'prosopon_prefix_tokens_total{kind="shared"} 32.0',
+        'prosopon_prefix_tokens_total{kind="read"} 8.0',
         "prosopon_waiting_rows 0.0",
         "prosopon_personas 3.0",
     ):

@@ -131,8 +131,9 @@ class PackedBatch(RowBatch):
     def measure(self, voices: Sequence[Voice], limit: int) -> float:
         """Return how much of the error that draws allow for rounding takes up, here and now.
 
-        Random rows are read by all voices in turn, beside each other and alone: their prompts,
-        the next token, and two prompts that begin as others did. At most ``limit`` at once.
+        Random rows are read by all voices in turn, beside each other and alone: their prompts
+        and the next token; then what begins as an earlier prompt, by the same voice and by
+        another one. At most ``limit`` rows at once, as far as they fit.
         """
         size, shares = len(self._model.get_input_embeddings().weight), [0.0]
         draws = torch.Generator().manual_seed(0)
@@ -141,11 +142,19 @@ class PackedBatch(RowBatch):
             return torch.randint(size, (length,), generator=draws).tolist()
 
         prompts = [prompt(length) for length in (3, 37, 8, 41, 17)]
-        first = [_random_row(voices, number, tokens) for number, tokens in enumerate(prompts)]
-        again = [_random_row(voices, number, prompts[number] + prompt(3)) for number in (1, 3)]
-        for rows in (first[:limit], first[limit:], again[:limit], again[limit:]):
-            self.admit(rows[:limit])
-            for _ in range(2 if rows else 0):
+        places = [*range(5), 1, 1]
+        more = [[]] * 5 + [prompt(3), prompt(3)]
+        left = [
+            _random_row(voices, place + (number == 6), prompts[place] + end)
+            for number, (place, end) in enumerate(zip(places, more, strict=True))
+        ]
+        while left:
+            # The last two come when what they begin with was read.
+            for row in left[: min(limit, max(1, len(left) - 2))]:
+                left.remove(row)
+                if self.fits(row):
+                    self.admit([row])
+            for _ in range(2 if self.rows else 0):
                 for row, scores in self._read():
                     alone = self._alone(row)
                     error = float((scores - alone)[alone.isfinite()].abs().max())

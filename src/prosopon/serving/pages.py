@@ -65,10 +65,10 @@ class EngineError(ProsoponError):
     """Continuous batching cannot be used here."""
 
 
-def check_names(names: dict[str, tuple[str, ...]] = NAMES) -> None:
+def check_names() -> None:
     """Raise an EngineError that says which names this version of transformers lacks."""
     lacks = []
-    for name, wanted in names.items():
+    for name, wanted in NAMES.items():
         module, *path = name.split(".")
         try:
             found: Any = import_module(_AT + module)
