@@ -278,7 +278,7 @@ class Churn:
 
 def make_cases(names: Sequence[str]) -> list[Case]:
     """Return what is asked: the base, every persona, a strength, a blend, an answer alone."""
-    kinds = [(name, {}) for name in ["", *names, GUEST]]
+    kinds: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in ["", *names, GUEST]]
     kinds.append((names[0], {"persona": {"name": names[0], "strength": 0.5}}))
     kinds.append(("", {"persona": {"blend": {names[0]: 0.5, names[1]: 1.0}}}))
     kinds += [(name, {"activate": "answer"}) for name in (names[1], GUEST)]
@@ -339,7 +339,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--out", type=Path, default=None)
     args = parser.parse_args(arguments)
-    engines, record = args.engines.split(","), {"format_version": FORMAT_VERSION}
+    engines = args.engines.split(",")
+    record: dict[str, Any] = {"format_version": FORMAT_VERSION}
     if args.out is not None and args.out.exists():
         record = json.loads(args.out.read_text("utf-8"))
 

@@ -142,12 +142,8 @@ class PackedBatch(RowBatch):
             return torch.randint(size, (length,), generator=draws).tolist()
 
         prompts = [prompt(length) for length in (3, 37, 8, 41, 17)]
-        places = [*range(5), 1, 1]
-        more = [[]] * 5 + [prompt(3), prompt(3)]
-        left = [
-            _random_row(voices, place + (number == 6), prompts[place] + end)
-            for number, (place, end) in enumerate(zip(places, more, strict=True))
-        ]
+        left = [_random_row(voices, number, tokens) for number, tokens in enumerate(prompts)]
+        left += [_random_row(voices, number, prompts[1] + prompt(3)) for number in (1, 2)]
         while left:
             # The last two come when what they begin with was read.
             for row in left[: min(limit, max(1, len(left) - 2))]:

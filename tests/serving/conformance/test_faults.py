@@ -1,5 +1,6 @@
 """Servers that mix their rows up, each in its own way: the check names every one of them."""
 
+import openai
 import pytest
 
 from prosopon.serving.conformance import checks, reloads
@@ -8,6 +9,8 @@ from prosopon.serving.conformance.client import ModelServer
 from prosopon.serving.conformance.examiner import CheckSettings
 from prosopon.serving.conformance.local import LocalModel
 from prosopon.serving.conformance.verification import CHECKS, verify_server
+from prosopon.serving.packed_batch import PackedBatch
+from prosopon.serving.pages import Pages
 from prosopon.subnetwork import Subnetwork
 from tests.serving.conformance import faults
 from tests.tiny import tiny_model
@@ -46,7 +49,7 @@ def leaky(results):
 
 
 def test_a_good_server_passes_every_check(folder, local, monkeypatch):
-    with faults.serving("none", folder, monkeypatch) as live:
+    with faults.serving("none", folder, monkeypatch, kind="continuous") as live:
         results = verify(live, *CHECKS, local=local)
         assert live.service.personas == ["bold", "calm"]
     assert not leaky(results)
@@ -87,6 +90,22 @@ def test_a_prefix_cache_that_knows_no_persona(folder, local, monkeypatch):
     # Whoever asked a text first is right, and the two others read what it wrote.
     assert (results["prefix"].leaks, results["prefix"].requests) == (2, 3)
     assert results["local"].leaks == 2
+
+
+def test_pages_that_know_no_persona(folder, local, monkeypatch):
+    """The same in the continuous engine, whose own trial at the start would refuse it."""
+    monkeypatch.setattr(Pages, "_salted", lambda self, key, tokens, more: tokens)
+    with (
+        faults.serving("none", folder, monkeypatch, kind="auto") as live,
+        openai.OpenAI(base_url=f"{live.url}/v1", api_key="none") as client,
+    ):
+        assert client.models.list().data
+        assert "differ from rows alone" in live.service.engine.fallback
+    monkeypatch.setattr(PackedBatch, "measure", lambda *_: 0.0)
+    with faults.serving("none", folder, monkeypatch, kind="continuous") as live:
+        results = verify(live, "prefix", local=local)
+        assert live.service.engine.shared > 0
+    assert leaky(results) == {"prefix"}
 
 
 def test_without_a_local_model_such_a_cache_is_not_seen_and_that_is_said(folder, monkeypatch):
