@@ -7,8 +7,8 @@ PERSONAS is a folder with masks of the embedded model. What every persona says t
 worked out first, with the persona alone in the weights and one row at a time. Then servers are
 started, each as a process of its own.
 
-``load``: clients ask all personas and the base at once, then one persona alone. ``churn``: short
-requests at random times for personas, strengths, blends and answers alone, while personas are
+``load``: one client, then many ask all personas and the base, then one persona alone. ``churn``:
+short requests at random times for personas, strengths, blends and answers alone, while personas are
 unloaded and loaded, and one name changes between two masks. Results so far are in FILE, and the
 same command goes on from there.
 """
@@ -73,17 +73,12 @@ class Case(NamedTuple):
 
 
 @contextmanager
-def alone(personas: Path, more: Mapping[str, str] = {}) -> Iterator[Service]:
-    """Yield a service that writes one row at a time, what it wears in the weights.
-
-    ``more`` are further names, with the sources of their masks.
-    """
+def alone(personas: Path) -> Iterator[Service]:
+    """Yield a service that writes one row at a time, what it wears in the weights."""
     model, tokenizer = load_model("embedded", device="cpu")[:2]
     wearer = PersonaModel(model, tokenizer)
     service = Service(wearer, "embedded", Shelf(personas), rows=1, kind="static")
     service.load_all()
-    for name, source in more.items():
-        wearer.load_persona(personas / source, name)
     service.engine.start()
     try:
         yield service
@@ -182,14 +177,16 @@ async def measure_load(
                 base_url=f"{own.base_url}/v1", api_key=KEY, max_retries=0, timeout=300
             ) as client,
         ):
+            lonely = await press(client, expected, 1, seconds / 4, tokens)
             everybody = await press(client, expected, clients, seconds, tokens)
             one = await press(client, single, clients, seconds, tokens)
             health = (await own.get("/health")).json()
+        print(lonely.line(f"{engine}: one client"))
         print(everybody.line(f"{engine}: {len(names)} voices"))
         print(one.line(f"{engine}: {names[-1]} alone"), flush=True)
         record["engines"][engine] = {
-            "health": health, "all_voices": figures(everybody), "one_voice": figures(one),
-            "share_of_one_voice": everybody.speed / one.speed,
+            "health": health, "one_client": figures(lonely), "all_voices": figures(everybody),
+            "one_voice": figures(one), "share_of_one_voice": everybody.speed / one.speed,
         }  # fmt: skip
     return record
 
@@ -290,6 +287,21 @@ def make_cases(names: Sequence[str]) -> list[Case]:
     ]
 
 
+async def expect(
+    service: Service, cases: Sequence[Case], guests: Sequence[str], tokens: int
+) -> dict[tuple[Case, str], str]:
+    """Return what every case is answered, by the mask that the guest has."""
+    expected = {}
+    for case in cases:
+        if case.voice == GUEST:
+            for mask in guests:
+                expected[case, mask] = await reply(service, case._replace(voice=mask), tokens)
+        else:
+            text = await reply(service, case, tokens)
+            expected |= {(case, mask): text for mask in guests}
+    return expected
+
+
 async def measure_churn(
     personas: Path, engine: str, requests: int, clients: int, rows: int, tokens: int,
     record: dict[str, Any], save: Any,
@@ -297,16 +309,9 @@ async def measure_churn(
     """Add requests to a record until it has so many."""
     names = Shelf(personas).sources
     guests = names[-2:]
-    expected = {}
     cases = make_cases(names[:-2])
     with alone(personas) as service:
-        for mask in guests:
-            for case in cases:
-                text = case.extra
-                voice = mask if case.voice == GUEST else case.voice
-                expected[case, mask] = await reply(
-                    service, Case(voice, case.question, case.seed, text), tokens
-                )
+        expected = await expect(service, cases, guests, tokens)
     async with serving(personas, engine, rows) as client:
         loaded = Loaded({name: name for name in names[:-2]} | {GUEST: guests[0]})
         churn = Churn(client, loaded, guests)
@@ -358,7 +363,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parts = [
             engine[kind]
             for engine in record["load"]["engines"].values()
-            for kind in ("all_voices", "one_voice")
+            for kind in ("one_client", "all_voices", "one_voice")
         ]
         return int(any(part["failed"] or part["mismatches"] for part in parts))
     own = record.setdefault("churn", {"engine": engines[0], "tokens": args.tokens or 6})

@@ -22,6 +22,7 @@ from tests.tiny import tiny_model
         (["--host", "0.0.0.0"], "set PROSOPON_API_KEY, or listen on 127.0.0.1"),
         (["--name", "a:b"], "--name 'a:b'"),
         (["--model", "./nothing"], "nothing"),
+        (["--cache-tokens", "8"], "x>=64"),
     ],
 )
 def test_what_is_refused_before_anything_is_served(prosopon, monkeypatch, arguments, words):
@@ -29,6 +30,27 @@ def test_what_is_refused_before_anything_is_served(prosopon, monkeypatch, argume
     done = prosopon("serve", *arguments, code=2)
     assert words in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--engine", "vllm"], "unknown engine 'vllm'. Choices: auto, continuous, static"),
+        (
+            ["--engine", "continuous", "--no-mixing"],
+            "rows of several voices do not stand in one batch here",
+        ),
+    ],
+)
+def test_an_engine_that_there_is_not_or_that_cannot_run_is_refused(
+    prosopon, tiny_folder, arguments, words
+):
+    """Nothing listens: a server that was asked for by name is never another one."""
+    done = prosopon(
+        "serve", "--model", tiny_folder, "--device", "cpu", "--port", "0", *arguments, code=2
+    )
+    assert words in " ".join(done.stderr.split())
+    assert "listens on" not in done.stdout
 
 
 def test_what_is_not_installed_is_named(prosopon, monkeypatch):
@@ -79,7 +101,8 @@ def test_it_serves_until_it_is_told_to_stop(started):
     assert process.exitcode in (0, -signal.SIGTERM)
     text = log.read_text()
     assert "skipped ruin: " in text
-    assert "engine: static batches" in text
+    assert "engine: continuous batches of any voices, at most 8 rows, prefix cache" in text
+    assert "no continuous batching" not in text
     requests = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     assert [line["status"] for line in requests] == [401, 200, 200, 200]
     assert "Hi" not in text

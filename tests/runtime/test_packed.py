@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from prosopon.errors import PersonaError, UnknownNameError
-from prosopon.runtime.packed import MOST_LOOKS, Stacks, look_digest, packed
+from prosopon.runtime.packed import look_digest, packed
+from prosopon.runtime.spans import MOST_LOOKS, Stacks
 from tests.runtime import samples
 from tests.runtime.test_mixed import attach, one_by_one
 from tests.tiny import FAMILIES, tiny_model

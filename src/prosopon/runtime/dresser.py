@@ -19,7 +19,7 @@ from prosopon.runtime.interrupts import DeferredInterrupts
 from prosopon.runtime.looks import Outfit, Wardrobe, Wearable
 from prosopon.runtime.membership import check_belongs
 from prosopon.runtime.mixed import MixedBatch
-from prosopon.runtime.packed import Span, SpanHooks, Stacks
+from prosopon.runtime.spans import Span, SpanHooks, Stacks
 from prosopon.subnetwork import Subnetwork
 
 BASE_OUTFIT = Outfit()
