@@ -81,9 +81,9 @@ def test_a_batch_of_one_span_is_the_model_that_wears_it(attached):
 def test_matrices_are_kept_and_made_anew_where_weights_change(attached):
     stacks = attached._dresser.stacks
     check(attached, SPANS)
-    kept = dict(stacks._kept._entries)
+    kept = dict(stacks._cache._entries)
     check(attached, [("heavy", 2), ("light", 1)])  # fewer looks: the same matrices
-    assert all(stacks._kept._entries[key] is kept[key] for key in kept)
+    assert all(stacks._cache._entries[key] is kept[key] for key in kept)
     with torch.no_grad():
         for parameter in attached.model.parameters():
             parameter.mul_(2.0)
@@ -93,7 +93,7 @@ def test_matrices_are_kept_and_made_anew_where_weights_change(attached):
             parameter.div_(2.0)
     attached.unload_persona("heavy")
     assert not any("heavy" in {part.name for part in look} for look in stacks._looks)
-    assert not any("heavy" in str(key) for key in stacks._kept._entries)
+    assert not any("heavy" in str(key) for key in stacks._cache._entries)
     check(attached, [("light", 2), ({"unranked": 0.5}, 1)])
 
 

@@ -37,7 +37,7 @@ def one():
 @pytest.fixture
 def batch(one):
     one.clear()
-    one.redrawn = one.pages.asked = one.pages.shared = 0
+    one.redrawn = one.pages.prompt_tokens = one.pages.shared = 0
     base = weights.weights(one.wearer.model)
     yield one
     weights.assert_bits(one.wearer.model, base)
@@ -200,7 +200,7 @@ def test_an_engine_writes_every_row_as_alone_whatever_joins(attached, expected):
         for own in (*rows[:6], heavy, *rows[6:]):
             engine.submit([own])
         wait(*rows, heavy)
-        assert (engine.asked, engine.shared) == (sum(len(one.prompt) for one in rows), 0)
+        assert (engine.prompt_tokens, engine.shared) == (sum(len(one.prompt) for one in rows), 0)
     assert tuple(written(rows)) == expected
     assert len(heavy.written) > 0
     assert max(report.rows for report in reports) == 4
@@ -212,7 +212,7 @@ def test_what_the_pages_never_hold_is_written_statically(attached, expected):
     with working(attached, kind="continuous", cache_tokens=64) as (engine, reports):
         engine.submit([rows[0], long, *rows[1:]])
         wait(*rows, long)
-        assert 0 < engine.asked < len(LONG)
+        assert 0 < engine.prompt_tokens < len(LONG)
     assert tuple(written(rows)) == expected[:3]
     lonely, _ = row(BOLD, LONG, max_tokens=20)
     RowBatch(attached, [lonely], crowded=False).run()

@@ -28,7 +28,7 @@ def made(model):
 @pytest.fixture
 def pages(made):
     made.clear()
-    made.asked = made.shared = 0
+    made.prompt_tokens = made.shared = 0
     return made
 
 
@@ -119,7 +119,7 @@ def test_a_prefix_is_shared_with_its_reader_alone(pages):
     zeros = Prefix(bytes(32), None)
     for key, prefix in {"base": BASE, "bold": bold, "calm": calm, "zeros": zeros}.items():
         assert write(pages, {key: (prompt, prefix)})[0] == {key: 50}, key
-    assert (pages.asked, pages.shared) == (200, 0)
+    assert (pages.prompt_tokens, pages.shared) == (200, 0)
     assert write(pages, {"a": (prompt, bold)})[0] == {"a": 2}
     assert write(pages, {"b": (prompt[:33], BASE)})[0] == {"b": 1}
     assert write(pages, {"c": (prompt[:32], calm)})[0] == {"c": 16}  # never its last token

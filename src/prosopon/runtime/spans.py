@@ -41,22 +41,22 @@ class Stacks:
 
     def __init__(self, blocks: Blocks, limit: int = 1 << 30) -> None:
         self._blocks = blocks
-        self._kept = LookCache[tuple[tuple[Look, ...], str], tuple[Tensor | None, Any]](limit)
+        self._cache = LookCache[tuple[tuple[Look, ...], str], tuple[Tensor | None, Any]](limit)
         self._digests: dict[Look, bytes] = {}
         self._looks: tuple[Look, ...] = ()
 
     def choose(self, looks: Sequence[Look]) -> tuple[Look, ...]:
         """Return the looks of the matrix for a step: those it needs, and some of the last ones."""
         if not set(looks) <= set(self._looks) or len(self._looks) > 4 * len(looks):
-            kept = [look for look in self._looks if look not in looks]
-            self._looks = (*looks, *kept[: min(MOST_LOOKS, 3 * len(looks))])
+            rest = [look for look in self._looks if look not in looks]
+            self._looks = (*looks, *rest[: min(MOST_LOOKS, 3 * len(looks))])
         return self._looks
 
     def get(self, looks: tuple[Look, ...], site: Site) -> Tensor | None:
         """Return the matrix of looks at a site, sparse [looks * out, looks * in]; None for none."""
         key = looks, site.name
         version = None if site.quantised else (site.weight.data_ptr(), site.weight._version)
-        entry = self._kept.get(key)
+        entry = self._cache.get(key)
         if entry is not None and entry[1] == version:
             return entry[0]
         parts = [self._blocks.get(look, site) for look in looks]
@@ -65,7 +65,7 @@ class Stacks:
         if some is not None:
             matrix = diagonal(site, [part or _empty(some) for part in parts])
         nbytes = sum(12 * len(part.values) for part in parts if part is not None)
-        self._kept.put(key, (matrix, version), nbytes, looks)
+        self._cache.put(key, (matrix, version), nbytes, looks)
         return matrix
 
     def digest(self, look: Look, sites: Sequence[Site]) -> bytes:
@@ -76,7 +76,7 @@ class Stacks:
 
     def drop(self, name: str) -> None:
         """Forget what involves a persona."""
-        self._kept.drop(name)
+        self._cache.drop(name)
         for look in [look for look in self._digests if name in {part.name for part in look}]:
             del self._digests[look]
         self._looks = tuple(

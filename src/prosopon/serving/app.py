@@ -197,7 +197,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
             "model": service.name,
             "engine": engine.description,
             "fallback": engine.fallback,
-            "prefix_hit_rate": engine.shared / engine.asked if engine.asked else None,
+            "prefix_hit_rate": engine.prefix_hit_rate,
             "rounding": engine.rounding,
             "waiting": engine.waiting,
             "running": engine.running,

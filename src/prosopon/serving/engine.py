@@ -57,7 +57,7 @@ class BatchReport(NamedTuple):
     voices: int  # that differ
     seconds: float
     redrawn: int  # draws that were made from the row alone
-    asked: int = 0  # tokens of prompts that were looked for among those read before
+    prompt_tokens: int = 0  # tokens of prompts that were looked for among those read before
     shared: int = 0  # tokens that were there
 
 
@@ -99,7 +99,7 @@ class Engine:
         self.mixing = mixing and self.row_limit > 1 and not experts
         self.rounding: float | None = None  # its share of the error that draws allow for
         self.fallback: str | None = None  # why a continuous engine is not used
-        self.asked = self.shared = 0  # tokens of prompts, and those that were read before
+        self.prompt_tokens = self.shared = 0  # tokens of prompts, and those that were read before
         self._cache_tokens = cache_tokens
         self._packed: PackedBatch | None = None
         self._busy = 0.0  # seconds of steps since a row ended
@@ -123,6 +123,11 @@ class Engine:
             return "one row at a time"
         kind = "of one or several voices" if self.mixing else "of one voice each"
         return f"static batches {kind}, at most {self.row_limit} rows, no prefix cache"
+
+    @property
+    def prefix_hit_rate(self) -> float | None:
+        """Share of the tokens of prompts that were read before; None before there are any."""
+        return self.shared / self.prompt_tokens if self.prompt_tokens else None
 
     @property
     def waiting(self) -> int:
@@ -332,7 +337,7 @@ class Engine:
 
     def _step(self, batch: PackedBatch) -> None:
         begin, rows, redrawn = time.monotonic(), list(batch.rows), batch.redrawn
-        asked, shared = batch.pages.asked, batch.pages.shared
+        prompt_tokens, shared = batch.pages.prompt_tokens, batch.pages.shared
         try:
             batch.step()
         except Exception as problem:
@@ -346,16 +351,17 @@ class Engine:
             self._busy = 0.0
         self._report(
             rows, seconds, batch.redrawn - redrawn,
-            batch.pages.asked - asked, batch.pages.shared - shared,
+            batch.pages.prompt_tokens - prompt_tokens, batch.pages.shared - shared,
         )  # fmt: skip
 
     def _report(
-        self, rows: Sequence[AnswerRow], seconds: float, redrawn: int, asked: int = 0,
+        self, rows: Sequence[AnswerRow], seconds: float, redrawn: int, prompt_tokens: int = 0,
         shared: int = 0,
     ) -> None:  # fmt: skip
-        self.asked, self.shared = self.asked + asked, self.shared + shared
+        self.prompt_tokens += prompt_tokens
+        self.shared += shared
         voices = len({row.voice for row in rows})
-        self._observe(BatchReport(len(rows), voices, seconds, redrawn, asked, shared))
+        self._observe(BatchReport(len(rows), voices, seconds, redrawn, prompt_tokens, shared))
 
     def _choose(self) -> list[AnswerRow]:
         """Take the oldest row from the queue, and those that go with it.

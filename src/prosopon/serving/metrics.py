@@ -50,7 +50,7 @@ class Metrics:
         )  # fmt: skip
 
     def watch(self, engine: Engine, personas: Callable[[], int]) -> None:
-        """Read the lengths of queue and batch, and the number of personas, when asked."""
+        """Read the lengths of queue and batch, and the number of personas, when prompt_tokens."""
         for name, text, read in (
             ("waiting_rows", "Rows that wait", lambda: engine.waiting),
             ("running_rows", "Rows that are being written", lambda: engine.running),
@@ -65,7 +65,7 @@ class Metrics:
         self.busy.inc(report.seconds)
         self.redrawn.inc(report.redrawn)
         self.prefix.labels("shared").inc(report.shared)
-        self.prefix.labels("read").inc(report.asked - report.shared)
+        self.prefix.labels("read").inc(report.prompt_tokens - report.shared)
 
     def observe_first(self, work: Work) -> None:
         """Note that the first piece of a request's text is there."""

@@ -160,7 +160,7 @@ class PackedBatch(RowBatch):
                 row.is_done = True
             self._leave()
         self.clear()
-        self.pages.asked = self.pages.shared = 0
+        self.pages.prompt_tokens = self.pages.shared = 0
         return max(shares, key=lambda share: (math.isnan(share), share))
 
 

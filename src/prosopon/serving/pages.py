@@ -71,10 +71,10 @@ def check_names() -> None:
     for name, wanted in NAMES.items():
         module, *path = name.split(".")
         try:
-            found: Any = import_module(_AT + module)
+            target: Any = import_module(_AT + module)
             for part in path:
-                found = getattr(found, part)
-            parameters = inspect.signature(found).parameters
+                target = getattr(target, part)
+            parameters = inspect.signature(target).parameters
         except (ImportError, AttributeError):
             lacks.append(name)
             continue
@@ -85,10 +85,10 @@ def check_names() -> None:
 def _check_attributes(owner: Any, title: str, names: Sequence[str]) -> None:
     lacks = []
     for name in names:
-        found = owner
+        target = owner
         try:
             for part in name.split("."):
-                found = getattr(found, part)
+                target = getattr(target, part)
         except AttributeError:
             lacks.append(f"{title}.{name}")
     _refuse(lacks)
@@ -154,7 +154,7 @@ class Pages:
         self._vocabulary = len(model.get_input_embeddings().weight)
         self._needs: dict[str, int] = {}  # tokens of whole pages that a row will have
         self._reads: dict[str, int] = {}  # those that it has
-        self.asked = self.shared = 0  # tokens of prompts, and those that pages held already
+        self.prompt_tokens = self.shared = 0  # tokens of prompts, and those that pages had already
         self._scores: Any = None
         self.tokens = tokens
         settings = ContinuousBatchingConfig(
@@ -235,8 +235,8 @@ class Pages:
         """Forget all rows and pages."""
         self._engine.scheduler.reset()
         self._engine.cache.reset()
-        for kept in (self._prefixes, self._needs, self._reads):
-            kept.clear()
+        for rows in (self._prefixes, self._needs, self._reads):
+            rows.clear()
 
     def close(self) -> None:
         """Give the memory back."""
@@ -246,9 +246,10 @@ class Pages:
         self._scores = scores
 
     def _match(self, request_id: str, prompt_ids: list[int]) -> int:
-        found: int = self._search(request_id, self._salted(request_id, prompt_ids, 1))
-        self.asked, self.shared = self.asked + len(prompt_ids), self.shared + found
-        return found
+        length: int = self._search(request_id, self._salted(request_id, prompt_ids, 1))
+        self.prompt_tokens += len(prompt_ids)
+        self.shared += length
+        return length
 
     def _marker(self, mark: Callable[..., None]) -> Callable[..., None]:
         def mark_salted(request_id: str, token_ids: list[int], new_new_blocks: int) -> None:
