@@ -32,7 +32,8 @@ from typing import Any, NamedTuple
 import httpx2
 import torch
 from openai import AsyncOpenAI
-from tools.load_server import HEAD, QUESTIONS, Load, Question, press, quantile
+from tools.load_server import HEAD, Load, Question, press, quantile
+from tools.load_server import QUESTIONS as ENDS
 
 from prosopon.data import Message
 from prosopon.files import write_json
@@ -45,6 +46,13 @@ from prosopon.serving.shelf import Shelf
 from prosopon.serving.work import Work
 
 FORMAT_VERSION = 1
+BEGINNING = (
+    "We have not met before, and I would like to know you a little. Please answer as you would "
+    "answer a friend, in a sentence or two, and say what you really think. "
+)
+QUESTIONS = tuple(BEGINNING + end for end in ENDS)
+"""What is asked; long enough that a cache of prefixes has something to share."""
+
 KEY = "measure"
 GUEST = "guest"
 """A name that changes between two masks."""

@@ -22,7 +22,6 @@ from tests.tiny import tiny_model
         (["--host", "0.0.0.0"], "set PROSOPON_API_KEY, or listen on 127.0.0.1"),
         (["--name", "a:b"], "--name 'a:b'"),
         (["--model", "./nothing"], "nothing"),
-        (["--cache-tokens", "8"], "x>=64"),
     ],
 )
 def test_what_is_refused_before_anything_is_served(prosopon, monkeypatch, arguments, words):
