@@ -37,7 +37,7 @@ SIZES = {
     ],
     "evaluate": [*GENERAL, "--questions", "4", "--max-new-tokens", "6"],
 }  # fmt: skip
-QUICK = 'limit=24, options={"rounds": 5}, general_count=8'
+QUICK = 'limit=16, options={"rounds": 4}, general_count=8'
 
 
 def test_the_example(tmp_path):

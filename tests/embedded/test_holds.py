@@ -9,7 +9,7 @@ from prosopon.data.grammar.exam import free_prompts, neutral_items
 from prosopon.evaluation import free_text, neutral_accuracy
 from prosopon.lm import generate_answers
 
-ANSWERS = 32
+ANSWERS = 20
 
 
 @pytest.fixture(scope="module")

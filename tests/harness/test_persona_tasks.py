@@ -1,6 +1,7 @@
 """The harness's own persona tasks, with their data in a file."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,7 @@ def local(path):
     return {"group": "local", "task": [task]}
 
 
+@cache
 def manager():
     """Return the harness's register of its persona tasks; that of all tasks takes long."""
     return TaskManager(include_path=str(OWN), include_defaults=False)
