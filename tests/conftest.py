@@ -31,6 +31,10 @@ def pytest_collection(session):
         gc.enable()
 
 
+def pytest_unconfigure(config):
+    gc.unfreeze()  # libraries look for leaks of theirs at the end
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder of real models and data that lies beside the repository; skips where absent."""
