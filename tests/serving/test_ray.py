@@ -61,7 +61,8 @@ class Cluster:
         words = {
             "port": free_port(), "num-cpus": 2, "object-store-memory": 200_000_000,
             "include-dashboard": "true", "dashboard-port": board, "node-ip-address": "127.0.0.1",
-            "temp-dir": folder / "r",
+            "temp-dir": folder / "r", "dashboard-agent-listen-port": free_port(),
+            "ray-client-server-port": free_port(),
         }  # fmt: skip
         command = [BIN / "ray", "start", "--head", "--block", "--disable-usage-stats"]
         command += [f"--{name}={value}" for name, value in words.items()]
@@ -76,7 +77,11 @@ class Cluster:
         self.deployment["user_config"] = {"personas": personas}
         file = self.folder / "serve.yaml"
         file.write_text(yaml.safe_dump(self.config))
-        until(lambda: self.serve("deploy", str(file)).returncode == 0)
+        deadline = time.monotonic() + 300  # the dashboard may still start
+        while (done := self.serve("deploy", str(file))).returncode:
+            log = (self.folder / "ray.log").read_text()
+            assert time.monotonic() < deadline, f"{done.stdout}\n{done.stderr}\n{log}"
+            assert self.ray.poll() is None, log
 
     def state(self):
         """Return the application's state, and what its deployment has to say."""
