@@ -41,7 +41,8 @@ class Replica:
             PersonaModel(loaded.model, loaded.tokenizer),
             own.name, Shelf(Path(own.personas)) if own.personas else None,
             Limits(own.max_tokens, own.timeout),
-            pins=pins, rows=own.rows, queue=own.queue, mixing=own.mixing,
+            pins=pins, rows=own.rows, queue=own.queue, mixing=own.mixing, kind=own.engine,
+            cache_tokens=own.cache_tokens,
         )  # fmt: skip
         self._service.engine.start()
 

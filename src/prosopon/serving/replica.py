@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from prosopon.errors import OptionError, PersonaError
 from prosopon.models import fingerprint
+from prosopon.serving.engine import EngineKind
 from prosopon.serving.refusal import Refusal
 from prosopon.serving.service import Service, served_name
 from prosopon.serving.shelf import HUB, Shelf
@@ -36,6 +37,8 @@ class ReplicaSettings(BaseModel):
     rows: int = 8
     queue: int = 64
     mixing: bool = True
+    engine: EngineKind = "auto"
+    cache_tokens: int | None = None
     max_tokens: int = 1024
     timeout: float = 120.0
     max_body: int = 1 << 20
@@ -118,6 +121,8 @@ class ReplicaService(Service):
             "digests": digests,
             "fingerprint": now,
             "intact": now == self.fingerprint,
+            "engine": self.engine.description,
+            "prompt_tokens": {"all": self.engine.prompt_tokens, "read_before": self.engine.shared},
         }
 
     def _read(self, source: str) -> list[tuple[str, Subnetwork]]:
