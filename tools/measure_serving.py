@@ -103,8 +103,10 @@ async def reply(service: Service, case: Case, tokens: int) -> str:
 
 
 @asynccontextmanager
-async def serving(personas: Path, engine: str, rows: int) -> AsyncIterator[httpx2.AsyncClient]:
-    """Start a server and yield a client of it that may do everything."""
+async def serving(
+    personas: Path, engine: str, rows: int
+) -> AsyncIterator[tuple[httpx2.AsyncClient, int]]:
+    """Start a server; yield a client of it that may do everything, and its process."""
     environment = os.environ | {"PROSOPON_ADMIN_KEY": KEY, "PROSOPON_API_KEY": KEY}
     command = [
         sys.executable, "-m", "prosopon", "serve", "--model", "embedded", "--personas",
@@ -121,14 +123,14 @@ async def serving(personas: Path, engine: str, rows: int) -> AsyncIterator[httpx
             raise SystemExit(f"the server did not start: {line}")
         headers = {"Authorization": f"Bearer {KEY}"}
         async with httpx2.AsyncClient(base_url=found[1], headers=headers, timeout=300) as client:
-            yield client
+            yield client, process.pid
     finally:
         process.terminate()
         process.wait(60)
 
 
 def generate_speed(personas: Path, name: str, rows: int, tokens: int) -> float:
-    """Return tokens a second of ``model.generate`` with static batches of one worn persona."""
+    """Return tokens a processor second of ``model.generate``, one persona in the weights."""
     model, tokenizer = load_model("embedded", device="cpu")[:2]
     with PersonaModel(model, tokenizer) as wearer:
         wearer.load_persona(personas / name, name)
@@ -137,19 +139,30 @@ def generate_speed(personas: Path, name: str, rows: int, tokens: int) -> float:
         batch = [prompts[row % len(prompts)] for row in range(rows)]
         width = max(map(len, batch))
         ids = torch.tensor([[0] * (width - len(row)) + row for row in batch])
-        written, begin = 0, time.monotonic()
+        wearer.generate(ids, max_new_tokens=2, attention_mask=(ids != 0).long())
+        written, begin, used = 0, time.monotonic(), time.process_time()
         while time.monotonic() < begin + 10:
             output = wearer.generate(
                 ids, attention_mask=(ids != 0).long(), do_sample=True, max_new_tokens=tokens
             )
             written += int((output[:, width:] != 0).sum())
-        return written / (time.monotonic() - begin)
+        return written / (time.process_time() - used)
 
 
-def figures(load: Load) -> dict[str, Any]:
-    """Return the figures of a load."""
-    return {
+def processor_seconds(process: int) -> float:
+    """Return what a process has used of processors; of Linux."""
+    fields = Path(f"/proc/{process}/stat").read_text("ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def press_measured(process: int, *args: Any) -> tuple[Load, dict[str, Any]]:
+    """Press, and return the figures too: others may use the processors as well."""
+    begin = processor_seconds(process)
+    load = await press(*args)
+    used = processor_seconds(process) - begin
+    return load, {
         "replies": len(load.seconds), "tokens_per_second": load.speed,
+        "tokens_per_processor_second": load.tokens / used, "processor_seconds": used,
         "first_p50": quantile(load.first, 0.5), "first_p99": quantile(load.first, 0.99),
         "reply_p50": quantile(load.seconds, 0.5), "reply_p99": quantile(load.seconds, 0.99),
         "failed": len(load.failures), "mismatches": len(load.mismatches),
@@ -174,27 +187,36 @@ async def measure_load(
     single = {question: text for question, text in expected.items() if question[0] == last}
     record: dict[str, Any] = {
         "clients": clients, "seconds": seconds, "rows": rows, "tokens": tokens, "voices": names,
-        "generate_tokens_per_second": generate_speed(personas, names[-1], rows, tokens),
+        "generate_tokens_per_processor_second": generate_speed(personas, names[-1], rows, tokens),
         "engines": {},
     }  # fmt: skip
-    print(f"generate, {names[-1]}: {record['generate_tokens_per_second']:.0f} tokens/s\n\n{HEAD}")
+    speed = record["generate_tokens_per_processor_second"]
+    print(f"generate, {names[-1]}: {speed:.0f} tokens a processor second\n\n{HEAD} per CPU s |")
     for engine in engines:
         async with (
-            serving(personas, engine, rows) as own,
+            serving(personas, engine, rows) as (own, process),
             AsyncOpenAI(
                 base_url=f"{own.base_url}/v1", api_key=KEY, max_retries=0, timeout=300
             ) as client,
         ):
-            lonely = await press(client, expected, 1, seconds / 4, tokens)
-            everybody = await press(client, expected, clients, seconds, tokens)
-            one = await press(client, single, clients, seconds, tokens)
+            parts = {
+                f"{engine}: one client": (expected, 1, seconds / 4),
+                f"{engine}: {len(names)} voices": (expected, clients, seconds),
+                f"{engine}: {names[-1]} alone": (single, clients, seconds),
+            }
+            results = []
+            for title, (questions, count, time_limit) in parts.items():
+                load, own_figures = await press_measured(
+                    process, client, questions, count, time_limit, tokens
+                )
+                results.append(own_figures)
+                print(load.line(title), f"{own_figures['tokens_per_processor_second']:.0f}")
             health = (await own.get("/health")).json()
-        print(lonely.line(f"{engine}: one client"))
-        print(everybody.line(f"{engine}: {len(names)} voices"))
-        print(one.line(f"{engine}: {names[-1]} alone"), flush=True)
+        everybody, one = results[1:]
         record["engines"][engine] = {
-            "health": health, "one_client": figures(lonely), "all_voices": figures(everybody),
-            "one_voice": figures(one), "share_of_one_voice": everybody.speed / one.speed,
+            "health": health, "one_client": results[0], "all_voices": everybody,
+            "one_voice": one, "share_of_one_voice": everybody["tokens_per_processor_second"]
+            / one["tokens_per_processor_second"],
         }  # fmt: skip
     return record
 
@@ -320,7 +342,7 @@ async def measure_churn(
     cases = make_cases(names[:-2])
     with alone(personas) as service:
         expected = await expect(service, cases, guests, tokens)
-    async with serving(personas, engine, rows) as client:
+    async with serving(personas, engine, rows) as (client, _):
         loaded = Loaded({name: name for name in names[:-2]} | {GUEST: guests[0]})
         churn = Churn(client, loaded, guests)
         churn.expected = expected

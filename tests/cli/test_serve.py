@@ -70,6 +70,7 @@ def started(tiny_folder, tmp_path, monkeypatch):
     command = (
         "serve", "--model", tiny_folder, "--name", "tiny", "--personas", personas, "--port", "0",
         "--grace", "5", "--device", "cpu",
+        "--engine", "auto",
     )  # fmt: skip
     monkeypatch.setenv("PROSOPON_API_KEY", "one, two")
     monkeypatch.setenv("PROSOPON_ADMIN_KEY", "root")

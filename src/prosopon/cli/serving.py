@@ -49,7 +49,7 @@ class ServerOptions:
             "that can be used.",
             metavar="ENGINE",
         ),
-    ] = "auto"
+    ] = "static"
     cache_tokens: Annotated[
         int | None,
         Option(

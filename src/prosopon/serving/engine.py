@@ -85,7 +85,7 @@ class Engine:
         rows: int = 8,
         queue: int = 64,
         mixing: bool = True,
-        kind: EngineKind = "auto",
+        kind: EngineKind = "static",
         cache_tokens: int | None = None,
         observe: Callable[[BatchReport], None] = lambda report: None,
     ) -> None:
