@@ -37,7 +37,7 @@ class ReplicaSettings(BaseModel):
     rows: int = 8
     queue: int = 64
     mixing: bool = True
-    engine: EngineKind = "auto"
+    engine: EngineKind = "static"
     cache_tokens: int | None = None
     max_tokens: int = 1024
     timeout: float = 120.0
