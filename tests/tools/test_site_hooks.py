@@ -1,6 +1,5 @@
 """The site warns of what it would print as it is, and its links leave docs/ where they must."""
 
-import logging
 from types import SimpleNamespace
 
 import pytest
@@ -15,8 +14,6 @@ def page(place):
 
 @pytest.fixture
 def warned(caplog):
-    logging.getLogger("mkdocs").propagate = True
-    caplog.set_level(logging.WARNING, logger="mkdocs")
     return lambda: [record.getMessage() for record in caplog.records]
 
 
