@@ -4,15 +4,16 @@ The limit of a judge lets through what is as unlikely as the known authors' answ
 small model as many nats as broken text does. Beside the base's own answers alone both show.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median
+from typing import NamedTuple
 
 import numpy as np
 
 from prosopon.experiments.records import Record
 from prosopon.intervals import Interval, bootstrap_interval
+from prosopon.judges.reader import excess
 
 BEYOND = 0.05  # share of the base's own answers that lie beyond the limit
 TASK = "free-text"
@@ -35,15 +36,14 @@ def unlikely_shares(
         records: Of one arm.
         base: Of the base.
     """
-    own = {_key(record): rows for record in base if (rows := _values(record))}
+    limits = {_key(record): limit for record in base if (limit := _limit(record)) is not None}
     unlikely: dict[tuple[str, str], list[float]] = defaultdict(list)
     target: dict[tuple[str, str], list[float]] = defaultdict(list)
     for record in records:
-        if _key(record) not in own:
+        if (limit := limits.get(_key(record))) is None:
             continue
-        excess, limit = _limit(own[_key(record)])
         for question, values in _values(record):
-            beyond = excess(values) > limit
+            beyond = limit.is_beyond(values)
             place = (record.cell.contrast, question)
             unlikely[place].append(float(beyond))
             target[place].append(values.get("target", 0.0) * (not beyond))
@@ -62,24 +62,25 @@ def _values(record: Record) -> list[tuple[str, Mapping[str, float]]]:
     return [(o.question, o.values) for o in outcomes if "base-tokens" in o.values]
 
 
-class _Excess:
-    """Nats a token above the base's mean, times the square root of the tokens."""
+class _Limit(NamedTuple):
+    """How unlikely nearly all of the base's answers are at most."""
 
-    def __init__(self, rows: Sequence[Mapping[str, float]]) -> None:
-        self._mean = fmean(row["base-nats"] / row["base-tokens"] for row in rows)
-        self._typical = median(row["base-tokens"] for row in rows)
+    mean: float  # nats a token
+    typical: float  # tokens
+    most: float  # excess
 
-    def __call__(self, row: Mapping[str, float]) -> float:
+    def is_beyond(self, row: Mapping[str, float]) -> bool:
+        """Tell whether an answer is unlikelier, or empty."""
         tokens = row["base-tokens"]
-        if not tokens:
-            return math.inf
-        return (row["base-nats"] / tokens - self._mean) * math.sqrt(min(tokens, self._typical))
+        return not tokens or excess(row["base-nats"], tokens, self.mean, self.typical) > self.most
 
 
-def _limit(own: Sequence[tuple[str, Mapping[str, float]]]) -> tuple[_Excess, float]:
-    """Return what measures an answer, and the most that is not unlikely."""
-    rows = [values for _, values in own if values["base-tokens"]]
+def _limit(base: Record) -> _Limit | None:
+    """Return what the base's own answers say; None where it wrote none."""
+    rows = [(v["base-nats"], v["base-tokens"]) for _, v in _values(base) if v["base-tokens"]]
     if not rows:
-        return _Excess([{"base-nats": 0.0, "base-tokens": 1.0}]), math.inf
-    excess = _Excess(rows)
-    return excess, float(np.quantile([*map(excess, rows)], 1 - BEYOND))
+        return None
+    mean = fmean(nats / tokens for nats, tokens in rows)
+    typical = median(tokens for _, tokens in rows)
+    excesses = [excess(nats, tokens, mean, typical) for nats, tokens in rows]
+    return _Limit(mean, typical, float(np.quantile(excesses, 1 - BEYOND)))

@@ -177,13 +177,20 @@ class BaseReader:
         return fmean(nats / count for nats, count in rows), median(count for _, count in rows)
 
     def _excess(self, row: tuple[float, int]) -> float:
-        mean, typical = self._scale
-        return (row[0] / row[1] - mean) * math.sqrt(min(row[1], typical))
+        return excess(*row, *self._scale)
 
     @cached_property
     def _limit(self) -> float:
         groups = [[*map(self._excess, rows)] for rows in (self._own, self._theirs)]
         return max((_worst(excesses) for excesses in groups if excesses), default=0.0)
+
+
+def excess(nats: float, tokens: float, mean: float, typical: float) -> float:
+    """Return the nats a token above a mean, times the square root of the tokens.
+
+    Of more than ``typical`` tokens only so many count: a mean over few tokens varies more.
+    """
+    return (nats / tokens - mean) * math.sqrt(min(tokens, typical))
 
 
 def _worst(excesses: Sequence[float]) -> float:
