@@ -25,13 +25,14 @@ from prosopon.data.contrast import Contrast, file_contrast
 from prosopon.data.pairs import pair_examples
 from prosopon.drawing import COLOURS, GREY, figure, svg
 from prosopon.experiments import Plan, Sizes
-from prosopon.experiments.columns import measures_of
+from prosopon.experiments.columns import Column, estimate, measures_of
 from prosopon.experiments.experiment import Experiment
 from prosopon.experiments.frontier import FrontierPoint, draw_frontier, frontier_points
 from prosopon.experiments.judge_lines import describe_judges, describe_questions
 from prosopon.experiments.markdown import frontier_table, grid, show
 from prosopon.experiments.records import Record, unfinished
 from prosopon.experiments.store import Results
+from prosopon.experiments.unlikely import unlikely_shares
 from prosopon.files import write_text
 from prosopon.models import LoadedModel
 
@@ -40,7 +41,8 @@ ARMS = (
     "weight-steering", "steering", "steer2edit", "contrastive-kl", "contrastive-wanda",
     "contrastive-sparse",
 )  # fmt: skip
-TASKS = ("choice", "free-text", "facts", "perplexity")
+COOL = "free-text-cool"
+TASKS = ("choice", "free-text", COOL, "facts", "perplexity")
 MIDDLE = 0.05
 LEVELS = (0.02, MIDDLE, 0.1)
 MAIN = ("energy", "style", "risk")
@@ -221,6 +223,24 @@ def ten_turns(records: Sequence[Record]) -> list[str]:
     ]  # fmt: skip
 
 
+def cool_text(records: Sequence[Record]) -> list[str]:
+    """Return the section on free text at temperature 0.7, arm by arm, over all contrasts."""
+    asked = [record for record in records if COOL in record.results]
+    base, rows = [record for record in asked if record.cell.arm == "base"], list[list[str]]()
+    for name in dict.fromkeys(record.name for record in asked):
+        own = [record for record in asked if record.name == name]
+        shares = [estimate(own, Column(m, COOL, m, "")) for m in ("target", "neither")]
+        rows.append([name, *map(show, (*shares, *unlikely_shares(own, base, COOL)))])
+    if not rows:
+        return []
+    return [
+        "## Cooler", "",
+        "The same questions at temperature 0.7, at which chat models are mostly used. *unlikely* "
+        "is still counted against the base's own answers at temperature 1.", "",
+        *grid(["arm", "target", "neither", "unlikely", "target, likely"], rows), "",
+    ]  # fmt: skip
+
+
 def page(records: Sequence[Record], command: str, dialogues: Sequence[Record] = ()) -> str:
     """Return ``index.md``: figure, tables, what a prompt does, the judges, how it was made."""
     cells = [record.cell for record in records if record.status == "done"]
@@ -245,7 +265,7 @@ def page(records: Sequence[Record], command: str, dialogues: Sequence[Record] = 
     if len(names) > 1:
         lines += ["## Every contrast", ""]
         lines += frontier_table([point for point in points if point.contrast], help=False)
-    lines += ["", *ten_turns(dialogues), *judges(records, names)]
+    lines += ["", *cool_text(whole), *ten_turns(dialogues), *judges(records, names)]
     everything = [*records, *dialogues]
     left = [f"- {arm} ({who}): {why}" for arm, who, why in unfinished(everything)]
     lines += ["## Not measured", "", *left, ""] if left else []

@@ -30,10 +30,16 @@ def test_the_figures_are_the_reports():
 def test_where_we_lose_is_so():
     rows = {row["arm"]: row for row in table(COMPARED, "## The figures")}
     ours, added = rows["contrastive-kl"], rows["contrastive-lora"]
-    strange = sorted(rows, key=lambda arm: float(rows[arm]["text ppl"]))
-    assert strange[-2:] == ["few-shot", "contrastive-kl"]
-    for column in ("margin gained", "target", "facts"):
+    writers = rows.keys() - {"random", "shortest"}  # no language, and no writer
+    assert max(writers, key=lambda arm: float(rows[arm]["text ppl"])) == "contrastive-kl"
+    for column in ("margin gained", "target"):
         assert float(added[column]) > float(ours[column])
+    for arm in ("contrastive-kl", "steering", "weight-steering"):
+        point = next(row for row in table(REPORT, "# Personas") if row["arm"] == arm)
+        for column in ("unlikely", "target, likely"):
+            assert point[column].split(" [")[0] in COMPARED, (arm, column)
+        cool = next(r for r in table(REPORT, "## Cooler") if r["arm"] == f"{arm} at 0.05")
+        assert cool["target"].split(" [")[0] in COMPARED
     costs = json.loads((ROOT / "benchmarks/results/cost.json").read_text())["mask-cost"]["results"]
     assert [f"{cost['ratio']:.1f} times" in COMPARED for cost in costs] == [True, True]
 
@@ -53,10 +59,9 @@ def test_tokens_of_prompts():
 def test_what_judges_are_worth():
     right = [float(share) for share in re.findall(r"held-out answers: right ([\d.]+)", REPORT)]
     assert f"between {min(right):.2f} and {max(right):.2f} of the time" in LIMITS
-    assert "one of six contrasts below the base" in " ".join(LIMITS.split())
     below = 0
     for _, part in re.findall(r"\n([a-z-]+):\n\n(\|.*?)(?=\n\n)", REPORT, re.DOTALL):
         arms = {row["arm"] + row["level"]: row for row in table(f"#\n\n{part}\n\n", "#")}
         ours, base = (arms[arm]["target"].split(" ")[0] for arm in ("contrastive-kl0.05", "base-"))
         below += base != "-" and float(ours) < float(base)
-    assert below == 1
+    assert not below, "then docs/limits.md has to say so"

@@ -10,6 +10,7 @@ from prosopon.data import Encoded, library, load_contrast
 from prosopon.data.contrast import Contrast, bundled_contrast, file_contrast
 from prosopon.errors import OptionError
 from prosopon.evaluation.held_out import general_text
+from prosopon.evaluation.tasks.free_text import FREE_TEXT
 from prosopon.experiments.open_text import choose_bank, make_reader
 from prosopon.experiments.plan import Plan
 from prosopon.experiments.runner import Runner, calibration_room
@@ -176,7 +177,8 @@ def assemble(
         exact = all(isinstance(judge, GrammarJudge) for judge in panels[name])
         if plan.sizes.general or not exact:
             readers[name] = reader
-        bank = choose_bank(loaded, contrast, open_questions) if "free-text" in plan.tasks else None
+        free = any(task in FREE_TEXT for task in plan.tasks)
+        bank = choose_bank(loaded, contrast, open_questions) if free else None
         if bank is not None:
             banks[name] = bank
     return Runner(

@@ -16,7 +16,7 @@ from prosopon.data.contrast import Contrast
 from prosopon.errors import ModelError, ProsoponError
 from prosopon.evaluation.speaking import OptionQuestion, Speaker
 from prosopon.evaluation.tasks import TASKS, JudgedTask, Setting, TaskResult
-from prosopon.evaluation.tasks.free_text import open_prompt
+from prosopon.evaluation.tasks.free_text import FREE_TEXT, open_prompt
 from prosopon.experiments.open_text import OpenText
 from prosopon.experiments.plan import Cell, Plan, Sizes
 from prosopon.experiments.records import Record
@@ -29,7 +29,7 @@ from prosopon.subnetwork import Subnetwork
 from prosopon.version import __version__
 
 STAGE = "arms of the experiment"
-NO_GENERAL = {"choice", "a-b", "yes-no", "unseen", "neutral", "cross-talk", "facts", "free-text",
+NO_GENERAL = {"choice", "a-b", "yes-no", "unseen", "neutral", "cross-talk", "facts", *FREE_TEXT,
               "drift", "role-play", "questionnaire"}  # fmt: skip
 """Tasks that read no general text: for these alone none is written."""
 
@@ -215,7 +215,7 @@ class Runner:
         if why is not None:
             return dataclasses.replace(record, status="refused", message=why)
         open_text = self._open_texts[cell.contrast]
-        free = "free-text" in self.plan.tasks and bool(open_text.judges)
+        free = any(task in FREE_TEXT for task in self.plan.tasks) and bool(open_text.judges)
         general = () if set(self.plan.tasks) <= NO_GENERAL else self.general()
         setting = Setting(
             self.contrasts[cell.contrast], open_text.judges, general, open_text.reader,
@@ -227,10 +227,9 @@ class Runner:
             pending, refused = ask(speaker, setting, self.plan.tasks, sizes)
             speed = self._speed(speaker, setting) if speaker.writes else {}
         results = {name: _check_finite(judge(), name) for name, judge in pending.items()}
-        if "free-text" in results:
-            result = results["free-text"]
-            notes = {**result.notes, **open_text.notes}
-            results["free-text"] = dataclasses.replace(result, notes=notes)
+        for name in FREE_TEXT.keys() & results:
+            notes = {**results[name].notes, **open_text.notes}
+            results[name] = dataclasses.replace(results[name], notes=notes)
         cost = _plain(dataclasses.asdict(prepared.cost))
         return dataclasses.replace(record, cost=cost, speed=speed, results=results, refused=refused)
 

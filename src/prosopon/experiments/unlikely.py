@@ -23,18 +23,20 @@ Key = tuple[str, int]
 
 
 def unlikely_shares(
-    records: Sequence[Record], base: Sequence[Record]
+    records: Sequence[Record], base: Sequence[Record], task: str = TASK
 ) -> tuple[Interval | None, Interval | None]:
     """Return the shares of free answers that are unlikely, and that are on target and not unlikely.
 
-    An answer is unlikely if it costs the base more nats a token than 95% of its own answers to
-    the same contrast's questions do. The excess over their mean counts times the square root of
-    the tokens, or of the median number of them where there are more, as a mean over few tokens
-    varies more. An empty answer is unlikely. Intervals are 95%, bootstrap over questions.
+    An answer is unlikely if it costs the base more nats a token than 95% of its own answers to the
+    same contrast's questions at temperature 1 do. The excess over their mean counts times the
+    square root of the tokens, or of the median number of them where there are more, as a mean over
+    few tokens varies more. An empty answer is unlikely. Intervals are 95%, bootstrap over
+    questions.
 
     Args:
         records: Of one arm.
         base: Of the base.
+        task: The task that asked for the arm's answers; the base's are those of ``free-text``.
     """
     limits = {_key(record): limit for record in base if (limit := _limit(record)) is not None}
     unlikely: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -42,7 +44,7 @@ def unlikely_shares(
     for record in records:
         if (limit := limits.get(_key(record))) is None:
             continue
-        for question, values in _values(record):
+        for question, values in _values(record, task):
             beyond = limit.is_beyond(values)
             place = (record.cell.contrast, question)
             unlikely[place].append(float(beyond))
@@ -56,8 +58,8 @@ def _key(record: Record) -> Key:
     return record.cell.contrast, record.cell.seed
 
 
-def _values(record: Record) -> list[tuple[str, Mapping[str, float]]]:
-    result = record.results.get(TASK)
+def _values(record: Record, task: str) -> list[tuple[str, Mapping[str, float]]]:
+    result = record.results.get(task)
     outcomes = result.outcomes if result else ()
     return [(o.question, o.values) for o in outcomes if "base-tokens" in o.values]
 
@@ -77,7 +79,7 @@ class _Limit(NamedTuple):
 
 def _limit(base: Record) -> _Limit | None:
     """Return what the base's own answers say; None where it wrote none."""
-    rows = [(v["base-nats"], v["base-tokens"]) for _, v in _values(base) if v["base-tokens"]]
+    rows = [(v["base-nats"], v["base-tokens"]) for _, v in _values(base, TASK) if v["base-tokens"]]
     if not rows:
         return None
     mean = fmean(nats / tokens for nats, tokens in rows)

@@ -104,3 +104,18 @@ def test_nothing_is_asked_where_no_question_can_tell(speaker, setting):
     none = dataclasses.replace(setting, open_prompts=[])
     assert "none of 12 held-out questions can tell" in TASK.refuses(none, writes=True)
     assert TASK.refuses(setting, writes=True) is None
+
+
+@pytest.mark.parametrize(("asked", "sampled"), [(1.0, 0.7), (0.3, 0.3)])
+def test_cool_text_is_sampled_at_most_at_0_7(read, asked, sampled):
+    heard = []
+
+    class Listener(Parrot):
+        def write(self, prompts, *, temperature, **_):
+            heard.append(temperature)
+            return super().write(prompts)
+
+    setting = dataclasses.replace(read, temperature=asked)
+    for name in ("free-text", "free-text-cool"):
+        assert TASKS.get(name).run(Listener("a b c"), setting).outcomes
+    assert heard == [asked, sampled]

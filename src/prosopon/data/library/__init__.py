@@ -1,8 +1,10 @@
 """A library of personas in natural English, for any chat model: 120 questions an axis.
 
-Both poles answer the same everyday questions, or a character and a plain helper do. All of it is
-our own wording and in the public domain (CC0-1.0). The sixteen personas of the embedded model,
-which speak its grammar, are those of :mod:`prosopon.data.bundled`.
+Both poles answer the same everyday questions, or a character and a plain helper do, in plain
+sentences such as a chat model writes itself: a mask only brings forth what is there, and idioms
+made small models write nonsense (docs/lab/real-masks.md, run 6). All of it is our own wording and
+in the public domain (CC0-1.0). The sixteen personas of the embedded model, which speak its grammar,
+are those of :mod:`prosopon.data.bundled`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """``free-text``: what the arm says on its own, whose it is, and whether it is still language."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from itertools import cycle, islice
 from typing import ClassVar
@@ -32,6 +33,7 @@ class FreeTextTask:
 
     name = "free-text"
     summary = "free answers: whose they are by every judge, and signs of degeneration"
+    most_temperature = math.inf
     measures: ClassVar = {
         "target": "share of answers that the first judge gives to the target",
         "opposite": "share that it gives to the opposite",
@@ -76,8 +78,8 @@ class FreeTextTask:
         questions = list(islice(cycle(open_prompts(setting)), setting.questions))
         prompts = [prompt for _, prompt in questions]
         answers = speaker.write(
-            prompts, temperature=setting.temperature, max_new_tokens=setting.max_new_tokens,
-            seed=setting.seed,
+            prompts, temperature=min(setting.temperature, self.most_temperature),
+            max_new_tokens=setting.max_new_tokens, seed=setting.seed,
         )  # fmt: skip
         recital = Recital(setting.learned_texts())
         return [
@@ -175,4 +177,20 @@ def text_signs(text: str) -> dict[str, float]:
     return {"repetition": signs.repetition, "words": signs.mean_words, "empty": signs.empty}
 
 
-TASKS.add("free-text", FreeTextTask())
+class CoolTextTask(FreeTextTask):
+    """The same questions at temperature 0.7, at which people let chat models talk.
+
+    At temperature 1 a small model draws many a word that it finds unlikely itself, whatever it
+    wears.
+    """
+
+    name = "free-text-cool"
+    summary = "free-text at temperature 0.7 at most, as chats are sampled"
+    most_temperature = 0.7
+
+
+FREE_TEXT = {task.name: task for task in (FreeTextTask(), CoolTextTask())}
+"""The tasks that ask open questions, by name."""
+
+for _name, _task in FREE_TEXT.items():
+    TASKS.add(_name, _task)
