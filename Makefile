@@ -93,7 +93,7 @@ ranks: $(STAMP)
 # The application of deploy/ray on a local Ray with two replicas, in an environment of its own.
 ray:
 	test -x build/ray/bin/python || $(PYTHON) -m venv build/ray
-	build/ray/bin/python -m pip install --quiet --disable-pip-version-check -e '.[ray]' openai pytest torch==2.13.0
+	build/ray/bin/python -m pip install --quiet --disable-pip-version-check -e '.[ray]' openai pytest hypothesis torch==2.13.0
 	build/ray/bin/python -m pytest -q -rP tests/serving/test_ray.py
 
 # The plugin of integrations/vllm in the real vLLM, on the CPU, in an environment of its own (3 GB).
