@@ -113,7 +113,7 @@ def running(attached, *, shelf=None, keys=None, limits=None, address=None, kind=
     live.server = Server(service, address, keys or Keys(), live.listening)
     thread = threading.Thread(target=live.server.run)
     thread.start()
-    assert live.opened.wait(20)
+    assert live.opened.wait(120)
     try:
         yield live
     finally:
