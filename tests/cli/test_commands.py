@@ -86,7 +86,7 @@ def test_a_fast_mask_takes_fewer_rounds_and_texts(prosopon, tiny_folder, general
         )  # fmt: skip
         made[fast] = json.loads(prosopon("inspect", "mask", "--json").stdout)["config"]
     whole, quick = made.values()
-    assert (whole["options"]["rounds"], quick["options"]["rounds"]) == (8, 3)
+    assert (whole["options"]["rounds"], quick["options"]["rounds"]) == (30, 10)
     assert (whole["calibration"]["target_count"], quick["calibration"]["target_count"]) == (40, 32)
     read = [config["options"]["auto"]["texts_backward"] for config in (whole, quick)]
     assert read[1] <= read[0] / 2

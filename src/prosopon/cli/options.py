@@ -238,12 +238,9 @@ def check_folder(folder: Path, force: bool) -> None:
 FEW = 32
 """Examples, and general texts, of ``--fast``."""
 
-FEWEST_ROUNDS = 3
-"""Of ``--fast``. One round finds weights on the base model and never looks again."""
-
 
 def fast_rounds(criterion: "Criterion") -> int:
-    """Return an eighth of the rounds of a light criterion, but three at least.
+    """Return a third of the rounds of a light criterion.
 
     Raises:
         OptionError: Another criterion.
@@ -252,8 +249,7 @@ def fast_rounds(criterion: "Criterion") -> int:
 
     if not isinstance(criterion, LightCriterion):
         raise OptionError(f"--fast is for light criteria; {criterion.name!r} reads its texts once")
-    rounds = int(criterion.options().rounds)
-    return max(rounds // 8, min(rounds, FEWEST_ROUNDS))
+    return max(1, int(criterion.options().rounds) // 3)
 
 
 def default_criterion(model: str, free: bool) -> str:

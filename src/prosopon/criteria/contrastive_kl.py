@@ -12,7 +12,11 @@ from prosopon.options import option
 class ContrastiveKLOptions(LightOptions):
     """Options of ``contrastive-kl``: those of every light criterion, other values."""
 
-    rounds: int = option(8, "rounds of pruning; gains add up, a pruned weight may return")
+    # Many rounds of few pairs: of as many texts they make a stronger mask than few rounds of many.
+    rounds: int = option(30, "rounds of pruning; gains add up, a pruned weight may return")
+    batch_size: int = option(
+        4, "pairs and general texts whose gradients a round takes; 0: all", old="batch"
+    )
     target_weight: float = option(
         1.0, "weight of the target's own likelihood in the objective", old="beta"
     )
