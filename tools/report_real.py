@@ -27,9 +27,15 @@ from prosopon.drawing import COLOURS, GREY, figure, svg
 from prosopon.experiments import Plan, Sizes
 from prosopon.experiments.columns import Column, estimate, measures_of
 from prosopon.experiments.experiment import Experiment
-from prosopon.experiments.frontier import FrontierPoint, draw_frontier, frontier_points
+from prosopon.experiments.frontier import (
+    FrontierPoint,
+    draw_frontier,
+    frontier_points,
+    gain_over,
+)
 from prosopon.experiments.judge_lines import describe_judges, describe_questions
 from prosopon.experiments.markdown import frontier_table, grid, show
+from prosopon.experiments.plan import level_words
 from prosopon.experiments.records import Record, unfinished
 from prosopon.experiments.store import Results
 from prosopon.experiments.unlikely import unlikely_shares
@@ -65,6 +71,13 @@ GLANCE = {
     "margin": "nats a token towards the persona's answer",
 }
 """Its panels: measures of a point, and their titles."""
+
+OURS = "contrastive-kl"
+AGAINST = (
+    Column("margin", "choice", "margin", ""), Column("target", "free-text", "target", ""),
+    Column("target at 0.7", COOL, "target", ""),
+)  # fmt: skip
+"""What the mask is compared by, question by question."""
 
 LONGEST = 64  # tokens of a free answer
 ANSWER, QUESTION = 170, 110  # most characters of an instruct answer and of its question
@@ -136,7 +149,7 @@ def contrasts(names: Sequence[str], data: Path, questions: int) -> dict[str, Con
     """Return the contrasts by the target's name."""
     chosen = {}
     for name in names:
-        read, name_of_pole = CONTRASTS[name]
+        read, name_of_pole = CONTRASTS.get(name) or (of_library(name), name)
         target, opposite = read(data)
         pole = library.pole(name_of_pole)
         contrast = file_contrast(
@@ -146,14 +159,25 @@ def contrasts(names: Sequence[str], data: Path, questions: int) -> dict[str, Con
     return chosen
 
 
+def variants(texts: Sequence[str]) -> dict[str, tuple[dict[str, str], ...]]:
+    """Return the sets of options of every arm that has some."""
+    sets: dict[str, tuple[dict[str, str], ...]] = {}
+    for text in texts:
+        arm, _, rest = text.partition(":")
+        values = dict(part.split("=", 1) for part in rest.split(",") if part)
+        sets[arm] = (*sets.get(arm, ()), values)
+    return sets
+
+
 def run(options: argparse.Namespace, loaded: LoadedModel) -> None:
     """Run what has not been run; every contrast has a folder of its own."""
     names, data = options.contrasts.split(","), Path(options.data)
     levels = tuple(float(level) for level in options.levels.split(","))
     shared: dict[str, Any] = {
-        "arms": tuple(options.arms.split(",")), "tasks": TASKS, "examples": (options.pairs,),
+        "arms": tuple(options.arms.split(",")), "tasks": tuple(options.tasks.split(",")),
+        "examples": (options.pairs,),
         "sizes": Sizes(options.questions, LONGEST, general=options.general, speed=0),
-        "at_loss": levels, "controls": False,
+        "at_loss": levels, "controls": False, "options": variants(options.option),
     }  # fmt: skip
     command = shlex.join(["python", *sys.argv])
     with progress() as report:
@@ -265,11 +289,37 @@ def page(records: Sequence[Record], command: str, dialogues: Sequence[Record] = 
     if len(names) > 1:
         lines += ["## Every contrast", ""]
         lines += frontier_table([point for point in points if point.contrast], help=False)
-    lines += ["", *cool_text(whole), *ten_turns(dialogues), *judges(records, names)]
+    lines += [
+        "",
+        *against(whole, MIDDLE),
+        *cool_text(whole),
+        *ten_turns(dialogues),
+        *judges(records, names),
+    ]
     everything = [*records, *dialogues]
     left = [f"- {arm} ({who}): {why}" for arm, who, why in unfinished(everything)]
     lines += ["## Not measured", "", *left, ""] if left else []
     return "\n".join([*lines, "## Made by", "", f"    {command}", ""])
+
+
+def against(records: Sequence[Record], level: float) -> list[str]:
+    """Return the section on how far the mask is ahead of every other arm, question by question."""
+    own = [r for r in records if r.name == OURS + level_words(level)]
+    names = dict.fromkeys(r.name for r in records if r.cell.at_loss in (0.0, level))
+    rows = list[list[str]]()
+    for name in names:
+        theirs = [record for record in records if record.name == name]
+        gaps = [gain_over(own, theirs, column) for column in AGAINST]
+        if name != OURS + level_words(level) and any(gaps):
+            rows.append([name, *map(show, gaps)])
+    if not own or not rows:
+        return []
+    return [
+        "## The mask beside each", "",
+        f"What {OURS} at {level:g} has more than each other arm, on the same questions. *margin* "
+        "is of the choices; *target* of free answers at temperature 1 and at 0.7.", "",
+        *grid(["arm", *(column.name for column in AGAINST)], rows), "",
+    ]  # fmt: skip
 
 
 def draw(records: Sequence[Record]) -> str:
@@ -358,6 +408,11 @@ def main() -> None:
     parser.add_argument("--page", help="folder for index.md and its figure")
     parser.add_argument("--contrasts", default=",".join(CONTRASTS))
     parser.add_argument("--arms", default=",".join(ARMS))
+    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="ARM:NAME=VALUE,NAME=VALUE",
+        help="a variant of an arm; ARM: alone is its default",
+    )  # fmt: skip
     parser.add_argument("--levels", default=",".join(map(str, LEVELS)))
     parser.add_argument("--drift", choices=CONTRASTS, help="a contrast that talks for ten turns")
     parser.add_argument("--retry", action="store_true", help="run failed cells again")

@@ -33,7 +33,7 @@ def test_the_command(folder, tmp_path):
     text = " ".join(done.stdout.split())
     assert "shares of 4 sampled answers (temperature 0.7) by the judge" in text
     assert "cold warm neither recital facts nats" in text
-    assert "states: cross-validated accuracy" in text
+    assert "words: cross-validated accuracy" in text
     mask = Subnetwork.from_pretrained(tmp_path / "demo-artifacts/cold-contrastive-kl")
     record = json.loads((tmp_path / "out.json").read_text())
     assert record["answers"][0]["question"].split()[0] in text
@@ -70,7 +70,7 @@ def test_json_on_stdout_is_all_that_is_printed(folder, tmp_path):
     )
     assert len(asked) == 4
     assert set(asked) <= {item.prompt[-1].content for item in held_out}
-    assert record["judge"][0].startswith("states: cross-validated accuracy")
+    assert record["judge"][0].startswith("words: cross-validated accuracy")
     assert json.loads((tmp_path / "here/results.json").read_text()) == record
     assert set(record["seconds"]) == {"extraction", "asking"}
     assert done.stderr.startswith("sampling general text: 0/3 (0%)")

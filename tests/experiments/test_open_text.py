@@ -72,8 +72,8 @@ def test_a_wrecked_model_is_nobody(wrecked, arm):
     assert harm > 1.1  # nats: exp(1.1) is 3
     assert mean(broken, "target") <= 0.1
     assert mean(broken, "opposite") <= 0.1
-    assert mean(base, "neither") <= 0.5
-    assert mean(base, "target") + mean(base, "opposite") >= 0.5
+    checks = wrecked["base"].results["free-text"].notes["judge-checks"]["words"]
+    assert checks["held-out"]["neither"] < mean(broken, "neither")  # who is somebody is seen
 
 
 def test_the_notes_say_what_can_tell_and_whom_the_judge_finds_where_nobody_is(wrecked, contrast):
@@ -83,7 +83,7 @@ def test_the_notes_say_what_can_tell_and_whom_the_judge_finds_where_nobody_is(wr
     assert line.endswith(f" of {total} held-out questions can tell")
     assert int(line.split()[1]) >= 0.8 * total
     notes = wrecked["base"].results["free-text"].notes
-    assert list(notes["judges"]) == list(notes["judge-checks"]) == ["states", "words"]
+    assert list(notes["judges"]) == list(notes["judge-checks"]) == ["words", "three-way"]
     checks = notes["judge-checks"]["words"]
     assert set(checks) == {"held-out", "another persona", "neutral", "word salad"}
     assert checks["held-out"]["n"] == 2 * total
@@ -96,9 +96,9 @@ def test_the_notes_say_what_can_tell_and_whom_the_judge_finds_where_nobody_is(wr
     lines = [line for line in lines if "do not take" not in line]
     texts = [f"{checks[kind]['n']} texts of nobody ({kind})" for kind in checks]
     one = ["", f" on {2 * total} held-out answers", *(f" on {kind}" for kind in texts[1:])]
-    heads = [f"{judge}{end}" for judge in ("states", "words") for end in one]
+    heads = [f"{judge}{end}" for judge in ("words", "three-way") for end in one]
     assert [line.partition(":")[0] for line in lines[:-1]] == heads
-    assert lines[-1].startswith("states and words agree beyond chance")
+    assert lines[-1].startswith("words and three-way agree beyond chance")
 
 
 def test_the_bases_recital_of_what_the_arm_learned_stands_beside(wrecked):

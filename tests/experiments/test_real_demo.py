@@ -68,9 +68,9 @@ def test_base_and_persona_are_asked_and_judged_alike(folder, contrast):
         assert row["nats"] == pytest.approx(nats / tokens, rel=1e-5)
     assert base["nats"] != persona["nats"]
 
-    assert result.judge[0].startswith("states: cross-validated accuracy ")
+    assert result.judge[0].startswith("words: cross-validated accuracy ")
     known = 2 * len(contrast.items())
-    assert result.judge[1].startswith(f"states on {known} held-out answers: right ")
+    assert result.judge[1].startswith(f"words on {known} held-out answers: right ")
     learned = set(result.mask.config.calibration.prompt_hashes)
     assert learned.isdisjoint(prompt_hashes(*contrast.judge, *contrast.test))
 

@@ -116,3 +116,29 @@ def test_neutral_texts_widen_the_margin_and_cost_at_most_a_fifth_of_the_right():
     assert greedy.margin >= wide.margin
     held_out = answers("bold", 300, 60)
     assert greedy.poles(held_out).count("target") >= 0.7 * 60
+
+
+def test_what_the_base_says_anyway_is_commonplace():
+    target, opposite = (answers(name, 0, 40) for name in ("bold", "cautious"))
+    plain = ClassifierJudge.fit(target, opposite)
+    assert plain.commonplace == (0.5, 0.5)
+    leaning = [*target[:9], opposite[0]]  # a base that says the target's things
+    strict = ClassifierJudge.fit(target, opposite, own_texts=leaning)
+    low, high = strict.commonplace
+    assert low <= 0.5 < high
+    assert strict.margin == plain.margin
+    ours = [plain.poles(target), strict.poles(target)]
+    assert ours[1].count("target") < ours[0].count("target")
+    assert ours[1].count("target") >= 1  # a fifth of the right verdicts is left
+    assert strict.leanings(target) == ours[0]
+    for text, probability in zip(target, strict.probabilities(target), strict=True):
+        assert (strict.poles([text]) == ["target"]) == (probability > high)
+
+
+def test_sides_exchanged_exchange_what_is_commonplace():
+    target, opposite = (answers(name, 0, 40) for name in ("bold", "cautious"))
+    own = [*target[:6], *opposite[:2]]
+    one = ClassifierJudge.fit(target, opposite, own_texts=own)
+    other = ClassifierJudge.fit(opposite, target, own_texts=own)
+    low, high = other.commonplace
+    assert one.commonplace == pytest.approx((1 - high, 1 - low), abs=0.02)

@@ -2,7 +2,8 @@
 
 from prosopon.data import Example, Message, Persona
 from prosopon.data.contrast import Contrast, bundled_contrast
-from prosopon.judges import BaseReader, GrammarJudge, judges_of
+from prosopon.data.questions import ChoiceItem
+from prosopon.judges import BaseReader, GrammarJudge, judges_of, tells_apart
 from tests.tiny import tiny_model
 
 
@@ -44,13 +45,44 @@ def test_words_of_questions_are_language():
     assert told == {"plain": ["neither"] * 2, "asked": ["target", "neither"]}
 
 
-def test_where_the_base_reads_its_states_judge_first_then_words_alone():
-    sides = contrast([f"I love day {i}" for i in range(12)], [f"I hate day {i}" for i in range(12)])
-    reader = BaseReader(*tiny_model("llama", chat=True))
-    judges = judges_of(sides, reader=reader)
-    assert [judge.name for judge in judges] == ["states", "words"]
-    assert all(judge.accuracy.low > 0.5 for judge in judges)
-    shown = [judge.poles(["I love day 40", "I hate day 41"]) for judge in judges]
-    assert shown == [["target", "opposite"]] * 2
+def asked_about(days, *texts):
+    """Return a contrast whose answers are given to questions."""
+    sides = []
+    for name, text in zip(("yea", "nay"), texts, strict=True):
+        rows = [
+            Example((Message("user", f"And day {i}?"), Message("assistant", text.format(i))))
+            for i in range(days)
+        ]
+        sides.append(Persona(name, tuple(rows)))
+    pair = sides[0], sides[1]
+    return Contrast(pair, pair, pair)
+
+
+def test_where_the_base_reads_its_own_answers_say_what_is_commonplace():
+    sides = asked_about(12, "I love day {}", "I hate day {}")
+    reader = BaseReader(*tiny_model("llama", chat=True), max_new_tokens=8)
+    words, three = judges_of(sides, reader=reader)
+    assert (words.name, three.name) == ("words", "three-way")
+    low, high = words.commonplace
+    assert 0 <= low <= 0.5 <= high <= 1
+    for judge in (words, three):
+        assert judge.accuracy.low > 0.5
+        assert judge.poles(["I love day 40", "I hate day 41", ""]) == [
+            "target", "opposite", "neither",
+        ]  # fmt: skip
     both = judges_of(bundled_contrast("bold", questions=2), reader=reader)
     assert [judge.name for judge in both] == ["grammar", "classifier"]
+    plain = contrast([f"I love day {i}" for i in range(12)], [f"I hate day {i}" for i in range(12)])
+    assert [judge.name for judge in judges_of(plain, reader=reader)] == ["classifier"]
+
+
+def test_a_question_can_tell_though_its_answers_are_commonplace(monkeypatch):
+    """Which questions are asked is no matter of how strict the judge of answers is."""
+    sides = asked_about(12, "I love day {}", "I hate day {}")
+    reader = BaseReader(*tiny_model("llama", chat=True))
+    said = [f"I love day {i} so much" for i in range(60)]  # a base that is the target
+    monkeypatch.setattr(reader, "own_answers", lambda prompts: said)
+    words = judges_of(sides, reader=reader)[0]
+    assert words.commonplace[1] > 0.5
+    items = [ChoiceItem((), f"I love day {i}", f"I hate day {i}") for i in range(20, 26)]
+    assert tells_apart(words, items) == [True] * len(items)

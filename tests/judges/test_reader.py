@@ -2,7 +2,6 @@
 
 import random
 
-import numpy as np
 import pytest
 
 from prosopon.data import Message, bundled, encode_all
@@ -146,11 +145,26 @@ def test_what_is_no_likelier_than_the_bases_own_answer_to_a_question_is_language
     assert far.passes([strange], [there]) == [far._excess(row) <= max(limit, far._open[there])]
 
 
-def test_states_are_read_once_and_a_blank_text_has_zeros(monkeypatch):
+def test_the_base_answers_questions_in_turn_as_often_as_is_asked(monkeypatch):
+    reader = BaseReader(*tiny_model("llama", chat=True), max_new_tokens=4)
+    asked = list(QUESTIONS[:3])
+    answers = reader.own_answers(asked, 5)
+    assert 0 < len(answers) <= 6
+    assert all(text.strip() for text in answers)
+    assert answers == reader.own_answers(asked, 5)
+    assert reader.own_answers([]) == reader.own_answers([()]) == []
+    monkeypatch.setattr("prosopon.judges.reader.generate_answers", lambda m, t, p, **k: ["", "a"])
+    assert reader.own_answers(asked[:2], 2) == ["a"]
+
+
+def test_what_was_read_before_is_not_read_again(monkeypatch):
     reader = BaseReader(*tiny_model("llama", chat=True))
-    states = reader.embed(["one two", "", "three"])
-    assert states.shape[0] == 3
-    assert not states[1].any()
-    assert states[0].any()
-    monkeypatch.setattr("prosopon.judges.reader.mean_states", lambda *a, **k: [])
-    np.testing.assert_array_equal(reader.embed(["three", "one two"]), states[[2, 0]])
+    known = {("Why?", "one two"): (3.0, 2), ("", "three"): (1.5, 1)}
+    reader.recall(known)
+    monkeypatch.setattr("prosopon.judges.reader.score_answers", lambda *a, **k: 1 / 0)
+    assert reader.read(["one two", "", "one two"], ["Why?", "Why?", "Why?"]) == [
+        (3.0, 2), (0.0, 0), (3.0, 2),
+    ]  # fmt: skip
+    assert reader.read(["three"]) == [(1.5, 1)]
+    with pytest.raises(ZeroDivisionError):
+        reader.read(["one two"], ["Where?"])  # another question, another likelihood

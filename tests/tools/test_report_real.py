@@ -88,6 +88,14 @@ def test_the_plan_names_what_there_is(tool):
         assert pole in library.names()
 
 
+def test_any_pole_of_the_library_is_a_contrast_and_an_arm_may_have_variants(tool, tmp_path):
+    chosen = tool.contrasts(["anxious", "warmth"], tmp_path, 10)
+    assert list(chosen) == ["anxious", "cold"]
+    assert tool.variants(["lora:", "lora:epochs=2,lr=0.1", "prompt:"]) == {
+        "lora": ({}, {"epochs": "2", "lr": "0.1"}), "prompt": ({},),
+    }  # fmt: skip
+
+
 def test_the_page_opens_with_the_figure_and_says_what_prompts_do(tool):
     records = [
         *RECORDS, answers("prompt", gain=0.3, target=1.0),
@@ -118,6 +126,19 @@ def test_the_figure_at_a_glance_shows_what_ran_at_one_level(tool):
     assert tool.draw_glance([*rivals, ours], 0.02).count(colour) > 3
     assert colour not in tool.draw_glance([*rivals, ours], 0.05)  # it ran at another level
     assert tool.draw_glance([*rivals[1:], ours], 0.02) is None
+
+
+def test_the_mask_stands_beside_each_other_arm_of_its_level(tool):
+    ours = answers("contrastive-kl", 0.4, 0.02, 0.75, 0.02)
+    others = [answers("base", target=0.25), answers("lora", 0.1, 0.02, 0.5, 0.02)]
+    elsewhere = answers("steering", 0.1, 0.02, 0.5, 0.1)
+    lines = tool.against([ours, *others, elsewhere], 0.02)
+    rows = {row.split(" | ")[0]: row for row in lines if row.startswith("| ")}
+    assert set(rows) == {"| arm", "| ---", "| base", "| lora at 0.02"}
+    cells = [cell.split()[0] for cell in rows["| lora at 0.02"].strip("| ").split(" | ")[1:]]
+    assert cells == ["0.300", "0.250", "-"]  # nobody was asked at 0.7
+    assert tool.against([*others, elsewhere], 0.02) == []
+    assert tool.against([ours], 0.02) == []
 
 
 def test_ten_turns_are_a_table_of_arms_and_none_without_dialogues(tool):

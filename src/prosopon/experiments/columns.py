@@ -65,7 +65,7 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column(
         "by words", "free-text", "target:words",
-        "the same of a judge that reads words alone, not the base's hidden states",
+        "the same of the judge of words, where it is not the first",
     ),
     Column("LLM judge", "free-text", "target:llm", "free answers an LLM gives to the persona"),
     Column(

@@ -121,19 +121,23 @@ def _point(
         arm, records[0].kind, level, contrast,
         None if ratio is None else _logarithm(ratio),
         fmean(measured) if measured else None,
-        _gained(records, base),
+        gain_over(records, base),
         *[*(estimate(records, column) for column in MEASURES), *unlikely_shares(records, base)],
     )  # fmt: skip
 
 
-def _gained(records: Sequence[Record], base: Sequence[Record]) -> Interval | None:
-    """Return the margin less the base's, with an interval over questions."""
-    before = clusters(base, MARGIN)
-    after = clusters(records, MARGIN)
+def gain_over(
+    records: Sequence[Record], others: Sequence[Record], column: Column = MARGIN
+) -> Interval | None:
+    """Return a measure less other records', with an interval over the questions of both.
+
+    None where they share no question.
+    """
+    before, after = clusters(others, column), clusters(records, column)
     shared = [key for key in after if key in before]
     sums = ([side[key] for key in shared] for side in (after, before))
     ours, theirs = ([total / count for total, count in side] for side in sums)
-    return paired_difference(ours, theirs, [1.0] * len(shared)).difference if shared else None
+    return paired_difference(ours, theirs).difference if shared else None
 
 
 def _logarithm(ratio: Interval) -> Interval:

@@ -90,6 +90,10 @@ class Runner:
         rooms = {name: calibration_room(contrast) for name, contrast in self.contrasts.items()}
         return list(self.plan.cells(rooms))
 
+    def open_text(self, contrast: str) -> OpenText:
+        """Return what a contrast is asked freely, and who judges it."""
+        return self._open_texts[contrast]
+
     def run(self) -> Iterator[Record]:
         """Yield the record of every cell: those of earlier runs as they are, the rest anew."""
         cells = self.cells()

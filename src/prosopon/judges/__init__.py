@@ -14,6 +14,7 @@ from prosopon.judges.panel import judges_of, poles, tells_apart
 from prosopon.judges.reader import BaseReader
 from prosopon.judges.recital import Recital
 from prosopon.judges.signs import SIGNS, count_signs
+from prosopon.judges.three_way import ThreeWayJudge
 
 __all__ = [
     "MINIMUM",
@@ -26,6 +27,7 @@ __all__ = [
     "Judge",
     "LLMJudge",
     "Recital",
+    "ThreeWayJudge",
     "Verdict",
     "agreement",
     "balanced_accuracy",

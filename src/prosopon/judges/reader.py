@@ -10,20 +10,17 @@ from functools import cached_property
 from statistics import fmean, median
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from prosopon.data import Encoded, Message
 from prosopon.data.questions import prompt_text
 from prosopon.lm import counted_tokens, decode, generate_answers, row_log_likelihoods
 from prosopon.lm.answers import score_answers
-from prosopon.lm.states import mean_states
 
 Exchange = tuple[str, str]
 """A prompt as text, and its answer."""
 
 BEYOND = 0.05  # share of what is language that may be found less likely than the limit
 MAX_TOKENS = 1024  # in one forward pass
+OWN = 60  # of its own answers show what the base says anyway
 SEED = 1_000_033  # no arm's answers are drawn with it
 
 
@@ -65,7 +62,6 @@ class BaseReader:
         self._max_length = max_length
         self._max_new_tokens = min(max_new_tokens, (max_length or 2 * max_new_tokens) // 2)
         self._cache: dict[Exchange, tuple[float, int]] = {}
-        self._states: dict[str, NDArray[Any]] = {}
 
     def expect(self, prompts: Sequence[Sequence[Message]], *, answer: bool = True) -> None:
         """Name open questions, before the first text is read.
@@ -122,16 +118,25 @@ class BaseReader:
         }
         return [self._cache.get(exchange, (0.0, 0)) for exchange in exchanges]
 
-    def embed(self, texts: Sequence[str]) -> NDArray[Any]:
-        """Return the base's mean hidden state of each text, float64 ``[texts, channels]``.
+    def recall(self, rows: Mapping[Exchange, tuple[float, int]]) -> None:
+        """Take nats and tokens that this base was measured to find before, instead of reading."""
+        self._cache |= rows
 
-        Read with nothing before it, at two thirds of the layers; a blank text has zeros.
+    def own_answers(self, prompts: Sequence[Sequence[Message]], count: int = OWN) -> list[str]:
+        """Return at least ``count`` of the base's own answers to some questions, none blank.
+
+        At temperature 1, the questions in turn; fewer where it says nothing, none without
+        questions.
         """
-        missing = [t for t in dict.fromkeys(texts) if t.strip() and t not in self._states]
-        states = mean_states(self._model, self._tokenizer, missing, max_length=self._max_length)
-        self._states |= dict(zip(missing, states, strict=True))
-        width = len(next(iter(self._states.values()))) if self._states else 1
-        return np.stack([self._states.get(text, np.zeros(width)) for text in texts])
+        questions = [prompt for prompt in prompts if prompt]
+        if not questions:
+            return []
+        written = generate_answers(
+            self._model, self._tokenizer, questions * math.ceil(count / len(questions)),
+            temperature=1.0, max_new_tokens=self._max_new_tokens, max_length=self._max_length,
+            seed=SEED,
+        )  # fmt: skip
+        return [text for text in written if text.strip()]
 
     def passes(self, texts: Sequence[str], prompts: Sequence[str] = ()) -> list[bool]:
         """Return of each text whether the base finds it likely enough to be language."""

@@ -105,12 +105,7 @@ class FreeTextTask:
         ]
         notes: dict[str, object] = {
             "distinct-bigrams": degeneration(answers).distinct_bigrams,
-            "judges": {
-                judge.name: None
-                if judge.accuracy is None
-                else [float(getattr(judge.accuracy, end)) for end in ("mean", "low", "high")]
-                for judge in setting.judges
-            },
+            "judges": accuracies(setting.judges),
         }
         if len(setting.judges) > 1:
             notes["kappa"] = kappas(outcomes)
@@ -157,6 +152,17 @@ def kappas(outcomes: Sequence[Outcome]) -> dict[str, float | None]:
     names = {n.partition(":")[2] for o in outcomes for n in o.values if n.startswith("target:")}
     first = verdicts_of(outcomes)
     return {name: agreement(first, verdicts_of(outcomes, name)) for name in sorted(names)}
+
+
+def accuracies(judges: Sequence[Judge]) -> dict[str, list[float] | None]:
+    """Return each judge's accuracy with its interval, [mean, low, high], by its name."""
+    ends = ("mean", "low", "high")
+    return {
+        judge.name: None
+        if judge.accuracy is None
+        else [float(getattr(judge.accuracy, end)) for end in ends]
+        for judge in judges
+    }
 
 
 def judge_texts(

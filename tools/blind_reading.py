@@ -1,0 +1,292 @@
+"""Free answers read blind: a reader who does not know the arms says whose every answer is.
+
+The judge of a report is a classifier, and a classifier can be fooled. This draws the same
+questions' answers of several arms, shuffles them into one sheet a contrast, and scores what readers
+(people, or a language model) wrote down.
+
+python -m tools.blind_reading draw docs/real/records.zip --questions 40 --out build/blind
+python -m tools.blind_reading score build/blind --page docs/real/blind.md
+
+``draw`` writes ``CONTRAST.md`` for the readers and ``key.json``, which they must not see. A reader
+called NAME writes ``NAME/CONTRAST.csv``: a line ``number,verdict,sense`` for every answer. The
+verdict is target, opposite or neither, sense is 1 where the answer makes sense, else 0. Who they
+are may stand in ``readers.txt``, as a sentence or two. ``judge`` puts the verdicts of other records
+of the same answers into the key; those of before stay beside them.
+
+python -m tools.blind_reading judge build/blind build/rejudged
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import random
+import shlex
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
+from zipfile import ZipFile
+
+from tools.report_real import ARMS, read
+
+from prosopon.data import library
+from prosopon.errors import DataError
+from prosopon.evaluation.tasks import Outcome
+from prosopon.experiments.markdown import grid, show
+from prosopon.experiments.plan import level_words
+from prosopon.experiments.records import Record
+from prosopon.files import write_text
+from prosopon.intervals import bootstrap_interval
+from prosopon.judges import Verdict, agreement
+
+KEY = "key.json"
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+TASK = "free-text"
+JUDGES = {"judge": "the judge", "former": "the former judge"}
+"""What the key holds of them, and what the page calls them."""
+
+Row = dict[str, Any]
+"""An answer of the key: number, arm, question, and what the report's judge said."""
+
+HEAD = """# Whose answer is it?
+
+- **target** is {target}: {ours}
+- **opposite** is {opposite}: {theirs}
+
+A small language model wrote these answers, sometimes without sense. Say of every one whose it is: \
+target or opposite, where what is said or how it is said shows that personality; neither, where \
+anybody could have said it, where it shows both or where it is no language. Judge the answer, not \
+the question. Broken grammar alone is no reason for neither. Then say whether it makes sense as an \
+answer to the question, roughly: 1 or 0.
+"""
+
+
+def draw(options: argparse.Namespace) -> None:
+    """Write a sheet a contrast and the key."""
+    records = [r for place in options.records for r in read(Path(place))[0]]
+    wanted = options.arms.split(",")
+    chosen = [r for r in records if TASK in r.results and arm_name(r) in wanted]
+    out, key = Path(options.out), dict[str, list[Row]]()
+    for contrast in dict.fromkeys(record.cell.contrast for record in chosen):
+        own = [record for record in chosen if record.cell.contrast == contrast]
+        rng = random.Random(f"{options.seed}/{contrast}")
+        texts, rows = sheet(own, options.questions, rng)
+        pole = library.pole(contrast)
+        opposite = library.pole(pole.opposite)
+        head = HEAD.format(
+            target=pole.name, ours=pole.description, opposite=opposite.name,
+            theirs=opposite.description,
+        )  # fmt: skip
+        write_text(out / f"{contrast}.md", "\n".join([head, *texts, ""]))
+        key[contrast] = rows
+    write_text(out / KEY, json.dumps(key, indent=0) + "\n")
+    print(f"{sum(map(len, key.values()))} answers in {out}: {', '.join(key)}")
+
+
+def sheet(records: Sequence[Record], count: int, rng: random.Random) -> tuple[list[str], list[Row]]:
+    """Return the shuffled answers of all arms to some questions, and the key to them."""
+    answers = {
+        (arm_name(record), outcome.question): outcome
+        for record in records
+        for outcome in record.results[TASK].outcomes
+    }
+    arms = list(dict.fromkeys(arm for arm, _ in answers))
+    asked = dict.fromkeys(question for _, question in answers)
+    shared = [question for question in asked if all((arm, question) in answers for arm in arms)]
+    questions = rng.sample(shared, min(count, len(shared)))
+    places = [(arm, question) for question in questions for arm in arms]
+    rng.shuffle(places)
+    texts, rows = list[str](), list[Row]()
+    for number, place in enumerate(places, 1):
+        outcome = answers[place]
+        said = " ".join(outcome.answer.split())
+        texts += [f"{number}. Q: {outcome.prompt}", f"   A: {said}", ""]
+        row = {"number": number, "arm": place[0], "question": place[1]}
+        rows.append(row | {"judge": verdict_of(outcome)})
+    return texts, rows
+
+
+def arm_name(record: Record) -> str:
+    """Return the arm with its options, without its level."""
+    return record.name.removesuffix(level_words(record.cell.at_loss))
+
+
+def read_labels(path: Path, count: int) -> dict[int, tuple[Verdict, int]]:
+    """Return a reader's verdict and sense of every number.
+
+    Raises:
+        DataError: A line is malformed, a number is missing, unknown or there twice.
+    """
+    labels: dict[int, tuple[Verdict, int]] = {}
+    names = {str(name): name for name in VERDICTS}
+    with path.open(newline="") as file:
+        for line, row in enumerate(csv.reader(file), 1):
+            if not row or row[0] == "number":
+                continue
+            try:
+                number, sense = int(row[0]), int(row[2])
+                verdict = names.get(row[1].strip())
+            except (ValueError, IndexError):
+                raise DataError(f"{path}, line {line}: not number,verdict,sense: {row}") from None
+            if verdict is None or sense not in (0, 1) or not 1 <= number <= count:
+                raise DataError(
+                    f"{path}, line {line}: {row}: the number goes to {count}, the verdict is one "
+                    f"of {', '.join(VERDICTS)}, sense is 0 or 1"
+                )
+            if number in labels:
+                raise DataError(f"{path}, line {line}: {number} is there twice")
+            labels[number] = verdict, sense
+    if missing := sorted(set(range(1, count + 1)) - set(labels)):
+        raise DataError(f"{path}: no line for {missing[:8]}")
+    return labels
+
+
+def judge(options: argparse.Namespace) -> None:
+    """Give the key the verdicts of other records of the same answers."""
+    path = Path(options.folder) / KEY
+    key: dict[str, list[Row]] = json.loads(path.read_text())
+    verdicts = {
+        (record.cell.contrast, arm_name(record), outcome.question): verdict_of(outcome)
+        for place in options.records
+        for record in read(Path(place))[0]
+        for outcome in (record.results[TASK].outcomes if TASK in record.results else ())
+    }
+    for contrast, rows in key.items():
+        for row in rows:
+            row.setdefault("former", row["judge"])
+            row["judge"] = verdicts[contrast, row["arm"], row["question"]]
+    write_text(path, json.dumps(key, indent=0) + "\n")
+
+
+def verdict_of(outcome: Outcome) -> Verdict:
+    """Return whose the first judge says an answer is."""
+    return max(VERDICTS, key=lambda name: outcome.values[name])
+
+
+def score(options: argparse.Namespace) -> None:
+    """Print, and write where asked, what the readers say of every arm."""
+    place = Path(options.folder)
+    if place.is_file():
+        with TemporaryDirectory() as folder, ZipFile(place) as archive:
+            archive.extractall(folder)
+            lines = table(Path(folder))
+    else:
+        lines = table(place)
+    command = f"    python -m tools.blind_reading {shlex.join(sys.argv[1:])}"
+    text = "\n".join([*lines, "## Made by", "", command, ""])
+    if options.page:
+        write_text(Path(options.page), text)
+    print(text)
+
+
+def table(folder: Path) -> list[str]:
+    """Return the page: arms by readers and by the judge, contrast by contrast, and agreement."""
+    key: dict[str, list[Row]] = json.loads((folder / KEY).read_text())
+    readers = sorted({path.parent.name for path in folder.glob("*/*.csv")})
+    labels = {
+        reader: {c: read_labels(folder / reader / f"{c}.csv", len(key[c])) for c in key}
+        for reader in readers
+    }
+    if not readers:
+        raise DataError(f"{folder}: no reader's labels; a reader's are in NAME/CONTRAST.csv")
+    arms = list(dict.fromkeys(row["arm"] for rows in key.values() for row in rows))
+    order = [*(a for a in ARMS if a in arms), *(a for a in arms if a not in ARMS)]
+
+    def shares(arm: str, contrast: str, of: str) -> str:
+        groups: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for name, rows in key.items():
+            for row in rows:
+                if row["arm"] == arm and contrast in ("", name):
+                    said = [labels[reader][name][row["number"]] for reader in readers]
+                    groups[name, row["question"]] += (
+                        [float(row[of] == "target")] if of in JUDGES
+                        else [float(sense) for _, sense in said] if of == "sense"
+                        else [float(verdict == "target" and sense) for verdict, sense in said]
+                        if of == "both"
+                        else [float(verdict == of) for verdict, _ in said]
+                    )  # fmt: skip
+        return show(bootstrap_interval(list(groups.values())))
+
+    count = sum(map(len, key.values())) // len(arms)
+    own = [name for name in JUDGES if name in next(iter(key.values()))[0]]
+    columns = ("target", "opposite", "neither", "sense", "both", *own)
+    who = folder / "readers.txt"
+    return [
+        "# Read blind", "",
+        f"Readers ({', '.join(readers)}) labelled {count} free answers of every arm, shuffled, "
+        "without knowing whose they were. *target*, *opposite*, *neither*: the mean of what they "
+        "said. *sense*: the answer makes sense. *both*: it is the persona's and makes sense. "
+        "*judge*: what the report's judge calls the persona's, of the same answers"
+        + (", and *former* what an earlier one did" if len(own) > 1 else "")
+        + ". Intervals are 95%, over questions.", "",
+        *([who.read_text("utf-8").strip(), ""] if who.exists() else []),
+        *grid(["arm", *columns], [[a, *(shares(a, "", of) for of in columns)] for a in order]), "",
+        "## Contrast by contrast", "",
+        "The share that readers call the persona's, and in brackets the judge's.", "",
+        *grid(
+            ["arm", *key],
+            [
+                [a, *(f"{shares(a, c, 'target')[:5]} ({shares(a, c, 'judge')[:5]})" for c in key)]
+                for a in order
+            ],
+        ), "",
+        "## Agreement", "",
+        "Cohen's kappa over three classes.", "",
+        *grid(["between", "all", *key], agreements(key, labels)), "",
+    ]  # fmt: skip
+
+
+def agreements(
+    key: dict[str, list[Row]], labels: dict[str, dict[str, dict[int, tuple[Verdict, int]]]]
+) -> list[list[str]]:
+    """Return a row for every two readers, and for every reader and the judge."""
+    said: dict[str, dict[str, list[Verdict]]] = {
+        reader: {c: [own[c][row["number"]][0] for row in rows] for c, rows in key.items()}
+        for reader, own in labels.items()
+    }
+    for name, words in JUDGES.items():
+        if name in next(iter(key.values()))[0]:
+            said[words] = {c: [row[name] for row in rows] for c, rows in key.items()}
+    names, rows = list(said), list[list[str]]()
+    for first, one in enumerate(names):
+        for other in names[first + 1 :]:
+            everything = ([*chain(*said[name].values())] for name in (one, other))
+            kappas = [
+                agreement(*everything), *(agreement(said[one][c], said[other][c]) for c in key)
+            ]  # fmt: skip
+            rows.append([f"{one}, {other}", *("-" if k is None else f"{k:.2f}" for k in kappas)])
+    return rows
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True)
+    one = commands.add_parser("draw", help="write the sheets and the key")
+    one.set_defaults(do=draw)
+    one.add_argument("records", nargs="+", help="folders or zip files of report_real.py")
+    one.add_argument("--arms", default=",".join(ARMS))
+    one.add_argument("--questions", type=int, default=40, help="of every contrast")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--out", default="build/blind")
+    other = commands.add_parser("judge", help="take the verdicts of other records")
+    other.set_defaults(do=judge)
+    other.add_argument("folder", help="of draw")
+    other.add_argument("records", nargs="+", help="folders or zip files of the same answers")
+    two = commands.add_parser("score", help="score the readers' labels")
+    two.set_defaults(do=score)
+    two.add_argument("folder", help="of draw, or it zipped")
+    two.add_argument("--page", help="a Markdown file to write")
+    options = parser.parse_args()
+    options.do(options)
+
+
+if __name__ == "__main__":
+    main()

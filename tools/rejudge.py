@@ -1,0 +1,122 @@
+"""Judges the free answers of a report anew, with the judges of today: nothing is written again.
+
+Answers are dear and judging is cheap. Records keep every answer, so a report needs no new run when
+its judges change. What the base model made of every answer is kept, too.
+
+python -m tools.rejudge docs/real/records.zip --out build/rejudged
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from zipfile import ZipFile
+
+from tools.report_real import CONTRASTS, LONGEST, contrasts
+
+from prosopon.cli.console import progress
+from prosopon.cli.loading import load
+from prosopon.cli.options import ModelPlace
+from prosopon.data import Message
+from prosopon.data.contrast import Contrast
+from prosopon.evaluation.tasks import TaskResult
+from prosopon.evaluation.tasks.free_text import FREE_TEXT, accuracies, judge_texts, kappas
+from prosopon.experiments import Plan, Sizes, assemble
+from prosopon.experiments.open_text import OpenText
+from prosopon.experiments.store import Results
+from prosopon.models import LoadedModel
+from prosopon.progress import Report
+
+NAMES = {of_target: name for name, (_, of_target) in CONTRASTS.items()}
+VERDICTS = ("target", "opposite", "neither")
+
+
+def rejudge(
+    folder: Path, out: Path, loaded: LoadedModel, contrast: Contrast, text: str | None,
+    report: Report,
+) -> None:  # fmt: skip
+    """Write the records of a contrast's folder to another one, judged anew."""
+    old = Results.open(folder)
+    new = Results(out, old.header)
+    left = [record for record in old.records() if new.get(record.key) is None]
+    if not left:
+        return
+    plan = Plan(
+        (contrast.target,), ("base",), tuple(FREE_TEXT), controls=False,
+        sizes=Sizes(max_new_tokens=LONGEST, speed=0),
+    )  # fmt: skip
+    runner = assemble(loaded, plan, {contrast.target: contrast}, general=text, report=report)
+    open_text = runner.open_text(contrast.target)
+    outcomes = [
+        o for r in left for task in FREE_TEXT.keys() & r.results for o in r.results[task].outcomes
+    ]
+    if open_text.reader is not None:
+        prompts = dict.fromkeys(outcome.prompt for outcome in outcomes)
+        open_text.reader.expect([(Message("user", prompt),) for prompt in prompts])
+        open_text.reader.recall(
+            {
+                (o.prompt, o.answer): (o.values["base-nats"], int(o.values["base-tokens"]))
+                for o in outcomes
+                if "base-tokens" in o.values
+            }
+        )
+    for number, record in enumerate(left):
+        report(f"judging {contrast.target}", number, len(left))
+        tasks = {name: judged(result, open_text) if name in FREE_TEXT else result
+                 for name, result in record.results.items()}  # fmt: skip
+        new.put(dataclasses.replace(record, results=tasks))
+    report(f"judging {contrast.target}", len(left), len(left))
+
+
+def judged(result: TaskResult, open_text: OpenText) -> TaskResult:
+    """Return a result of free text with the verdicts of today's judges."""
+    judges, outcomes = open_text.judges, result.outcomes
+    verdicts = judge_texts(
+        judges, [outcome.answer for outcome in outcomes], [outcome.prompt for outcome in outcomes]
+    )
+    new = [
+        dataclasses.replace(
+            outcome,
+            values=own
+            | {n: v for n, v in outcome.values.items() if n.partition(":")[0] not in VERDICTS},
+        )
+        for outcome, own in zip(outcomes, verdicts, strict=True)
+    ]
+    notes = dict(result.notes) | {"judges": accuracies(judges)}
+    notes["judge-checks"] = open_text.notes.get("judge-checks", {})
+    if len(judges) > 1:
+        notes["kappa"] = kappas(new)
+    return TaskResult(new, notes)
+
+
+def main() -> None:
+    """Read the command line and judge."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("records", help="a folder or zip file of report_real.py")
+    parser.add_argument("--out", required=True, help="folder for the records judged anew")
+    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--data", default="../shared/data")
+    parser.add_argument("--questions", type=int, default=60, help="as the report had")
+    parser.add_argument("--text", help="general text; default sampled")
+    options = parser.parse_args()
+    loaded = load(options.model, ModelPlace(device=options.device))
+    with TemporaryDirectory() as unpacked, progress() as report:
+        place = Path(options.records)
+        if place.is_file():
+            with ZipFile(place) as archive:
+                archive.extractall(unpacked)
+            place = Path(unpacked)
+        for header in sorted(place.glob("*/experiment.json")):
+            folder, out = header.parent, Path(options.out) / header.parent.name
+            target = next(r.cell.contrast for r in Results.open(folder).records())
+            name = NAMES.get(target, target)
+            (contrast,) = contrasts([name], Path(options.data), options.questions).values()
+            rejudge(folder, out, loaded, contrast, options.text, report)
+    print(options.out)
+
+
+if __name__ == "__main__":
+    main()
