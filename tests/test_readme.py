@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 PYTHON = re.search(r"<!-- run -->\n```python\n(.*?)```", README, re.DOTALL)
 REAL = (ROOT / "docs" / "real" / "index.md").read_text("utf-8")
+BLIND = (ROOT / "docs" / "real" / "blind.md").read_text("utf-8")
 COMMANDS = list(
     dict.fromkeys(
         line
@@ -101,9 +102,11 @@ def table(page, first):
 
 def test_the_table_is_the_reports():
     measured = {row["arm"]: row for row in table(REAL, "| arm | level ") if row["level"] != "0.02"}
+    read = {row["arm"]: row for row in table(BLIND, "| arm | target | opposite")}
     rows = list(table(README, "| arm | general loss "))
     assert len(rows) == 5
     for row in rows:
         arm = re.sub(r"[*]+| \(.*", "", row.pop("arm"))
+        assert row.pop("read blind") == read[arm]["target"]
         for heading, cell in row.items():
             assert measured[arm][HEADINGS.get(heading, heading)].startswith(cell), (arm, heading)
