@@ -24,10 +24,11 @@ import json
 import random
 import shlex
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
+from statistics import correlation, fmean
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
 from zipfile import ZipFile
@@ -52,6 +53,9 @@ JUDGES = {"judge": "the judge", "former": "the former judge"}
 
 Row = dict[str, Any]
 """An answer of the key: number, arm, question, and what the report's judge said."""
+
+Labels = dict[str, dict[str, dict[int, tuple[Verdict, int]]]]
+"""Verdict and sense by reader, contrast and number."""
 
 HEAD = """# Whose answer is it?
 
@@ -210,17 +214,18 @@ def table(folder: Path) -> list[str]:
                         if of == "both"
                         else [float(verdict == of) for verdict, _ in said]
                     )  # fmt: skip
-        return show(bootstrap_interval(list(groups.values())))
+        return show(bootstrap_interval(list(groups.values())) if groups else None)
 
-    count = sum(map(len, key.values())) // len(arms)
+    counts = Counter(row["arm"] for rows in key.values() for row in rows)
     own = [name for name in JUDGES if name in next(iter(key.values()))[0]]
     columns = ("target", "opposite", "neither", "sense", "both", *own)
     who = folder / "readers.txt"
     return [
         "# Read blind", "",
-        f"Readers ({', '.join(readers)}) labelled {count} free answers of every arm, shuffled, "
-        "without knowing whose they were. *target*, *opposite*, *neither*: the mean of what they "
-        "said. *sense*: the answer makes sense. *both*: it is the persona's and makes sense. "
+        f"Readers ({', '.join(readers)}) labelled free answers of every arm, "
+        f"{spread(counts)} of each, shuffled, without knowing whose they were. *target*, "
+        "*opposite*, *neither*: the mean of what they said. *sense*: the answer makes "
+        "sense. *both*: it is the persona's and makes sense. "
         "*judge*: what the report's judge calls the persona's, of the same answers"
         + (", and *former* what an earlier one did" if len(own) > 1 else "")
         + ". Intervals are 95%, over questions.", "",
@@ -238,12 +243,40 @@ def table(folder: Path) -> list[str]:
         "## Agreement", "",
         "Cohen's kappa over three classes.", "",
         *grid(["between", "all", *key], agreements(key, labels)), "",
+        "How far the arms' shares go with the readers', from -1 to 1 (correlation over arms).", "",
+        *grid(["", "all", *key], orders(key, labels)), "",
     ]  # fmt: skip
 
 
-def agreements(
-    key: dict[str, list[Row]], labels: dict[str, dict[str, dict[int, tuple[Verdict, int]]]]
-) -> list[list[str]]:
+def orders(key: dict[str, list[Row]], labels: Labels) -> list[list[str]]:
+    """Return a row a judge: does it rank the arms as the readers do?"""
+    rows = []
+    for name, words in JUDGES.items():
+        if name not in next(iter(key.values()))[0]:
+            continue
+        values = []
+        for contrasts in (list(key), *([c] for c in key)):
+            sums: dict[str, list[tuple[float, float]]] = defaultdict(list)
+            for contrast in contrasts:
+                for row in key[contrast]:
+                    said = [own[contrast][row["number"]][0] == "target" for own in labels.values()]
+                    sums[row["arm"]].append((fmean(said), float(row[name] == "target")))
+            sides = [
+                [fmean(pair[side] for pair in own) for own in sums.values()] for side in (0, 1)
+            ]
+            vary = all(len(set(side)) > 1 for side in sides)
+            values.append(f"{correlation(*sides):.2f}" if vary else "-")
+        rows.append([words, *values])
+    return rows
+
+
+def spread(counts: Counter[str]) -> str:
+    """Return how many answers the arms have: a number, or the least and the most."""
+    least, most = min(counts.values()), max(counts.values())
+    return str(most) if least == most else f"{least} to {most}"
+
+
+def agreements(key: dict[str, list[Row]], labels: Labels) -> list[list[str]]:
     """Return a row for every two readers, and for every reader and the judge."""
     said: dict[str, dict[str, list[Verdict]]] = {
         reader: {c: [own[c][row["number"]][0] for row in rows] for c, rows in key.items()}

@@ -90,8 +90,24 @@ def test_readers_and_judge_stand_side_by_side(folder):
     _, _, *kappas = rows_of(lines, "## Agreement")
     assert {row[0]: row[1] for row in kappas}["first, second"] == "1.00"
     assert float({row[0]: row[1] for row in kappas}["first, the judge"]) < 0
-    assert "6 free answers of every arm" in lines[2]
+    assert "of every arm, 6 of each" in lines[2]
+    (order,) = rows_of(lines, "How far the arms' shares")[2:]
+    assert order == ["the judge", "-1.00", "-1.00", "-1.00"]  # it ranks them the other way round
     assert "1.000 (0.000)" in "\n".join(lines)
+
+
+def test_an_arm_may_be_missing_from_a_contrast(folder):
+    key = json.loads((folder / tool.KEY).read_text())
+    key["formal"] = [row for row in key["formal"] if row["arm"] == "base"]
+    for number, row in enumerate(key["formal"], 1):
+        row["number"] = number
+    (folder / tool.KEY).write_text(json.dumps(key))
+    for reader in ("first", "second"):
+        write(folder, reader, "formal", [f"{n},target,1" for n in (1, 2, 3)])
+    lines = tool.table(folder)
+    assert "3 to 6 of each" in lines[2]
+    _, _, *rows = rows_of(lines, "## Contrast by contrast")
+    assert rows[1] == ["lora", "0.000 (1.000)", "- (-)"]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +159,7 @@ def test_from_records_to_a_page(tmp_path, folder, monkeypatch, capsys):
     tool.main()
     assert "her cat" not in page.read_text()
     assert page.read_text() in capsys.readouterr().out
-    assert "Readers (first) labelled 3" in page.read_text()
+    assert "of every arm, 3 of each" in page.read_text()
     assert "*former*" not in page.read_text()
     other = record("lora", verdicts=("neither", "target", "opposite"))
     path = cells / "cells" / f"{other.key}.json"
