@@ -48,7 +48,8 @@ from prosopon.judges import Verdict, agreement
 KEY = "key.json"
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 TASK = "free-text"
-JUDGES = {"judge": "the judge", "former": "the former judge"}
+SECOND = ":three-way"
+JUDGES = {"judge": "first judge", "second": "second judge", "former": "former judge"}
 """What the key holds of them, and what the page calls them."""
 
 Row = dict[str, Any]
@@ -111,7 +112,7 @@ def sheet(records: Sequence[Record], count: int, rng: random.Random) -> tuple[li
         said = " ".join(outcome.answer.split())
         texts += [f"{number}. Q: {outcome.prompt}", f"   A: {said}", ""]
         row = {"number": number, "arm": place[0], "question": place[1]}
-        rows.append(row | {"judge": verdict_of(outcome)})
+        rows.append(row | verdicts_of(outcome))
     return texts, rows
 
 
@@ -155,7 +156,7 @@ def judge(options: argparse.Namespace) -> None:
     path = Path(options.folder) / KEY
     key: dict[str, list[Row]] = json.loads(path.read_text())
     verdicts = {
-        (record.cell.contrast, arm_name(record), outcome.question): verdict_of(outcome)
+        (record.cell.contrast, arm_name(record), outcome.question): verdicts_of(outcome)
         for place in options.records
         for record in read(Path(place))[0]
         for outcome in (record.results[TASK].outcomes if TASK in record.results else ())
@@ -163,13 +164,18 @@ def judge(options: argparse.Namespace) -> None:
     for contrast, rows in key.items():
         for row in rows:
             row.setdefault("former", row["judge"])
-            row["judge"] = verdicts[contrast, row["arm"], row["question"]]
+            row |= verdicts[contrast, row["arm"], row["question"]]
     write_text(path, json.dumps(key, indent=0) + "\n")
 
 
-def verdict_of(outcome: Outcome) -> Verdict:
-    """Return whose the first judge says an answer is."""
-    return max(VERDICTS, key=lambda name: outcome.values[name])
+def verdicts_of(outcome: Outcome) -> dict[str, Verdict]:
+    """Return whose the first judge says an answer is, and the second where there is one."""
+    ends = {"judge": "", "second": SECOND}
+    return {
+        name: max(VERDICTS, key=lambda verdict: outcome.values[verdict + end])
+        for name, end in ends.items()
+        if VERDICTS[0] + end in outcome.values
+    }
 
 
 def score(options: argparse.Namespace) -> None:
@@ -222,17 +228,18 @@ def table(folder: Path) -> list[str]:
     who = folder / "readers.txt"
     return [
         "# Read blind", "",
-        f"Readers ({', '.join(readers)}) labelled free answers of every arm, "
+        f"Readers ({', '.join(readers)}) labelled free answers of {len(arms)} arms, "
         f"{spread(counts)} of each, shuffled, without knowing whose they were. *target*, "
         "*opposite*, *neither*: the mean of what they said. *sense*: the answer makes "
         "sense. *both*: it is the persona's and makes sense. "
-        "*judge*: what the report's judge calls the persona's, of the same answers"
-        + (", and *former* what an earlier one did" if len(own) > 1 else "")
+        "*judge*: what the report's first judge calls the persona's, of the same answers"
+        + (", *second* what its second does" if "second" in own else "")
+        + (", and *former* what the first did before the judges changed" if "former" in own else "")
         + ". Intervals are 95%, over questions.", "",
         *([who.read_text("utf-8").strip(), ""] if who.exists() else []),
         *grid(["arm", *columns], [[a, *(shares(a, "", of) for of in columns)] for a in order]), "",
         "## Contrast by contrast", "",
-        "The share that readers call the persona's, and in brackets the judge's.", "",
+        "The share that readers call the persona's, and in brackets the first judge's.", "",
         *grid(
             ["arm", *key],
             [
@@ -244,7 +251,7 @@ def table(folder: Path) -> list[str]:
         "Cohen's kappa over three classes.", "",
         *grid(["between", "all", *key], agreements(key, labels)), "",
         "How far the arms' shares go with the readers', from -1 to 1 (correlation over arms).", "",
-        *grid(["", "all", *key], orders(key, labels)), "",
+        *grid(["judge", "all", *key], orders(key, labels)), "",
     ]  # fmt: skip
 
 

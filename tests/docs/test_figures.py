@@ -68,8 +68,13 @@ def test_tokens_of_prompts():
 
 
 def test_what_judges_are_worth():
-    right = [float(share) for share in re.findall(r"held-out answers: right ([\d.]+)", REPORT)]
-    assert f"between {min(right):.2f} and {max(right):.2f} of the time" in LIMITS
+    for judge, words in (("words", "was right on {:.2f} to {:.2f}, depending"),
+                         ("three-way", "was right on {:.2f} to {:.2f} (")):  # fmt: skip
+        found = re.findall(rf"{judge} on \d+ held-out answers: right ([\d.]+)", REPORT)
+        right = sorted(map(float, found))
+        assert words.format(right[0], right[-1]) in LIMITS, judge
+    goes = next(row for row in table(BLIND, "How far the arms'") if row["judge"] == "first judge")
+    assert f"a correlation of {goes['all']}" in LIMITS
     below = 0
     for _, part in re.findall(r"\n([a-z-]+):\n\n(\|.*?)(?=\n\n)", REPORT, re.DOTALL):
         arms = {row["arm"] + row["level"]: row for row in table(f"#\n\n{part}\n\n", "#")}

@@ -120,13 +120,13 @@ def test_a_judge_that_sees_the_persona_in_texts_of_nobody_is_said_first():
         shares = {"n": 30, "neither": 1 - neutral, "target": neutral, "opposite": 0.0}
         held_out = {"n": 20, "right": 0.9, "low": 0.8, "high": 1.0, "neither": 0.1}
         checks = {"held-out": held_out, "neutral": shares}
-        notes = {"judges": {"states": [0.9, 0.8, 1.0]}, "judge-checks": {"states": checks}}
+        notes = {"judges": {"words": [0.9, 0.8, 1.0]}, "judge-checks": {"words": checks}}
         result = TaskResult([Outcome("q", {"target": 1.0})], notes)
         return dataclasses.replace(done("base", contrast), results={"free-text": result})
 
     first, second, *_ = describe_judges([judged("cold", 0.78), judged("bold", 0.3)])
     assert first == (
-        "cold: do not take its free text at its word. The judge states calls texts of nobody "
+        "cold: do not take its free text at its word. The judge words calls texts of nobody "
         "cold, too (0.78 of neutral); read it beside the base's"
     )
-    assert second.startswith("states: cross-validated accuracy")
+    assert second.startswith("words: cross-validated accuracy")

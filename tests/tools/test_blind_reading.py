@@ -89,10 +89,10 @@ def test_readers_and_judge_stand_side_by_side(folder):
     assert (shares["lora"]["target"], shares["lora"]["judge"]) == ("0.000", "1.000")
     _, _, *kappas = rows_of(lines, "## Agreement")
     assert {row[0]: row[1] for row in kappas}["first, second"] == "1.00"
-    assert float({row[0]: row[1] for row in kappas}["first, the judge"]) < 0
-    assert "of every arm, 6 of each" in lines[2]
+    assert float({row[0]: row[1] for row in kappas}["first, first judge"]) < 0
+    assert "of 2 arms, 6 of each" in lines[2]
     (order,) = rows_of(lines, "How far the arms' shares")[2:]
-    assert order == ["the judge", "-1.00", "-1.00", "-1.00"]  # it ranks them the other way round
+    assert order == ["first judge", "-1.00", "-1.00", "-1.00"]  # it ranks them the other way round
     assert "1.000 (0.000)" in "\n".join(lines)
 
 
@@ -159,7 +159,7 @@ def test_from_records_to_a_page(tmp_path, folder, monkeypatch, capsys):
     tool.main()
     assert "her cat" not in page.read_text()
     assert page.read_text() in capsys.readouterr().out
-    assert "of every arm, 3 of each" in page.read_text()
+    assert "of 2 arms, 3 of each" in page.read_text()
     assert "*former*" not in page.read_text()
     other = record("lora", verdicts=("neither", "target", "opposite"))
     path = cells / "cells" / f"{other.key}.json"
