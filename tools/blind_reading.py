@@ -38,6 +38,7 @@ from tools.report_real import ARMS, read
 from prosopon.data import library
 from prosopon.errors import DataError
 from prosopon.evaluation.tasks import Outcome
+from prosopon.evaluation.tasks.free_text import verdicts_of
 from prosopon.experiments.markdown import grid, show
 from prosopon.experiments.plan import level_words
 from prosopon.experiments.records import Record
@@ -48,7 +49,7 @@ from prosopon.judges import Verdict, agreement
 KEY = "key.json"
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 TASK = "free-text"
-SECOND = ":three-way"
+SECOND = "three-way"
 JUDGES = {"judge": "first judge", "second": "second judge", "former": "former judge"}
 """What the key holds of them, and what the page calls them."""
 
@@ -72,10 +73,17 @@ answer to the question, roughly: 1 or 0.
 
 
 def draw(options: argparse.Namespace) -> None:
-    """Write a sheet a contrast and the key."""
+    """Write a sheet a contrast and the key.
+
+    Raises:
+        DataError: None of the arms has free answers in the records.
+    """
     records = [r for place in options.records for r in read(Path(place))[0]]
     wanted = options.arms.split(",")
     chosen = [r for r in records if TASK in r.results and arm_name(r) in wanted]
+    if not chosen:
+        there = dict.fromkeys(arm_name(r) for r in records if TASK in r.results)
+        raise DataError(f"no free answers of {options.arms}; there are some of: {', '.join(there)}")
     out, key = Path(options.out), dict[str, list[Row]]()
     for contrast in dict.fromkeys(record.cell.contrast for record in chosen):
         own = [record for record in chosen if record.cell.contrast == contrast]
@@ -112,7 +120,7 @@ def sheet(records: Sequence[Record], count: int, rng: random.Random) -> tuple[li
         said = " ".join(outcome.answer.split())
         texts += [f"{number}. Q: {outcome.prompt}", f"   A: {said}", ""]
         row = {"number": number, "arm": place[0], "question": place[1]}
-        rows.append(row | verdicts_of(outcome))
+        rows.append(row | judged(outcome))
     return texts, rows
 
 
@@ -152,30 +160,38 @@ def read_labels(path: Path, count: int) -> dict[int, tuple[Verdict, int]]:
 
 
 def judge(options: argparse.Namespace) -> None:
-    """Give the key the verdicts of other records of the same answers."""
+    """Give the key the verdicts of other records of the same answers.
+
+    Raises:
+        DataError: An answer of the key stands in none of the records.
+    """
     path = Path(options.folder) / KEY
     key: dict[str, list[Row]] = json.loads(path.read_text())
     verdicts = {
-        (record.cell.contrast, arm_name(record), outcome.question): verdicts_of(outcome)
+        (record.cell.contrast, arm_name(record), outcome.question): judged(outcome)
         for place in options.records
         for record in read(Path(place))[0]
         for outcome in (record.results[TASK].outcomes if TASK in record.results else ())
     }
     for contrast, rows in key.items():
         for row in rows:
+            place = contrast, row["arm"], row["question"]
+            if place not in verdicts:
+                raise DataError(
+                    f"{path}: the records hold no answer of {row['arm']!r} on {contrast} to "
+                    f"question {row['question']}"
+                )
             row.setdefault("former", row["judge"])
-            row |= verdicts[contrast, row["arm"], row["question"]]
+            row |= verdicts[place]
     write_text(path, json.dumps(key, indent=0) + "\n")
 
 
-def verdicts_of(outcome: Outcome) -> dict[str, Verdict]:
+def judged(outcome: Outcome) -> dict[str, Verdict]:
     """Return whose the first judge says an answer is, and the second where there is one."""
-    ends = {"judge": "", "second": SECOND}
-    return {
-        name: max(VERDICTS, key=lambda verdict: outcome.values[verdict + end])
-        for name, end in ends.items()
-        if VERDICTS[0] + end in outcome.values
-    }
+    verdicts = {"judge": verdicts_of([outcome])[0]}
+    if f"target:{SECOND}" in outcome.values:
+        verdicts["second"] = verdicts_of([outcome], SECOND)[0]
+    return verdicts
 
 
 def score(options: argparse.Namespace) -> None:
@@ -213,13 +229,7 @@ def table(folder: Path) -> list[str]:
             for row in rows:
                 if row["arm"] == arm and contrast in ("", name):
                     said = [labels[reader][name][row["number"]] for reader in readers]
-                    groups[name, row["question"]] += (
-                        [float(row[of] == "target")] if of in JUDGES
-                        else [float(sense) for _, sense in said] if of == "sense"
-                        else [float(verdict == "target" and sense) for verdict, sense in said]
-                        if of == "both"
-                        else [float(verdict == of) for verdict, _ in said]
-                    )  # fmt: skip
+                    groups[name, row["question"]] += values_of(row, said, of)
         return show(bootstrap_interval(list(groups.values())) if groups else None)
 
     counts = Counter(row["arm"] for rows in key.values() for row in rows)
@@ -253,6 +263,17 @@ def table(folder: Path) -> list[str]:
         "How far the arms' shares go with the readers', from -1 to 1 (correlation over arms).", "",
         *grid(["judge", "all", *key], orders(key, labels)), "",
     ]  # fmt: skip
+
+
+def values_of(row: Row, said: Sequence[tuple[Verdict, int]], column: str) -> list[float]:
+    """Return what a column of the page counts of an answer: of a judge, or of every reader."""
+    if column in JUDGES:
+        return [float(row[column] == "target")]
+    if column == "sense":
+        return [float(sense) for _, sense in said]
+    if column == "both":
+        return [float(verdict == "target" and sense) for verdict, sense in said]
+    return [float(verdict == column) for verdict, _ in said]
 
 
 def orders(key: dict[str, list[Row]], labels: Labels) -> list[list[str]]:

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import ZipFile
 
+from prosopon.arms.options import parse_arm_options
 from prosopon.cli.console import progress
 from prosopon.cli.loading import load
 from prosopon.cli.options import ModelPlace
@@ -160,12 +161,17 @@ def contrasts(names: Sequence[str], data: Path, questions: int) -> dict[str, Con
 
 
 def variants(texts: Sequence[str]) -> dict[str, tuple[dict[str, str], ...]]:
-    """Return the sets of options of every arm that has some."""
+    """Return the sets of options of every arm that has some.
+
+    Raises:
+        OptionError: An option that the arm does not have, or a bad value.
+        UnknownNameError: No such arm.
+    """
     sets: dict[str, tuple[dict[str, str], ...]] = {}
     for text in texts:
         arm, _, rest = text.partition(":")
-        values = dict(part.split("=", 1) for part in rest.split(",") if part)
-        sets[arm] = (*sets.get(arm, ()), values)
+        parsed = parse_arm_options([f"{arm}.{part}" for part in rest.split(",") if part])
+        sets[arm] = (*sets.get(arm, ()), parsed.get(arm, {}))
     return sets
 
 

@@ -84,5 +84,7 @@ def test_a_question_can_tell_though_its_answers_are_commonplace(monkeypatch):
     monkeypatch.setattr(reader, "own_answers", lambda prompts: said)
     words = judges_of(sides, reader=reader)[0]
     assert words.commonplace[1] > 0.5
+    words.commonplace = (0.0, 1.0)  # nothing that anybody says is more than the base would say
     items = [ChoiceItem((), f"I love day {i}", f"I hate day {i}") for i in range(20, 26)]
+    assert words.poles([item.matching for item in items]) == ["neither"] * len(items)
     assert tells_apart(words, items) == [True] * len(items)

@@ -30,11 +30,10 @@ def test_the_base_s_way_of_speaking_is_nobody_s(judge):
 
 
 def test_no_language_is_nobody_s(judge):
-    salad = "once love the would I and at sea go"
     assert judge.verdicts([OURS[0], "zvezda gorit nad polem", "love"]) == [
         "target", "neither", "neither",
     ]  # fmt: skip
-    assert judge.reads([salad, OURS[0]])[1]
+    assert judge.reads([OURS[0], "zvezda gorit nad polem"]) == [True, False]
 
 
 def test_sides_exchanged_exchange_the_verdicts(judge):

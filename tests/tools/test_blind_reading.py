@@ -172,3 +172,10 @@ def test_from_records_to_a_page(tmp_path, folder, monkeypatch, capsys):
     shares = {row[0]: dict(zip(head, row, strict=True)) for row in rows}
     assert shares["lora"]["judge"].startswith("0.333")
     assert shares["lora"]["former"].startswith("1.000")
+    path.unlink()
+    monkeypatch.setattr(sys, "argv", ["x", "judge", str(out), str(tmp_path / "cells")])
+    with pytest.raises(DataError, match="hold no answer of 'lora' on bold to question"):
+        tool.main()
+    monkeypatch.setattr(sys, "argv", ["x", "draw", str(tmp_path / "cells"), "--arms", "prompt"])
+    with pytest.raises(DataError, match="no free answers of prompt; there are some of: base"):
+        tool.main()

@@ -10,6 +10,7 @@ import pytest
 
 from prosopon.arms import ARMS
 from prosopon.data import library
+from prosopon.errors import OptionError
 from prosopon.evaluation.tasks import TASKS
 from prosopon.experiments.frontier import frontier_points
 from tests.experiments.samples import done
@@ -94,6 +95,10 @@ def test_any_pole_of_the_library_is_a_contrast_and_an_arm_may_have_variants(tool
     assert tool.variants(["lora:", "lora:epochs=2,lr=0.1", "prompt:"]) == {
         "lora": ({}, {"epochs": "2", "lr": "0.1"}), "prompt": ({},),
     }  # fmt: skip
+    with pytest.raises(OptionError, match="wings"):
+        tool.variants(["lora:wings=2"])
+    with pytest.raises(OptionError, match=r"arm\.key=value"):
+        tool.variants(["lora:epochs"])
 
 
 def test_the_page_opens_with_the_figure_and_says_what_prompts_do(tool):

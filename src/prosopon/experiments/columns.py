@@ -64,8 +64,8 @@ COLUMNS: tuple[Column, ...] = (
         "free answers that a classifier gives to the persona rather than the opposite",
     ),
     Column(
-        "by words", "free-text", "target:words",
-        "the same of the judge of words, where it is not the first",
+        "three-way", "free-text", "target:three-way",
+        "the same of a judge for whom what the base says anyway is a class of its own",
     ),
     Column("LLM judge", "free-text", "target:llm", "free answers an LLM gives to the persona"),
     Column(

@@ -1,5 +1,6 @@
 """A judge for any persona: a small text classifier that knows how far it can be trusted."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -25,7 +26,7 @@ NEUTRAL = 0.9  # share of neutral texts, and of the base's own, that should show
 TOKEN = r"(?u)\w+|[^\w\s]"
 
 
-class TextJudge:
+class TextJudge(ABC):
     """A judge that reads a text and first asks whether it is language.
 
     Attributes:
@@ -52,9 +53,9 @@ class TextJudge:
         """Return of each text whether it is language."""
         return self._language.passes(texts, prompts)
 
+    @abstractmethod
     def poles(self, texts: Sequence[str]) -> list[Verdict]:
         """Return whose each text is if it is language, as a known author's is."""
-        raise NotImplementedError
 
     def leanings(self, texts: Sequence[str]) -> list[Verdict]:
         """Return which side each text leans to, however commonplace it is."""
