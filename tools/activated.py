@@ -27,6 +27,7 @@ from prosopon.evaluation import free_text
 from prosopon.files import write_json
 from prosopon.lm import generate_answers, opening_tokens, row_log_likelihoods
 from prosopon.lm.choice import win_margin, win_rate
+from prosopon.lm.forward import past_of
 from prosopon.lm.generation import decode
 from prosopon.lm.streaming import end_tokens
 from prosopon.models import load_model
@@ -85,38 +86,37 @@ def take_turns(
     """
     model: Any = wearer.model
     talk: list[Message] = []
-    caches: dict[str, tuple[list[int], Any]] = {}
+    caches: dict[str, tuple[list[int], dict[str, Any]]] = {}
     seen, answers = list[Turn](), list[str]()
     for number in range(turns):
         name = names[number % len(names)]
         talk.append(free_prompts(name, turns)[number][-1])
         prompt = opening_tokens(talk, wearer.tokenizer)
         owner = {"whole": "", "own caches": name, "answer": "base"}[way]
-        before, cache = caches.pop(owner, ([], None))
+        before, past = caches.pop(owner, ([], {}))
         shared = min(_common(before, prompt), len(prompt) - 1)
-        if cache is not None:
+        for cache in past.values():
             cache.crop(shared - cache.get_seq_length()) if shared < cache.get_seq_length() else None
         begin = time.process_time()
         worn = wearer.mixed([name], activate="answer") if way == "answer" else wearer.persona(name)
         with worn, torch.no_grad():
-            output = model(
-                torch.tensor([prompt[shared:]]), past_key_values=cache, use_cache=True,
-                logits_to_keep=1,
-            )  # fmt: skip
+            ids = torch.tensor([prompt[shared:]])
+            output = model(ids, use_cache=True, logits_to_keep=1, **past)
             token = int(output.logits[0, -1].argmax())
             seen.append(Turn(len(prompt), len(prompt) - shared, time.process_time() - begin))
-            written, cache = [token], output.past_key_values
+            written, past = [token], past_of(output)
             while token not in end_tokens(model, wearer.tokenizer) and len(written) < length:
                 ids = torch.tensor([[token]])
-                output = model(ids, past_key_values=cache, use_cache=True)
+                output = model(ids, use_cache=True, **past)
                 token = int(output.logits[0, -1].argmax())
                 written.append(token)
         # Of the answer's own keys and values the base can use none, nor of the prompt's last token.
         kept = prompt[:-1] if way == "answer" else [*prompt, *written[:-1]]
         if way != "whole":
+            (cache,) = past.values()
             if (extra := cache.get_seq_length() - len(kept)) > 0:
                 cache.crop(-extra)
-            caches[owner] = kept, cache
+            caches[owner] = kept, past
         answers.append(decode([written], wearer.tokenizer)[0])
         talk.append(Message("assistant", answers[-1]))
     return seen, answers

@@ -11,6 +11,7 @@ from prosopon import embedded
 from prosopon.doctor.blueprint import Matrix, by_kind, read_blueprint
 from prosopon.doctor.memory import active_count, cache_bytes
 from prosopon.errors import ModelError, OptionError
+from prosopon.lm.forward import past_of
 from prosopon.models import find_sites
 from tests.subnetwork import test_hub
 from tests.tiny import EXPERT_FAMILIES, FAMILIES
@@ -38,8 +39,8 @@ def test_keys_and_values_take_what_the_plan_says(folder_of, family):
     folder, model = folder_of(family)
     length = 7
     output = model(torch.ones(1, length, dtype=torch.long), use_cache=True)
-    layers = output.past_key_values.layers
-    held = sum(layer.keys.nbytes + layer.values.nbytes for layer in layers)
+    (cache,) = past_of(output).values()
+    held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
     assert held == length * cache_bytes(read_blueprint(str(folder)), 4)
 
 

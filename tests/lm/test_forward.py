@@ -5,7 +5,7 @@ import torch
 
 from prosopon.data import Encoded, collate
 from prosopon.errors import StatisticsError
-from prosopon.lm.forward import by_row, inputs, trunk
+from prosopon.lm.forward import by_row, cache_name, inputs, past_of, trunk
 from prosopon.models import find_sites
 from tests.tiny import FAMILIES, tiny_model
 
@@ -40,3 +40,31 @@ def test_tokens_are_told_apart_by_row():
     assert by_row(site, whole := flat.reshape(2, 3, 4), (2, 3)) is whole
     with pytest.raises(StatisticsError, match=r"\(6, 4\).*2 x 2 tokens"):
         by_row(site, flat, (2, 2))
+
+
+def test_what_a_model_calls_its_cache():
+    class Older(torch.nn.Module):
+        def forward(self, input_ids, past_key_values=None):
+            return input_ids
+
+    class Newer(torch.nn.Module):
+        def forward(self, input_ids, cache=None):
+            return input_ids
+
+    class Without(torch.nn.Module):
+        def forward(self, input_ids):
+            return input_ids
+
+    names = [cache_name(kind()) for kind in (Older, Newer, Without)]
+    assert names == ["past_key_values", "cache", None]
+
+
+@torch.no_grad()
+def test_a_pass_goes_on_from_the_cache_of_the_one_before():
+    model, _ = tiny_model("llama")
+    ids = torch.tensor([[1, 9, 20, 33]])
+    past = past_of(model(ids[:, :3], use_cache=True))
+    assert list(past) == [cache_name(model)]
+    last = model(ids[:, 3:], use_cache=True, **past).logits[0, -1]
+    assert torch.allclose(last, model(ids).logits[0, -1], atol=1e-5)
+    assert past_of(model(ids, use_cache=False)) == {}

@@ -38,7 +38,7 @@ def test_it_stops_at_the_end_token_and_shows_whole_characters():
             self.weight = torch.nn.Parameter(torch.zeros(1))
             self.rows = []
 
-        def forward(self, ids, past_key_values, use_cache):
+        def forward(self, ids, use_cache):
             self.rows.append(ids[0].tolist())
             logits = torch.zeros(1, ids.shape[1], len(tokenizer))
             logits[0, -1, planned[len(self.rows) - 1]] = 9.0

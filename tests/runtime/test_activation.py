@@ -7,6 +7,7 @@ import torch
 
 from prosopon.data import Encoded
 from prosopon.errors import DataError, OptionError, PersonaError, UnknownNameError
+from prosopon.lm.forward import past_of
 from prosopon.lm.likelihood import row_log_likelihoods
 from prosopon.runtime import PersonaModel, worn
 from prosopon.runtime.activation import Activation, of_rows
@@ -41,14 +42,12 @@ def watchers(model):
 @torch.no_grad()
 def two_passes(attached, voice, prompt, answer=()):
     """Return the logits from the prompt's last token on: the base reads, then the voice does."""
-    model, cache = attached.model, None
+    model, past = attached.model, {}
     attached.disable()
     if prompt[:-1]:
-        cache = model(torch.tensor([prompt[:-1]]), use_cache=True).past_key_values
+        past = past_of(model(torch.tensor([prompt[:-1]]), use_cache=True))
     wear(attached, voice)
-    logits = model(
-        torch.tensor([[prompt[-1], *answer]]), past_key_values=cache, use_cache=True
-    ).logits[0]
+    logits = model(torch.tensor([[prompt[-1], *answer]]), use_cache=True, **past).logits[0]
     attached.disable()
     return logits
 
@@ -149,16 +148,17 @@ def test_beams_and_several_answers_wear_what_their_row_wears(llama):
 def test_the_keys_and_values_of_the_prompt_are_the_bases_and_can_be_shared(llama):
     ids = samples.tokens(llama.model, rows=1, length=7)
     with torch.no_grad():
-        plain = llama(ids, use_cache=True).past_key_values
+        past = past_of(llama(ids, use_cache=True))
+        (plain,) = past.values()
         with llama.mixed(["heavy"], activate="answer"):
-            own = llama(ids, use_cache=True).past_key_values
+            (own,) = past_of(llama(ids, use_cache=True)).values()
         for ours, theirs in zip(own.layers, plain.layers, strict=True):
             assert torch.equal(ours.keys[:, :, :-1], theirs.keys[:, :, :-1])
             assert torch.equal(ours.values[:, :, :-1], theirs.values[:, :, :-1])
         assert not torch.equal(own.layers[1].keys[:, :, -1], plain.layers[1].keys[:, :, -1])
         plain.crop(-1)
         with llama.mixed(["heavy"], activate="answer"):
-            shared = llama(ids[:, 6:], past_key_values=plain).logits[0, -1]
+            shared = llama(ids[:, 6:], **past).logits[0, -1]
     expected = two_passes(llama, "heavy", ids[0].tolist())[-1]
     assert torch.allclose(shared, expected, atol=2e-4, rtol=1e-4)
 

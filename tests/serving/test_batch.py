@@ -88,7 +88,7 @@ def test_rounding_never_decides_though_it_is_large(attached, expected, monkeypat
 
 def test_a_family_without_a_cache_reads_everything_again(attached, expected, monkeypatch):
     true = RowBatch._call
-    monkeypatch.setattr(RowBatch, "_call", lambda *args: (true(*args)[0], None))
+    monkeypatch.setattr(RowBatch, "_call", lambda *args: (true(*args)[0], {}))
     rows = crowd()
     RowBatch(attached, rows).run()
     assert tuple(written(rows)) == expected

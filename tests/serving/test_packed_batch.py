@@ -62,7 +62,7 @@ def test_rows_that_come_and_go_write_what_each_writes_alone(batch, expected):
     assert 0 <= batch.redrawn < 5
 
 
-@pytest.mark.parametrize("family", ["gpt2", "opt"])
+@pytest.mark.parametrize("family", ["gpt2", "qwen3"])
 def test_other_families_too(family):
     attached = samples.wearer(family)
     rows = crowd()

@@ -40,6 +40,25 @@ def inputs(module: nn.Module, batch: Batch) -> dict[str, Any]:
     return arguments
 
 
+CACHE_NAMES = ("cache", "past_key_values")
+"""What a model calls its keys and values: transformers from 5.24 on, and before."""
+
+
+def cache_name(module: nn.Module) -> str | None:
+    """Return the keyword under which a module takes a cache; None where it takes none."""
+    accepted = inspect.signature(module.forward).parameters
+    return next((name for name in CACHE_NAMES if name in accepted), None)
+
+
+def past_of(output: Any) -> dict[str, Any]:
+    """Return a forward pass's cache as the next pass takes it: by its name; empty for none."""
+    for name in CACHE_NAMES:
+        cache = getattr(output, name, None)
+        if cache is not None:
+            return {name: cache}
+    return {}
+
+
 def by_row(site: Site, value: Tensor, shape: Sequence[int]) -> Tensor:
     """Return a site's input or output as ``[rows, length, channels]``.
 

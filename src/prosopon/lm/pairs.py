@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from prosopon.data import Batch, Encoded, EncodedPair, collate
-from prosopon.lm.forward import inputs, trunk
+from prosopon.lm.forward import cache_name, inputs, past_of, trunk
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -68,16 +67,15 @@ def pair_log_likelihoods(model: nn.Module, pairs: Sequence[EncodedPair]) -> tupl
         and the mask, bool, the same shape.
     """
     shared = [shared_length(pair) for pair in pairs]
-    cache = _read_prompts(model, pairs, shared) if min(shared) else None
-    if cache is None:
+    past = _read_prompts(model, pairs, shared) if min(shared) else {}
+    if not past:
         shared = [0] * len(pairs)
     batch = collate(
         [_rest(p[side], s) for side in (0, 1) for p, s in zip(pairs, shared, strict=True)]
     )
     arguments = inputs(model, batch)
-    if cache is not None:
-        arguments |= _continued(arguments, cache, torch.tensor(shared), max(shared))
-        arguments["past_key_values"] = cache
+    if past:
+        arguments |= _continued(arguments, torch.tensor(shared), max(shared)) | past
         arguments["use_cache"] = True
     return token_values(model, arguments, batch)
 
@@ -98,28 +96,29 @@ def _rest(text: Encoded, begin: int) -> Encoded:
     return Encoded(text.input_ids[begin:], text.scope[begin:], text.response[begin:])
 
 
-def _read_prompts(model: nn.Module, pairs: Sequence[EncodedPair], shared: list[int]) -> Any:
-    """Return the keys and values of what every pair shares, twice; None where there are none."""
+def _read_prompts(
+    model: nn.Module, pairs: Sequence[EncodedPair], shared: list[int]
+) -> dict[str, Any]:
+    """Return the keys and values of what every pair shares, twice, as the next pass takes them."""
     from transformers.cache_utils import DynamicCache, DynamicLayer
 
     below = trunk(model)
-    if "past_key_values" not in inspect.signature(below.forward).parameters:
-        return None
+    if cache_name(below) is None:
+        return {}
     prompts = [target.input_ids[:length] for (target, _), length in zip(pairs, shared, strict=True)]
     batch = collate([Encoded(ids, [False] * len(ids), [False] * len(ids)) for ids in prompts])
-    cache = getattr(below(**inputs(below, batch) | {"use_cache": True}), "past_key_values", None)
+    past = past_of(below(**inputs(below, batch) | {"use_cache": True}))
+    cache = next(iter(past.values()), None)
     if not isinstance(cache, DynamicCache) or not all(
         isinstance(layer, DynamicLayer) for layer in cache.layers
     ):
-        return None
+        return {}
     rows = torch.arange(len(pairs)).repeat(2).to(next(below.parameters()).device)
     cache.batch_select_indices(rows)
-    return cache
+    return past
 
 
-def _continued(
-    arguments: dict[str, Any], cache: Any, shared: Tensor, longest: int
-) -> dict[str, Any]:
+def _continued(arguments: dict[str, Any], shared: Tensor, longest: int) -> dict[str, Any]:
     """Return the attention mask and the positions of rows that go on from a cache."""
     mask = arguments["attention_mask"]
     lengths = shared.repeat(2).unsqueeze(1).to(mask.device)

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from prosopon.lm.forward import past_of
 from prosopon.lm.generation import decode
 
 _UNFINISHED = "\ufffd"  # what a tokenizer makes of the first bytes of a character
@@ -57,12 +58,10 @@ def _stream_tokens(
     """Yield token after token; one that ends the answer is the last."""
     ends, device = end_tokens(model, tokenizer), next(model.parameters()).device
     draws = torch.Generator(device).manual_seed(seed)
-    tokens, unread, cache = list(row), list(row), None
+    tokens, unread, past = list(row), list(row), dict[str, Any]()
     for _ in range(most):
         with torch.no_grad():
-            output = model(
-                torch.tensor([unread], device=device), past_key_values=cache, use_cache=True
-            )
+            output = model(torch.tensor([unread], device=device), use_cache=True, **past)
             scores = output.logits[:, -1].float()
             if temperature > 0:
                 shares = (scores / temperature).softmax(-1)
@@ -72,6 +71,6 @@ def _stream_tokens(
         yield token
         if token in ends:
             return
-        cache = getattr(output, "past_key_values", None)
+        past = past_of(output)
         tokens.append(token)
-        unread = tokens if cache is None else [token]  # some families keep no such cache
+        unread = [token] if past else tokens  # some families keep no such cache

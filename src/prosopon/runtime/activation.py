@@ -7,13 +7,13 @@ be shared by all.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 
 from prosopon.errors import OptionError, PersonaError
+from prosopon.lm.forward import cache_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,8 +81,8 @@ class Activation:
         for one in since:
             if isinstance(one, str) or one < 0:
                 check_activate(one)
-        accepted = inspect.signature(model.forward).parameters
-        if "answer" in since and "past_key_values" not in accepted:
+        self._cache = cache_name(model)
+        if "answer" in since and self._cache is None:
             raise PersonaError(
                 f"{type(model).__name__} keeps no keys and values between passes, so that an "
                 "answer cannot be told from its prompt; wear the persona from the prompt on"
@@ -102,7 +102,7 @@ class Activation:
         inputs = (*(kwargs.get(name) for name in ("input_ids", "inputs_embeds")), *args[:1])
         batch = next(one for one in inputs if one is not None)
         rows, self.width = batch.shape[:2]
-        cache = kwargs.get("past_key_values")
+        cache = kwargs.get(self._cache) if self._cache else None
         past = 0 if cache is None else int(cache.get_seq_length())
         if not (past and self._prompt):
             self._prompt = past + self.width

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from prosopon.lm.forward import past_of
 from prosopon.lm.streaming import end_tokens
 from prosopon.runtime.activation import Since
 from prosopon.serving.refusal import Refusal
@@ -49,7 +50,7 @@ class RowBatch:
         self._dtype = next(self._model.parameters()).dtype
         self._device = next(self._model.parameters()).device
         self._clothes = ExitStack()
-        self._cache: Any = None
+        self._past: dict[str, Any] = {}
         self._mask = torch.zeros(0, 0)
         self._begin = 0  # column of the prompts' last tokens
 
@@ -90,7 +91,7 @@ class RowBatch:
 
     def _forward(self) -> Tensor:
         """Return the scores of every row's next token: float64 [rows, vocabulary]."""
-        if self._cache is None:
+        if not self._past:
             rows = [row.tokens for row in self.rows]
             width = max(map(len, rows))
             ids = torch.tensor([[0] * (width - len(row)) + row for row in rows])
@@ -99,30 +100,36 @@ class RowBatch:
             ids = torch.tensor([row.written[-1:] for row in self.rows])
             mask = torch.cat([self._mask, torch.ones(len(ids), 1, dtype=torch.long)], 1)
         self._mask = mask
-        scores, self._cache = self._call(ids, mask, self._cache)
+        scores, self._past = self._call(ids, mask, self._past)
         return scores
 
     def _alone(self, row: AnswerRow) -> Tensor:
         """Return the scores of a row that nothing stands beside: float64 [vocabulary]."""
         ids = torch.tensor([row.tokens])
         if not self._is_mixed():
-            return self._call(ids, torch.ones_like(ids), None)[0][0]
+            return self._call(ids, torch.ones_like(ids), {})[0][0]
         self._undress()
         try:
             with self._wearing([row], len(row.prompt) - 1):
-                return self._call(ids, torch.ones_like(ids), None)[0][0]
+                return self._call(ids, torch.ones_like(ids), {})[0][0]
         finally:
             self._dress()
 
-    def _call(self, ids: Tensor, mask: Tensor, cache: Any) -> tuple[Tensor, Any]:
+    def _call(
+        self, ids: Tensor, mask: Tensor, past: dict[str, Any]
+    ) -> tuple[Tensor, dict[str, Any]]:
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         possible = {"position_ids": positions.to(self._device), "logits_to_keep": 1}
+        extra = {name: possible[name] for name in possible if name in self._accepted}
         output = self._model(
-            ids.to(self._device), attention_mask=mask.to(self._device), past_key_values=cache,
-            use_cache=True, **{name: possible[name] for name in possible if name in self._accepted},
-        )  # fmt: skip
+            ids.to(self._device),
+            attention_mask=mask.to(self._device),
+            use_cache=True,
+            **past,
+            **extra,
+        )
         scores = output.logits[:, -1].to("cpu", torch.float64)
-        return scores, getattr(output, "past_key_values", None)
+        return scores, past_of(output)
 
     def _leave(self) -> None:
         """Let go of the rows that have ended."""
@@ -131,12 +138,13 @@ class RowBatch:
             return
         mixed = self._is_mixed()
         self.rows = [self.rows[place] for place in staying]
-        if self.rows and self._cache is not None:
+        if self.rows and self._past:
             self._mask = self._mask[staying]
             try:
-                self._cache.batch_select_indices(torch.tensor(staying, device=self._device))
+                (cache,) = self._past.values()
+                cache.batch_select_indices(torch.tensor(staying, device=self._device))
             except AttributeError:  # a family's own cache: read everything again
-                self._cache = None
+                self._past = {}
         if mixed:
             self._undress()
             self._dress()
@@ -147,7 +155,7 @@ class RowBatch:
     def _dress(self) -> None:
         if not self.rows:
             return
-        if self._cache is None:  # all is read, from the padding on
+        if not self._past:  # all is read, from the padding on
             self._begin = max(len(row.tokens) - len(row.written) for row in self.rows) - 1
         self._clothes.enter_context(self._wearing(self.rows, self._begin))
 

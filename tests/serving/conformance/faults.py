@@ -36,16 +36,16 @@ class PrefixByText(RowBatch):
     kept = {}  # noqa: RUF012 - emptied with every server
 
     def _forward(self):
-        first = self._cache is None and len(self.rows) == 1 and not self.rows[0].written
+        first = not self._past and len(self.rows) == 1 and not self.rows[0].written
         if not first:
             return super()._forward()
         prefix = tuple(self.rows[0].prompt[:-1])
         if prefix not in self.kept:
             ids = torch.tensor([prefix])
-            self.kept[prefix] = self._call(ids, torch.ones_like(ids), None)[1]
+            self.kept[prefix] = self._call(ids, torch.ones_like(ids), {})[1]
         self._mask = torch.ones(1, len(prefix) + 1, dtype=torch.long)
         last = torch.tensor([self.rows[0].prompt[-1:]])
-        scores, self._cache = self._call(last, self._mask, copy.deepcopy(self.kept[prefix]))
+        scores, self._past = self._call(last, self._mask, copy.deepcopy(self.kept[prefix]))
         return scores
 
 
