@@ -1,11 +1,12 @@
 """Run the notebooks of the docs and keep their outputs, or check that they run clean.
 
-python tools/run_notebooks.py [--check] [NAME ...]
+python tools/run_notebooks.py [--check] [--real FOLDER] [NAME ...]
 
 Needs prosopon[notebooks]. Every notebook runs in a kernel of its own, in an empty folder. What
 they print on stderr, such as progress, is left out; an error, a picture of more than 60 kB, a path
 of this machine, or a notebook of more than 250 kB is refused, and then nothing is written.
-``--check`` writes nothing at all.
+``--check`` writes nothing at all. ``--real`` switches to the real model, as the cell in the
+notebook says, and writes to the folder instead; hours on two cores.
 """
 
 import argparse
@@ -21,6 +22,9 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs" / "notebooks"
 LARGEST_PICTURE, LARGEST = 60_000, 250_000
 """Bytes."""
 
+SWITCH = "REAL = False"
+HOURS = 4 * 3600  # seconds that a cell may take on a real model
+
 Notebook = dict[str, Any]
 
 
@@ -29,21 +33,38 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", help="such as extract-and-wear; default all")
     parser.add_argument("--check", action="store_true", help="write nothing")
+    parser.add_argument("--real", type=Path, metavar="FOLDER", help="on SmolLM2, written there")
     args = parser.parse_args()
     paths = [FOLDER / f"{n}.ipynb" for n in args.names] or sorted(FOLDER.glob("*.ipynb"))
     bad = False
     for path in paths:
         print(f"running {path.name}", flush=True)
-        notebook = execute(json.loads(path.read_text("utf-8")))
+        notebook = json.loads(path.read_text("utf-8"))
+        notebook = execute(switched(notebook), HOURS) if args.real else execute(notebook)
         problems = list(faults(notebook))
         bad = bad or bool(problems)
         print("\n".join(problems) or "  ran clean", flush=True)
         if not problems and not args.check:
-            path.write_text(as_text(notebook), "utf-8")
+            out = args.real or FOLDER
+            out.mkdir(parents=True, exist_ok=True)
+            (out / path.name).write_text(as_text(notebook), "utf-8")
     return int(bad)
 
 
-def execute(notebook: Notebook) -> Notebook:
+def switched(notebook: Notebook) -> Notebook:
+    """Return a notebook whose cell of the real model says that it is wanted.
+
+    Raises:
+        ValueError: There is not one such cell.
+    """
+    cells = [cell for cell in code_cells(notebook) if SWITCH in "".join(cell["source"])]
+    if len(cells) != 1:
+        raise ValueError(f"{len(cells)} cells say {SWITCH!r}; one should")
+    cells[0]["source"] = "".join(cells[0]["source"]).replace(SWITCH, "REAL = True")
+    return notebook
+
+
+def execute(notebook: Notebook, timeout: int = 3600) -> Notebook:
     """Return a notebook with the outputs of its cells, what it says on stderr left out."""
     import nbformat
     from nbclient import NotebookClient
@@ -51,7 +72,7 @@ def execute(notebook: Notebook) -> Notebook:
     node = nbformat.reads(json.dumps(notebook), as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         place = {"metadata": {"path": folder}}
-        NotebookClient(node, timeout=3600, resources=place, allow_errors=True).execute()
+        NotebookClient(node, timeout=timeout, resources=place, allow_errors=True).execute()
     return clean(json.loads(nbformat.writes(node)))
 
 

