@@ -43,7 +43,7 @@ from prosopon.experiments.markdown import grid, show
 from prosopon.experiments.plan import level_words
 from prosopon.experiments.records import Record
 from prosopon.files import write_text
-from prosopon.intervals import bootstrap_interval
+from prosopon.intervals import bootstrap_interval, paired_difference
 from prosopon.judges import Verdict, agreement
 
 KEY = "key.json"
@@ -52,6 +52,9 @@ TASK = "free-text"
 SECOND = "three-way"
 JUDGES = {"judge": "first judge", "second": "second judge", "former": "former judge"}
 """What the key holds of them, and what the page calls them."""
+
+GAPS = ("target", "sense", "both")
+"""Columns in which arms are compared with one."""
 
 Row = dict[str, Any]
 """An answer of the key: number, arm, question, and what the report's judge said."""
@@ -200,9 +203,9 @@ def score(options: argparse.Namespace) -> None:
     if place.is_file():
         with TemporaryDirectory() as folder, ZipFile(place) as archive:
             archive.extractall(folder)
-            lines = table(Path(folder))
+            lines = table(Path(folder), options.beside)
     else:
-        lines = table(place)
+        lines = table(place, options.beside)
     command = f"    python -m tools.blind_reading {shlex.join(sys.argv[1:])}"
     text = "\n".join([*lines, "## Made by", "", command, ""])
     if options.page:
@@ -210,8 +213,16 @@ def score(options: argparse.Namespace) -> None:
     print(text)
 
 
-def table(folder: Path) -> list[str]:
-    """Return the page: arms by readers and by the judge, contrast by contrast, and agreement."""
+def table(folder: Path, arm: str | None = None) -> list[str]:
+    """Return the page: arms by readers and by the judge, contrast by contrast, and agreement.
+
+    Args:
+        folder: Sheets, key and labels.
+        arm: The one that all others are compared with, question by question; default none.
+
+    Raises:
+        DataError: No labels, a malformed one, or no such arm.
+    """
     key: dict[str, list[Row]] = json.loads((folder / KEY).read_text())
     readers = sorted({path.parent.name for path in folder.glob("*/*.csv")})
     labels = {
@@ -223,14 +234,36 @@ def table(folder: Path) -> list[str]:
     arms = list(dict.fromkeys(row["arm"] for rows in key.values() for row in rows))
     order = [*(a for a in ARMS if a in arms), *(a for a in arms if a not in ARMS)]
 
-    def shares(arm: str, contrast: str, of: str) -> str:
+    def questions(arm: str, contrast: str, of: str) -> dict[tuple[str, str], list[float]]:
         groups: dict[tuple[str, str], list[float]] = defaultdict(list)
         for name, rows in key.items():
             for row in rows:
                 if row["arm"] == arm and contrast in ("", name):
                     said = [labels[reader][name][row["number"]] for reader in readers]
                     groups[name, row["question"]] += values_of(row, said, of)
+        return groups
+
+    def shares(arm: str, contrast: str, of: str) -> str:
+        groups = questions(arm, contrast, of)
         return show(bootstrap_interval(list(groups.values())) if groups else None)
+
+    def gap(other: str, of: str) -> str:
+        assert arm is not None
+        ours, theirs = questions(other, "", of), questions(arm, "", of)
+        both = [name for name in ours if name in theirs]
+        values = [[fmean(side[name]) for name in both] for side in (ours, theirs)]
+        return show(paired_difference(*values).difference if both else None)
+
+    beside = []
+    if arm is not None:
+        if arm not in arms:
+            raise DataError(f"{folder}: no arm {arm!r}; there are: {', '.join(arms)}")
+        rows = [[a, *(gap(a, of) for of in GAPS)] for a in order if a != arm]
+        beside = [
+            f"## Beside {arm}", "",
+            f"What readers see more of than in {arm}, on the same questions.", "",
+            *grid(["arm", *GAPS], rows), "",
+        ]  # fmt: skip
 
     counts = Counter(row["arm"] for rows in key.values() for row in rows)
     own = [name for name in JUDGES if name in next(iter(key.values()))[0]]
@@ -257,6 +290,7 @@ def table(folder: Path) -> list[str]:
                 for a in order
             ],
         ), "",
+        *beside,
         "## Agreement", "",
         "Cohen's kappa over three classes.", "",
         *grid(["between", "all", *key], agreements(key, labels)), "",
@@ -345,6 +379,7 @@ def main() -> None:
     two.set_defaults(do=score)
     two.add_argument("folder", help="of draw, or it zipped")
     two.add_argument("--page", help="a Markdown file to write")
+    two.add_argument("--beside", metavar="ARM", help="compare all others with it")
     options = parser.parse_args()
     options.do(options)
 

@@ -96,6 +96,15 @@ def test_readers_and_judge_stand_side_by_side(folder):
     assert "1.000 (0.000)" in "\n".join(lines)
 
 
+def test_the_others_are_compared_with_one_arm_question_by_question(folder):
+    lines = tool.table(folder, "base")
+    (row,) = rows_of(lines, "## Beside base")[2:]
+    assert [cell.split()[0] for cell in row] == ["lora", "-1.000", "0.000", "-1.000"]
+    assert "## Beside" not in "\n".join(tool.table(folder))
+    with pytest.raises(DataError, match="no arm 'prompt'; there are: "):
+        tool.table(folder, "prompt")
+
+
 def test_an_arm_may_be_missing_from_a_contrast(folder):
     key = json.loads((folder / tool.KEY).read_text())
     key["formal"] = [row for row in key["formal"] if row["arm"] == "base"]
