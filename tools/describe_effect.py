@@ -5,7 +5,8 @@ python tools/describe_effect.py build/described.jsonl --poles extravert,bold
 On the embedded model: of every pole the words of the grammar describe it and its opposite. Each
 answers held-out questions as the base, under the line, and under masks whose objective has the
 log-odds of the texts, the divergence from the prompted model, or both. The grammar says whose an
-answer is. One line a pole; poles that the file holds are not run again.
+answer is. One line a pole; poles that the file holds are not run again. All sixteen are in
+docs/lab/described.jsonl.
 """
 
 import argparse
@@ -98,13 +99,11 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
     for arm in rows[0]["verdicts"]:
         texts = [verdict for row in rows for verdict in row["verdicts"][arm]]
         shares = [texts.count(side) / len(texts) for side in ("target", "opposite", "neither")]
-        general = np.mean(
-            [row["nats"][arm] - row["nats"]["base"] for row in rows if arm in row["nats"]]
-        )
+        lost = [row["nats"][arm] - row["nats"]["base"] for row in rows if arm in row["nats"]]
         yield (
             arm, *(f"{share:.3f}" for share in shares),
             "" if arm in ("base", "line") else ratio_kept(rows, arm),
-            "" if arm == "line" else f"{general:+.3f}",
+            f"{np.mean(lost):+.3f}" if lost else "",
         )  # fmt: skip
 
 
