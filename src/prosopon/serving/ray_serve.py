@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import serve
+from ray.exceptions import RayActorError
 
 from prosopon.errors import OptionError
 from prosopon.models import load_model
@@ -24,6 +25,7 @@ from prosopon.serving.access import Keys
 from prosopon.serving.app import make_app
 from prosopon.serving.gate import Gate
 from prosopon.serving.logs import start_logs
+from prosopon.serving.refusal import Refusal
 from prosopon.serving.replica import ReplicaService, ReplicaSettings
 from prosopon.serving.service import Limits
 from prosopon.serving.shelf import Shelf
@@ -53,11 +55,15 @@ class Replica:
         @app.get("/admin/replicas")
         async def replicas() -> list[dict[str, Any]]:
             """Describe all replicas: their personas, and whether their base is as it was."""
-            answers: list[dict[str, Any]] = await (
-                serve.get_deployment_handle("Replica", serve.get_replica_context().app_name)
-                .broadcast("describe")
-                .results_async()
-            )
+            application = serve.get_replica_context().app_name
+            handle = serve.get_deployment_handle("Replica", application)
+            try:
+                answers: list[dict[str, Any]] = await handle.broadcast("describe").results_async()
+            except RayActorError as problem:
+                raise Refusal(
+                    503, "a replica has just died, and Ray starts another: ask again",
+                    "replica_died", {"Retry-After": "5"},
+                ) from problem  # fmt: skip
             return answers
 
         return Gate(
