@@ -257,7 +257,7 @@ def table(folder: Path, arm: str | None = None) -> list[str]:
     beside = []
     if arm is not None:
         if arm not in arms:
-            raise DataError(f"{folder}: no arm {arm!r}; there are: {', '.join(arms)}")
+            raise DataError(f"no arm {arm!r}; there are: {', '.join(arms)}")
         rows = [[a, *(gap(a, of) for of in GAPS)] for a in order if a != arm]
         beside = [
             f"## Beside {arm}", "",
