@@ -28,6 +28,9 @@ FAMILIES: tuple[str, ...] = (
 EXPERT_FAMILIES: tuple[str, ...] = ("mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss")
 """Families whose experts lie in 3-D parameters; those of gpt_oss are [in, out], with biases."""
 
+RECURRENT = "mamba"
+"""A family of recurrent states, which keeps no keys and values."""
+
 UNKNOWN_EXPERTS = "llama4_text"
 """A family whose fused experts are laid out in a way of its own."""
 
@@ -113,6 +116,8 @@ def _shape(family: str) -> dict[str, Any]:
     """Return the size arguments in the names that each family gives them."""
     if family == "gpt2":
         return {"n_embd": HIDDEN, "n_layer": LAYERS, "n_head": HEADS, "n_positions": CONTEXT}
+    if family == RECURRENT:
+        return {"hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "state_size": 8}
     shape: dict[str, Any] = {"hidden_size": HIDDEN, "max_position_embeddings": CONTEXT}
     if family == "gpt_neo":
         types = [[["global", "local"], 1]]

@@ -7,7 +7,7 @@ from prosopon.data import Encoded, collate
 from prosopon.errors import StatisticsError
 from prosopon.lm.forward import by_row, cache_name, inputs, past_of, trunk
 from prosopon.models import find_sites
-from tests.tiny import FAMILIES, tiny_model
+from tests.tiny import FAMILIES, RECURRENT, tiny_model
 
 ROWS = [Encoded([1, 9, 20, 33], [True] * 4, [True] * 4), Encoded([1, 50], [True] * 2, [True] * 2)]
 
@@ -68,3 +68,10 @@ def test_a_pass_goes_on_from_the_cache_of_the_one_before():
     last = model(ids[:, 3:], use_cache=True, **past).logits[0, -1]
     assert torch.allclose(last, model(ids).logits[0, -1], atol=1e-5)
     assert past_of(model(ids, use_cache=False)) == {}
+
+
+@torch.no_grad()
+def test_recurrent_states_are_no_keys_and_values():
+    model, _ = tiny_model(RECURRENT)
+    assert cache_name(model) is None
+    assert past_of(model(torch.tensor([[1, 9, 20]]), use_cache=True)) == {}

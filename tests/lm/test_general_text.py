@@ -17,6 +17,7 @@ from prosopon.lm import (
     sample_general,
 )
 from prosopon.lm.general_text import fault_of_language, show_general
+from prosopon.lm.likelihood import row_log_likelihoods
 from prosopon.models import load_model
 from tests.tiny import tiny_model
 
@@ -124,6 +125,15 @@ def test_what_is_no_language_is_refused(speaker, monkeypatch):
     assert "no language" in fault_of_language(model, rows(varied))
     with pytest.raises(ModelError, match=r"more than 0; give other general text with --general"):
         sample_general(*speaker, count=2, length=9, kind="start")
+
+
+def test_what_most_texts_are_like_decides_wherever_they_stand(speaker, monkeypatch):
+    two = rows(list(range(10, 40)), list(range(40, 70)))
+    nats = [-total / count for total, count in row_log_likelihoods(speaker[0], two, every=True)]
+    likely, odd = (text for _, text in sorted(zip(nats, two, strict=True), key=lambda one: one[0]))
+    monkeypatch.setattr(general_text, "WORST_NATS", sum(nats) / 2)
+    assert fault_of_language(speaker[0], [odd] * 20 + [likely] * 44) is None
+    assert "no language" in fault_of_language(speaker[0], [likely] * 20 + [odd] * 44)
 
 
 def test_a_model_that_answers_nothing_is_refused(speaker, monkeypatch):

@@ -14,7 +14,7 @@ from prosopon.runtime.activation import Activation, of_rows
 from prosopon.runtime.scoring import activated_log_likelihoods
 from tests.runtime import samples
 from tests.runtime.test_mixed import attach, wear
-from tests.tiny import tiny_model
+from tests.tiny import RECURRENT, tiny_model
 
 PROMPTS = [[1, 40, 50, 60, 70], [1, 70], [9], [1, 33, 35, 37, 39, 41, 43]]
 GREEDY = {"max_new_tokens": 4, "do_sample": False, "pad_token_id": 0}
@@ -265,6 +265,12 @@ def test_a_model_without_a_cache_is_refused():
         Activation(Plain(), ["answer"])
     with Activation(Plain(), ["prompt", 3]):
         pass
+    recurrent, _ = tiny_model(RECURRENT)
+    with pytest.raises(PersonaError, match="MambaForCausalLM keeps no keys and values"):
+        Activation(recurrent, ["answer"])
+    with Activation(recurrent, ["prompt"]) as activation:
+        recurrent.generate(torch.tensor([[1, 9, 20]]), max_new_tokens=3, do_sample=False)
+        assert activation.worn.all()
 
 
 def test_activations_of_rows():

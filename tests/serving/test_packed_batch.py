@@ -294,6 +294,19 @@ def test_where_it_cannot_be_used_static_batches_say_why(
     assert str(refusal.value) == engine.fallback
 
 
+@pytest.mark.parametrize("family", ["opt", "gpt_neox"])
+def test_a_family_that_a_version_does_not_serve_from_pages_is_served_all_the_same(family):
+    """Neither passes its pages on in transformers 5.24; both do in 5.23."""
+    attached = samples.wearer(family)
+    expected = samples.alone(attached)
+    with working(attached, kind="auto", rows=4) as (engine, _):
+        rows = crowd()
+        engine.submit(rows)
+        wait(*rows)
+        assert engine.fallback is None or engine.fallback.startswith("packed batches fail: ")
+    assert written(rows) == expected
+
+
 def test_engines_that_are_not_continuous_by_their_settings(attached):
     with working(attached, kind="auto", mixing=False) as (engine, _):
         assert "--no-mixing" in engine.fallback

@@ -45,18 +45,35 @@ CACHE_NAMES = ("cache", "past_key_values")
 
 
 def cache_name(module: nn.Module) -> str | None:
-    """Return the keyword under which a module takes a cache; None where it takes none."""
+    """Return the keyword under which a module takes keys and values; None where it keeps none.
+
+    A model of recurrent states alone keeps none, whatever it calls them.
+    """
+    from transformers.cache_utils import DynamicCache
+
     accepted = inspect.signature(module.forward).parameters
-    return next((name for name in CACHE_NAMES if name in accepted), None)
+    name = next((name for name in CACHE_NAMES if name in accepted), None)
+    if name is not None and _holds_keys(DynamicCache(config=getattr(module, "config", None))):
+        return name
+    return None
 
 
 def past_of(output: Any) -> dict[str, Any]:
-    """Return a forward pass's cache as the next pass takes it: by its name; empty for none."""
+    """Return a pass's keys and values as the next pass takes them: by name; empty for none."""
     for name in CACHE_NAMES:
         cache = getattr(output, name, None)
-        if cache is not None:
+        if cache is not None and _holds_keys(cache):
             return {name: cache}
     return {}
+
+
+def _holds_keys(cache: Any) -> bool:
+    """Tell whether a cache says how many tokens it holds, which recurrent states cannot."""
+    try:
+        cache.get_seq_length()
+    except ValueError:
+        return False
+    return True
 
 
 def by_row(site: Site, value: Tensor, shape: Sequence[int]) -> Tensor:

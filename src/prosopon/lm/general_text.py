@@ -37,7 +37,7 @@ MOST_REPETITION = 0.5
 """Nor is text whose median share of repeated runs of three tokens is higher than this."""
 
 SHORTEST = 8  # tokens
-CHECKED = 16  # first texts that are read again to see whether they are language
+CHECKED = 16  # texts, evenly spread, that are read again to see whether they are language
 BATCH = 64  # texts sampled at once
 ANSWERS = 32  # answers written at once: more are faster, and say less often how far they are
 
@@ -109,9 +109,11 @@ def reads(model: Any, tokenizer: Any, texts: Sequence[str]) -> bool:
 def fault_of_language(model: Any, texts: Sequence[Encoded]) -> str | None:
     """Say why texts are no language, or None.
 
-    By the model's own perplexity on the first 16, and by the repetition in all of them.
+    By the model's own perplexity on at most thirty-one of them, evenly spread, and by the
+    repetition in all.
     """
-    rows = row_log_likelihoods(model, texts[:CHECKED], every=True)
+    spread = texts[:: max(1, len(texts) // CHECKED)]
+    rows = row_log_likelihoods(model, spread, every=True)
     nats = median(-total / max(1, tokens) for total, tokens in rows)
     if nats > WORST_NATS:
         return (
