@@ -187,7 +187,7 @@ def run(options: argparse.Namespace, loaded: LoadedModel) -> None:
     }  # fmt: skip
     command = shlex.join(["python", *sys.argv])
     with progress() as report:
-        for seed in range(options.seeds):
+        for seed in range(options.first_seed, options.seeds):
             for name in names:
                 if seed and name not in MAIN:
                     continue
@@ -422,6 +422,7 @@ def main() -> None:
     parser.add_argument("--levels", default=",".join(map(str, LEVELS)))
     parser.add_argument("--drift", choices=CONTRASTS, help="a contrast that talks for ten turns")
     parser.add_argument("--retry", action="store_true", help="run failed cells again")
+    parser.add_argument("--first-seed", type=int, default=0, help="leave the seeds before it out")
     for name, size in (("pairs", 64), ("questions", 48), ("general", 64), ("seeds", 3)):
         parser.add_argument(f"--{name}", type=int, default=size)
     parser.add_argument("--read", action="store_true", help="run nothing: write the page")

@@ -20,7 +20,7 @@ def quick(monkeypatch):
 
 def test_the_machine_and_the_commands(prosopon):
     printed = prosopon("doctor", "--quick").stdout
-    for words in ("memory", "graphics cards", "converted models", "not asked (--online asks)"):
+    for words in ("memory", "graphics cards", "cache", "not asked (--online asks)"):
         assert words in printed
     assert "nothing is missing for prosopon" in printed
     assert "takes" not in printed

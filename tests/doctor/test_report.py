@@ -144,6 +144,6 @@ def test_folders_are_those_that_loading_uses(healthy, tmp_path):
     from huggingface_hub import constants
 
     folders = {folder["what"]: folder for folder in ask()["folders"]}
-    assert folders["converted models"]["path"] == str(tmp_path / "cache")
+    assert folders["cache"]["path"] == str(tmp_path / "cache")
     assert folders["the Hub's cache"]["path"] == constants.HF_HUB_CACHE
     assert not (tmp_path / "cache").exists()

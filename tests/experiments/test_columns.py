@@ -87,6 +87,14 @@ def test_the_ratio_to_the_base_is_of_the_same_texts_alone():
     assert perplexity_ratio([], [base]) is None
 
 
+def test_an_arm_is_held_against_the_base_of_its_own_seed():
+    first, second = read([10.0, 20.0]), read([40.0, 60.0], seed=1)
+    worn = read([44.0, 64.0], arm="wanda", seed=1)
+    ratio = perplexity_ratio([worn], [first, second])
+    assert ratio.mean == pytest.approx(math.exp((4 + 4) / 20))
+    assert perplexity_ratio([worn], [first]) is None
+
+
 def test_exchanging_arm_and_base_inverts_the_ratio():
     base, worn = read([10.0, 20.0, 7.0]), read([15.0, 18.0, 9.0], arm="wanda")
     ahead, back = perplexity_ratio([worn], [base]), perplexity_ratio([base], [worn])

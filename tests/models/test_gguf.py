@@ -179,16 +179,6 @@ class TestCache:
         with pytest.raises(OSError, match="not empty"):
             gguf._move(mine, theirs)
 
-    def test_where_it_lies(self, monkeypatch, tmp_path):
-        monkeypatch.setenv("HOME", str(tmp_path))
-        monkeypatch.setenv("PROSOPON_CACHE", "~/own")
-        assert gguf.cache_folder() == tmp_path / "own"
-        monkeypatch.delenv("PROSOPON_CACHE")
-        monkeypatch.setenv("XDG_CACHE_HOME", "/x")
-        assert gguf.cache_folder() == Path("/x/prosopon")
-        monkeypatch.delenv("XDG_CACHE_HOME")
-        assert gguf.cache_folder() == tmp_path / ".cache/prosopon"
-
     def test_a_cache_that_cannot_be_written(self, written, tmp_path, monkeypatch):
         (tmp_path / "file").write_text("")
         monkeypatch.setenv("PROSOPON_CACHE", str(tmp_path / "file"))

@@ -19,8 +19,8 @@ from prosopon.doctor.plan import (
     plan_serving,
 )
 from prosopon.errors import UnknownNameError
+from prosopon.files import cache_folder
 from prosopon.hub import unreachable
-from prosopon.models.gguf import cache_folder
 from prosopon.version import __version__
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def examine(question: Question, say: Callable[[str], None] = lambda line: None) 
         torch, cards = _look_at_torch()
         machine = replace(machine, gpus=machine.gpus or cards)
     folders = [
-        look_at_folder("converted models", cache_folder()),
+        look_at_folder("cache", cache_folder()),
         look_at_folder("the Hub's cache", _hub_cache()),
     ]
     commands = _commands(question, blueprint)

@@ -153,7 +153,7 @@ def _light_work(
     a_round = 3 * batch * once + 3 * part * both * (bool(options.general_weight) + shares)
     writing: list[tuple[int, int]] = []
     if options.max_loss:
-        a_round += 2.5 * 8 * both  # masks tried on a few texts before a round
+        a_round += 0.25 * 3 * part * both  # now and then a mask costs too much
         held_out = max(texts // 2, 8)
         wide += 4 * held_out * both
         writing = _writing(job, held_out)

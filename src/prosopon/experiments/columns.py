@@ -181,12 +181,15 @@ def against_base(records: Sequence[Record], base: Sequence[Record]) -> dict[str,
 def perplexity_ratio(records: Sequence[Record], base: Sequence[Record]) -> Interval | None:
     """Return the perplexity of general text over the base's, with an interval over texts."""
     column = next(column for column in COLUMNS if column.task == "perplexity")
-    before = clusters(base, column)
     changes: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for (contrast, text), (nats, tokens) in clusters(records, column).items():
-        if (contrast, text) in before:
-            reference, count = before[contrast, text]
-            changes[text].append((nats - reference * tokens / count, tokens))
+    # A seed's texts may be other texts than another's of the same number.
+    for seed in {record.cell.seed for record in records}:
+        ours, theirs = ([r for r in side if r.cell.seed == seed] for side in (records, base))
+        before = clusters(theirs, column)
+        for (contrast, text), (nats, tokens) in clusters(ours, column).items():
+            if (contrast, text) in before:
+                reference, count = before[contrast, text]
+                changes[text].append((nats - reference * tokens / count, tokens))
     if not changes:
         return None
     sums = [(sum(n for n, _ in rows), sum(t for _, t in rows)) for rows in changes.values()]

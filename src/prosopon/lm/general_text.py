@@ -19,6 +19,7 @@ from prosopon.lm.answers import nats_per_token
 from prosopon.lm.context import context_length
 from prosopon.lm.generation import generate_exactly, generate_tokens, opening_tokens
 from prosopon.lm.likelihood import row_log_likelihoods
+from prosopon.lm.text_cache import read_texts, text_file, write_texts
 
 GeneralKind = Literal["answers", "start"]
 """Answers to neutral questions, or text from the model's own start."""
@@ -60,7 +61,7 @@ def sample_general(
     Of answers only the answer counts, not the question nor what the chat template puts before
     it; they are asked without a system line. From its start a model with a chat template goes on
     after the end of a turn, so that its texts are dialogues; any other model's text ends at its
-    end-of-text token.
+    end-of-text token. Of a large model on a CPU they are kept, see :mod:`prosopon.lm.text_cache`.
 
     Args:
         model: A causal LM with ``generate``.
@@ -75,7 +76,16 @@ def sample_general(
     Raises:
         ModelError: The model writes next to nothing, or no language; says what to do.
     """
-    if (kind or general_kind(model, tokenizer)) == "answers":
+    kind = kind or general_kind(model, tokenizer)
+    bank = load_bank("neutral").questions if kind == "answers" else ()
+    request = {"kind": kind, "part": part, "count": count, "length": length, "seed": seed,
+             "questions": bank}  # fmt: skip
+    file = text_file(model, tokenizer, request)
+    if file is not None and (earlier := read_texts(file)):
+        if progress is not None:
+            progress(count)
+        return earlier
+    if kind == "answers":
         texts = _answers(model, tokenizer, count, length, seed, part, progress)
     else:
         texts = _from_start(model, tokenizer, count, length, seed)
@@ -83,6 +93,8 @@ def sample_general(
             progress(count)
     if reason := fault_of_language(model, texts):
         raise ModelError(f"{reason}; give other general text with --general FILE")
+    if file is not None:
+        write_texts(file, texts)
     return texts
 
 

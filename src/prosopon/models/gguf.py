@@ -17,7 +17,7 @@ from traceback import extract_tb
 from typing import Any
 
 from prosopon.errors import ModelError
-from prosopon.files import sha256_file, write_json
+from prosopon.files import cache_folder, sha256_file, write_json
 from prosopon.models.checkpoints import load_config, load_tokenizer, load_weights, one_line_errors
 
 ENDING = ".gguf"
@@ -36,14 +36,6 @@ _ENDS = tuple(f"tokenizer.ggml.{kind}_token_id" for kind in ("eos", "eot", "eom"
 """Where a file says what ends a text, a turn, a message."""
 _SPLITTER = "tokenizer.ggml.pre"
 _WANTED = ("split.count", _SPLITTER, *_ENDS)
-
-
-def cache_folder() -> Path:
-    """Return the folder of converted models: ``$PROSOPON_CACHE``, or in the user's cache."""
-    if own := os.environ.get("PROSOPON_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "prosopon"
 
 
 def gguf_file(path: Path) -> Path | None:

@@ -76,18 +76,17 @@ def test_a_round_is_done_under_a_mask_that_is_tried_first(model):
     for limit in (1e-3, 1e-2):
         grown = path(model, largest=2000, kl_weight=1.0, anchor=Anchor(model, texts))
         budget = Budget(model, sites, texts, limit=limit, count=2000)
-        masks = []
+        trials = []
         step = grown.step
-        grown.step = lambda mask, step=step, masks=masks: (masks.append(mask), step(mask))
+        grown.step = lambda trial, step=step, trials=trials: (trials.append(trial), step(trial))
         budget._foreseen = 20 * limit
-        first = grown.divergence(grown.ranking(2000, grown.price(20 * limit)), 8)
-        assert first > 3 * limit  # the first try costs too much
+        first = grown.trial(grown.ranking(2000, grown.price(20 * limit)))
+        assert first.divergence > 3 * limit  # the first try costs too much
         budget.step(grown)
-        assert len(masks[0]) > 0
-        assert grown.divergence(masks[0], 8) <= 2 * limit
+        assert len(trials[0].mask) > 0
+        assert trials[0].divergence <= 2 * limit
         budget.step(grown)
         assert grown.rounds == 3
-        assert budget.texts_read >= 2 * 8  # eight texts a try
     with torch.no_grad():
         base = sum(float(term) for term in Anchor(model, texts).terms(model))
     assert base == pytest.approx(0, abs=1e-6)  # the weights are back
@@ -129,6 +128,16 @@ def test_a_mask_keeps_to_its_budget_and_says_what_it_cost(tiny):
     with worn(model, tokenizer, made):
         pass
     assert all(torch.equal(site.weight, before[site.name]) for site in find_sites(model))
+
+
+def test_a_budget_without_the_divergence_as_a_term_still_measures_it(tiny):
+    options = {"rounds": 3, "max_loss": 0.002}
+    plain = tiny(criterion="contrastive-kl", options=options | {"kl_weight": 0})
+    anchored = tiny(criterion="contrastive-kl", options=options)
+    assert plain.pruned > 0
+    read, more = (made.config.options["auto"] for made in (plain, anchored))
+    assert read["texts_backward"] < more["texts_backward"]
+    assert read["texts_forward"] > 0
 
 
 def test_a_mask_that_prunes_nothing_says_so(tiny):

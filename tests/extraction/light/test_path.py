@@ -140,7 +140,7 @@ def test_budget_is_kept_and_weights_come_back(family):
 def test_it_grows_evenly_from_where_it_is(monkeypatch):
     grown, sizes = path(tiny_model("llama")[0]), []
     step = grown.step
-    monkeypatch.setattr(grown, "step", lambda mask: sizes.append(len(mask)) or step(mask))
+    monkeypatch.setattr(grown, "step", lambda trial: sizes.append(len(trial.mask)) or step(trial))
     assert list(grown.grow(80, 4)) == [1, 2, 3, 4]
     list(grown.grow(100, 2))
     list(grown.grow(100, 1))
@@ -155,7 +155,7 @@ def test_a_step_adds_the_gain_of_a_masked_model_with_original_weights():
     worn = grown.ranking(50)
     before = {name: gain.clone() for name, gain in grown._gains.items()}
     weights = {s.name: s.matrix().clone().reshape(-1) for s in sites}
-    grown.step(worn)
+    grown.step(grown.trial(worn))
     with temporary_pruning(sites) as prune:
         prune(worn.positions)
         gradients, _ = objective_gradients(model, sites, made, Objective())
@@ -283,12 +283,12 @@ def test_it_counts_the_texts_that_it_reads_and_says_how_far_it_is():
     grown = path(model, batch_size=2, report=lambda *line: reports.append(line))
     assert grown.texts == 2 * 6 + 5
     assert reports[-1] == ("finding candidates", 6, 6)
-    grown.step(grown.ranking(10))
+    grown.step(grown.trial(grown.ranking(10)))
     assert grown.texts == 2 * 6 + 5 + 2 * 2 + 2
     texts = random_examples(7, seed=9)
     anchored = path(model, batch_size=3, kl_weight=1.0, anchor=Anchor(model, texts))
     before = anchored.texts
-    anchored.step(anchored.ranking(10))
+    anchored.step(anchored.trial(anchored.ranking(10)))
     assert anchored.texts == before + 2 * 3 + 3 + 3
 
 

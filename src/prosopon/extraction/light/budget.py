@@ -17,7 +17,6 @@ FACTOR = 2.0  # between prices until a harmless and a harmful one enclose the li
 TRIES = 5
 NEAR = 0.9  # of the limit is near enough
 CAUTION = 30.0  # times more than foreseen a first mask may cost
-FEW = 8  # general texts on which a round's mask is tried
 ENOUGH = 1.5  # times the limit may a round's mask cost
 WORST = 100.0  # nats
 FASTEST, POWER = 8.0, 0.6  # how fast what a mask may do to second order is changed
@@ -69,9 +68,8 @@ class Budget:
         """
         for _ in range(TRIES):
             path.damage_weight = path.price(self._foreseen)
-            mask = path.ranking(self._count)
-            foreseen, cost = path.damage(mask), path.divergence(mask, FEW)
-            self.texts_read += FEW
+            trial = path.trial(path.ranking(self._count))
+            foreseen, cost = path.damage(trial.mask), trial.divergence
             cost = cost if cost < WORST else WORST  # NaN is not less than anything
             if not foreseen:
                 break
@@ -82,7 +80,7 @@ class Budget:
             self._foreseen = foreseen * change
             if cost <= ENOUGH * self._limit:
                 break
-        path.step(mask)
+        path.step(trial)
 
     def spend(self, path: LightPath) -> tuple[Ranking, dict[str, Any]]:
         """Set the path's lambda to the least whose mask is measured to be within the limit.

@@ -125,7 +125,7 @@ class _LightMaker:
         general = len(collector.general())  # read forward for the base's own predictions
         read = {
             "texts_backward": path.texts + min(DAMAGE, general),
-            "texts_forward": budget.texts_read + general,
+            "texts_forward": budget.texts_read + path.texts_forward + general,
         }
         return self.mask(ranking, notes | read)
 
@@ -187,7 +187,7 @@ class _LightMaker:
         return self._collector.fisher_at(positions, count)
 
     def _anchor(self) -> Anchor | None:
-        if not self._options.kl_weight:
+        if not (self._options.kl_weight or self._options.max_loss):
             return None
         collector = self._collector
         return Anchor(collector.model, collector.general(), max_tokens=self._settings.max_tokens)

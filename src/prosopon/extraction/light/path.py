@@ -82,6 +82,21 @@ class Ranking:
         return masks
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A mask that the next round may be done under, tried on the round's general texts.
+
+    Attributes:
+        mask: The mask.
+        divergence: How far it is from the base on those texts, nats a token; 0 without an anchor.
+        gradient: Of the weighted divergence at the candidates, float32 ``[n]`` of every site.
+    """
+
+    mask: Ranking
+    divergence: float
+    gradient: Mapping[str, Tensor]
+
+
 class LightPath:
     """Grows a light mask.
 
@@ -113,6 +128,7 @@ class LightPath:
         rounds: Rounds done; finding the candidates on all of the material is the first.
         losses: The objective before each round, on the round's batch.
         texts: Texts read forward and backward, each answer of a pair being one.
+        texts_forward: Texts read forward alone.
         damage_weight: lambda; may be changed between rounds, the gains stay what they are.
     """
 
@@ -137,7 +153,7 @@ class LightPath:
         self.model, self.sites, self.free_text, self.lines = model, list(sites), free_text, lines
         self._anchor, self._teacher = anchor, teacher
         self.damage_weight = options.damage_weight
-        self._max_tokens, self.texts = max_tokens, 0
+        self._max_tokens, self.texts, self.texts_forward = max_tokens, 0, 0
         self._criterion, self._options = criterion, options
         self._objective = Objective(
             options.target_weight, options.general_weight, options.log_odds,
@@ -161,6 +177,7 @@ class LightPath:
             self._anchor_draws = _epochs(
                 len(anchor.texts), options.batch_size, random.Random(f"{seed}/anchor")
             )
+            self._anchor_part = next(self._anchor_draws)
         if teacher is not None:
             self._teacher_draws = _epochs(
                 len(teacher.texts), options.batch_size, random.Random(f"{seed}/prompt")
@@ -228,38 +245,50 @@ class LightPath:
             total += float(self._damages[name][places].double().sum())
         return total
 
-    def divergence(self, mask: Ranking, count: int) -> float:
-        """Return how far a mask is from the base on the first general texts, nats a token."""
-        assert self._anchor is not None
-        part = range(min(count, len(self._anchor.texts)))
-        with temporary_pruning(self.sites) as prune, torch.no_grad():
-            prune(mask.positions)
-            parts = map(float, self._anchor.terms(self.model, 1.0, part))
-            return ranks.total(sum(parts))
+    def trial(self, mask: Ranking) -> Trial:
+        """Read the round's general texts under a mask: what it costs them, and the gradient.
 
-    def step(self, mask: Ranking) -> None:
-        """Take one round's gradient under a mask and add up the gains.
-
-        Raises:
-            StatisticsError: A gradient is NaN or infinite.
+        One reading is both the trial and the anchor's part of the round.
         """
         sums = {name: torch.zeros_like(gain) for name, gain in self._gains.items()}
+        if self._anchor is None:
+            return Trial(mask, 0.0, sums)
+        weight, part = self._options.kl_weight, self._anchor_part
+        with temporary_pruning(self.sites) as prune:
+            prune(mask.positions)
+            if weight:
+                self.texts += len(part)
+                terms = self._anchor.terms(self.model, weight, part)
+                loss = stream_gradients(self.sites, terms, self._adding(sums)) / weight
+            else:
+                self.texts_forward += len(part)
+                with torch.no_grad():
+                    loss = sum(map(float, self._anchor.terms(self.model, 1.0, part)))
+        return Trial(mask, ranks.total(loss), sums)
+
+    def _adding(self, sums: Mapping[str, Tensor]) -> Callable[[Site, Tensor], None]:
+        """Return what adds a site's gradient at its candidates to its sum."""
 
         def add(site: Site, gradient: Tensor) -> None:
             sums[site.name] += _at(site, gradient, self._positions[site.name])
 
-        material = next(self._draws)
+        return add
+
+    def step(self, trial: Trial) -> None:
+        """Take one round's gradient under a mask that was tried, and add up the gains.
+
+        Raises:
+            StatisticsError: A gradient is NaN or infinite.
+        """
+        sums, material = dict(trial.gradient), next(self._draws)
+        add = self._adding(sums)
         with temporary_pruning(self.sites) as prune:
-            prune(mask.positions)
+            prune(trial.mask.positions)
             self.losses.append(
                 ranks.total(stream_gradients(self.sites, self._terms(material), add))
             )
             if self._anchor is not None:
-                weight = self._options.kl_weight
-                part = next(self._anchor_draws)
-                self.texts += len(part)
-                terms = self._anchor.terms(self.model, weight, part)
-                stream_gradients(self.sites, terms, add)
+                self._anchor_part = next(self._anchor_draws)
             if self._teacher is not None:
                 lesson = self._lesson(next(self._teacher_draws))
                 stream_gradients(self.sites, lesson, add)
@@ -267,7 +296,7 @@ class LightPath:
         if self.free_text is not None:
             advantages = self.free_text.weigh(written)  # the base model reads what the mask wrote
             with temporary_pruning(self.sites) as prune:
-                prune(mask.positions)
+                prune(trial.mask.positions)
                 stream_gradients(self.sites, self.free_text.terms(written, advantages), add)
         ranks.add_up(*sums.values())
         for name, gradient in sums.items():
@@ -284,7 +313,7 @@ class LightPath:
         """
         begin = self._count
         for number in range(1, rounds + 1):
-            self.step(self.ranking(self._count))
+            self.step(self.trial(self.ranking(self._count)))
             self._count = begin + (count - begin) * number // rounds
             yield number
 
