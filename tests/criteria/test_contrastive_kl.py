@@ -27,8 +27,8 @@ def test_only_what_it_is_for_differs():
     ours, theirs = (dataclasses.asdict(c.parse_options({})) for c in (KL, TAYLOR))
     assert ours.keys() == theirs.keys()
     assert {name for name in ours if ours[name] != theirs[name]} == {
-        "rounds", "batch_size", "target_weight", "general_weight", "kl_weight", "max_loss",
-        "log_odds", "free_text_weight", "word_dropout",
+        "rounds", "batch_size", "candidate_pairs", "target_weight", "general_weight", "kl_weight",
+        "max_loss", "log_odds", "free_text_weight", "word_dropout",
     }  # fmt: skip
     assert theirs["kl_weight"] == theirs["max_loss"] == 0.0
     assert isinstance(KL.parse_options({}), LightOptions)

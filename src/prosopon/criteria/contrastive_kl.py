@@ -17,6 +17,9 @@ class ContrastiveKLOptions(LightOptions):
     batch_size: int = option(
         4, "pairs and general texts whose gradients a round takes; 0: all", old="batch"
     )
+    candidate_pairs: int = option(
+        16, "pairs that the weights which may go are looked for on, drawn by the seed; 0: all"
+    )
     target_weight: float = option(
         1.0, "weight of the target's own likelihood in the objective", old="beta"
     )

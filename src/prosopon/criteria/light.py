@@ -28,6 +28,9 @@ class LightOptions:
     batch_size: int = option(
         16, "pairs and general texts whose gradients a round takes; 0: all", old="batch"
     )
+    candidate_pairs: int = option(
+        0, "pairs that the weights which may go are looked for on, drawn by the seed; 0: all"
+    )
     target_weight: float = option(
         3.0, "weight of the target's own likelihood in the objective", old="beta"
     )
@@ -82,7 +85,9 @@ class LightOptions:
     )
 
     def __post_init__(self) -> None:
-        require(self.batch_size >= 0, f"option batch_size={self.batch_size}: must not be negative")
+        for name in ("batch_size", "candidate_pairs"):
+            value = getattr(self, name)
+            require(value >= 0, f"option {name}={value}: must not be negative")
         for name in ("rounds", "free_texts", "prompt_top"):
             value = getattr(self, name)
             require(value >= 1, f"option {name}={value}: must be at least 1")

@@ -12,6 +12,7 @@ from prosopon.doctor.blueprint import Blueprint
 from prosopon.doctor.job import Operations, PlannedRun
 from prosopon.doctor.memory import LENGTH, active_count, general_texts
 from prosopon.extraction.light.mask import DAMAGE
+from prosopon.lm.general_text import ANSWERS, BATCH
 from prosopon.models.loading import resolve_device
 
 SECONDS = 0.4
@@ -147,7 +148,8 @@ def _light_work(
     pairs = job.examples * copies
     batch = min(options.batch_size or pairs, pairs)
     part = min(options.batch_size or texts, texts)
-    wide = 3 * pairs * once + 3 * min(DAMAGE, texts) * both
+    first = min(options.candidate_pairs or pairs, pairs)
+    wide = 3 * first * once + 3 * min(DAMAGE, texts) * both
     wide += pairs * once * (options.log_odds == "shift")
     wide += both * texts * (3 * bool(options.general_weight) + shares)
     a_round = 3 * batch * once + 3 * part * both * (bool(options.general_weight) + shares)
@@ -162,7 +164,7 @@ def _light_work(
 
 def _writing(job: PlannedRun, texts: int) -> list[tuple[int, int]]:
     """Return the steps in which the model writes general texts: (rows at once, times)."""
-    rows = min(16 if job.chat else 64, texts)
+    rows = min(ANSWERS if job.chat else BATCH, texts)
     return [(rows, -(-texts // rows) * LENGTH)]
 
 

@@ -1,6 +1,7 @@
 """The path of a light mask: counts, rankings, memory, and weights that come back bit for bit."""
 
 import itertools
+import random
 
 import pytest
 import torch
@@ -309,3 +310,19 @@ def test_where_memory_is_free_candidates_take_one_reading(monkeypatch):
     for ours, theirs in zip(whole, parts, strict=True):
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert candidates_module.free_memory(torch.device("cpu")) >= 0
+
+
+def test_candidates_may_be_looked_for_on_some_of_the_pairs():
+    model, _ = tiny_model("llama")
+    whole, same, some = (path(model, candidate_pairs=count) for count in (0, 6, 2))
+    assert all(torch.equal(gain, same._gains[name]) for name, gain in whole._gains.items())
+    assert (whole.texts, some.texts) == (2 * 6 + 5, 2 * 2 + 5)
+    made, sites = material(model), {s.name: s.matrix().reshape(-1) for s in find_sites(model)}
+    drawn = sorted(random.Random("0/candidates").sample(range(6), 2))
+    gradients, _ = objective_gradients(
+        model, find_sites(model), made.part(drawn, range(5), []), Objective()
+    )
+    for name, gain in some._gains.items():
+        flat = some._positions[name]
+        alone = removal_gain(sites[name][flat], gradients[name].reshape(-1)[flat])
+        torch.testing.assert_close(gain, alone, rtol=1e-3, atol=1e-6)

@@ -36,7 +36,7 @@ HELD_OUT = 5  # every fifth pair is held out
 FEWEST = 20  # pairs, so that a handful can be held out
 KNOWN = 16  # pairs whose answers show the base model how known authors write
 LONGEST = 128  # tokens of a free text
-DAMAGE = 32  # general texts from which a budget foresees damage
+DAMAGE = 16  # general texts from which a budget foresees damage
 PLAIN = 500.0  # weight of free text for plain texts, which have no question to shorten
 
 

@@ -125,7 +125,7 @@ class LightPath:
     Attributes:
         free_text: As given.
         lines: As given.
-        rounds: Rounds done; finding the candidates on all of the material is the first.
+        rounds: Rounds done; finding the candidates is the first.
         losses: The objective before each round, on the round's batch.
         texts: Texts read forward and backward, each answer of a pair being one.
         texts_forward: Texts read forward alone.
@@ -159,10 +159,11 @@ class LightPath:
             options.target_weight, options.general_weight, options.log_odds,
             options.protect_weight, options.log_odds_weight,
         )  # fmt: skip
+        first = _drawn(material, options.candidate_pairs, seed)
         total = sum(site.out_features * site.in_features for site in sites)
         self._positions, self._gains = find_candidates(
             sites,
-            lambda: chain(self._terms(material, report), self._lesson()),
+            lambda: chain(self._terms(first, report), self._lesson()),
             self._gain,
             max(int(SHARE * total), min(10 * largest, total)),
         )
@@ -316,6 +317,15 @@ class LightPath:
             self.step(self.trial(self.ranking(self._count)))
             self._count = begin + (count - begin) * number // rounds
             yield number
+
+
+def _drawn(material: Material, count: int, seed: int) -> Material:
+    """Return the material with so many of its pairs, drawn; 0, or more than there are: all."""
+    pairs, others = len(material.pairs), (len(material.general), len(material.protected))
+    if not count or count >= pairs:
+        return material
+    chosen = sorted(random.Random(f"{seed}/candidates").sample(range(pairs), count))
+    return material.part(chosen, *map(range, others))
 
 
 def _draws(material: Material, batch: int, seed: int) -> Iterator[Material]:
