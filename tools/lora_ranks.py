@@ -1,7 +1,8 @@
 """What masks of few rows and columns keep of the persona: lora:R against free masks, equal loss.
 
-python tools/lora_ranks.py build/ranks --personas introvert,extravert,bold,cautious
-python tools/lora_ranks.py build/ranks-cold --model smollm2 --target library:cold --ranks 32
+python -m tools.lora_ranks build/ranks --personas introvert,extravert,bold,cautious
+python -m tools.lora_ranks build/ranks-cold --model smollm2 --target library:cold --ranks 32
+python -m tools.lora_ranks docs/lab/real/lora-ranks.zip --read
 
 Runs contrasts x patterns x levels of loss; what has been run is not run again. Prints the table
 of every mask at every level, and what each pattern keeps of the free mask's persona.
@@ -15,6 +16,8 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from tools.report_real import read
 
 from prosopon.cli.console import progress
 from prosopon.cli.loading import load
@@ -107,7 +110,7 @@ def pattern_of(arm: str) -> str:
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, help="records and verdicts")
+    parser.add_argument("folder", type=Path, help="records and verdicts, or some zipped")
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--personas", default="", help="bundled ones, for the embedded model")
     parser.add_argument("--target", help="one contrast, for any model")
@@ -120,12 +123,12 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--general", type=int, default=64, help="general texts of the measure")
     parser.add_argument("--tokens", type=int, default=32, help="longest free answer")
     parser.add_argument("--seeds", default="0")
+    parser.add_argument("--read", action="store_true", help="run nothing: print zipped records")
     return parser.parse_args(words)
 
 
-def main() -> None:
-    """Run what has not been run, and print."""
-    options = parse()
+def run(options: argparse.Namespace) -> list[Record]:
+    """Return the records of all cells, after running those that are missing."""
     names = tuple(filter(None, options.personas.split(",")))
     source = Source(personas=names, target=options.target)
     contrasts = source.contrasts(options.model, options.questions)
@@ -137,9 +140,15 @@ def main() -> None:
     experiment.check()
     loaded = load(options.model, ModelPlace())
     with progress() as report:
-        result = experiment.run(loaded, report)
-    points = frontier_points(result.records)
-    print("\n".join([*frontier_table(points), "", *kept(points, result.records)]))
+        return list(experiment.run(loaded, report).records)
+
+
+def main() -> None:
+    """Run what has not been run, and print."""
+    options = parse()
+    records = read(options.folder)[0] if options.read else run(options)
+    points = frontier_points(records)
+    print("\n".join([*frontier_table(points), "", *kept(points, records)]))
 
 
 if __name__ == "__main__":
