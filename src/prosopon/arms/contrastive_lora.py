@@ -55,12 +55,13 @@ class ContrastiveLoraArm(LoraArm):
         backward = _backward(lab, pairs, options)
         shape = {"r": options.r, "alpha": options.alpha}
         with adapted(lab.model, **shape, seed=lab.seed, state=None) as values:
-            losses = fit(
+            training = fit(
                 values, backward, count=len(pairs), steps=steps, batch=options.batch,
                 rate=options.lr, seed=lab.seed,
                 report=counter(lab, "training LoRA on both sides", steps),
             )  # fmt: skip
-            return Adapter.of(values, options, losses)
+            general = steps * min(options.batch, len(lab.extractor.general()))
+            return Adapter.of(values, options, training, 2 * training.examples + general)
 
 
 def _backward(

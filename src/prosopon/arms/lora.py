@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from prosopon.arms.adapter import Parameters, adapted, scaled, train
+from prosopon.arms.adapter import Parameters, Training, adapted, scaled, train
 from prosopon.arms.base import ARMS, Cost, Kind, Lab
 from prosopon.arms.dose import Candidate, ScaleDial
 from prosopon.arms.options import WithOptions
@@ -77,10 +77,16 @@ class Adapter:
     details: Mapping[str, Any]
 
     @classmethod
-    def of(cls, values: Parameters, options: LoraArmOptions, losses: Sequence[float]) -> Adapter:
-        """Return a copy of what was trained."""
+    def of(
+        cls, values: Parameters, options: LoraArmOptions, training: Training, texts: int
+    ) -> Adapter:
+        """Return a copy of what was trained by reading so many texts forward and backward."""
         state = {name: value.detach().cpu().clone() for name, value in values.items()}
-        details = {"steps": len(losses), "first_loss": losses[0], "last_loss": losses[-1]}
+        losses = training.losses
+        details = {
+            "steps": len(losses), "first_loss": losses[0], "last_loss": losses[-1],
+            "texts_backward": texts,
+        }  # fmt: skip
         return cls(options.r, options.alpha, state, details)
 
 
@@ -151,11 +157,11 @@ def train_side(lab: Lab, persona: Persona, options: LoraArmOptions, stage: str) 
     texts = lab.extractor.encode(replace(persona, examples=tuple(learned)), "response")
     steps = options.steps or options.epochs * ceil(len(texts) / options.batch)
     with adapted(lab.model, r=options.r, alpha=options.alpha, seed=lab.seed, state=None) as values:
-        losses = train(
+        training = train(
             lab.model, values, texts, steps=steps, batch=options.batch, rate=options.lr,
             seed=lab.seed, max_tokens=lab.extractor.max_tokens, report=counter(lab, stage, steps),
         )  # fmt: skip
-        return Adapter.of(values, options, losses)
+        return Adapter.of(values, options, training, training.examples)
 
 
 ARMS.add("lora", LoraArm())

@@ -42,7 +42,9 @@ class WeightSteeringArm(LoraArm):
             for side in lab.contrast.drawn(lab.examples, lab.seed)
         )
         state = subtract(target.state, opposite.state)
-        return Adapter(2 * target.r, 2 * target.alpha, state, target.details)
+        texts = sum(side.details["texts_backward"] for side in (target, opposite))
+        details = {**target.details, "texts_backward": texts}
+        return Adapter(2 * target.r, 2 * target.alpha, state, details)
 
 
 def subtract(target: Mapping[str, Tensor], opposite: Mapping[str, Tensor]) -> dict[str, Tensor]:
