@@ -4,7 +4,13 @@ import threading
 
 import pytest
 
-from prosopon.progress import ProgressLines, format_duration, step_counter
+from prosopon.progress import (
+    ProgressLines,
+    format_duration,
+    inner_steps,
+    listening,
+    step_counter,
+)
 
 
 class Clock:
@@ -117,3 +123,44 @@ def test_a_counter_adds_up_steps():
     advance(2)
     advance(3)
     assert lines == [("reading", 2, 5), ("reading", 5, 5)]
+
+
+def test_inner_steps_are_said_once_they_take_long(clock):
+    said = []
+    with (
+        listening(lambda *line: said.append(line)),
+        inner_steps("tokens", 9, clock=clock) as advance,
+    ):
+        for _ in range(4):
+            clock.now += 1
+            advance(1)
+    # From the third second on; closed although five steps were never needed.
+    assert said == [("tokens", 3, 9), ("tokens", 4, 9), ("tokens", 9, 9)]
+
+
+def test_short_inner_steps_and_those_that_nobody_listens_to_are_not_said(clock):
+    said = []
+    with (
+        listening(lambda *line: said.append(line)),
+        inner_steps("tokens", 2, clock=clock) as advance,
+    ):
+        advance(2)
+    assert said == []
+    with inner_steps("tokens", 2, clock=clock) as advance:
+        assert advance is None
+
+
+def test_inner_steps_that_break_off_are_closed(clock):
+    said = []
+
+    def break_off():
+        with inner_steps("tokens", 2, clock=clock) as advance:
+            clock.now += 5
+            advance(1)
+            raise KeyError("a")
+
+    with listening(lambda *line: said.append(line)), pytest.raises(KeyError):
+        break_off()
+    assert said == [("tokens", 1, 2), ("tokens", 2, 2)]
+    with inner_steps("tokens", 2, clock=clock) as advance:
+        assert advance is None  # nobody listens any more

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 Report = Callable[[str, int, int], None]
@@ -36,6 +37,56 @@ def step_counter(report: Report, stage: str, total: int) -> Callable[[int], None
         report(stage, done, total)
 
     return advance
+
+
+NOTICE = 3.0
+"""Seconds after which inner steps are worth a word."""
+
+_listener: ContextVar[Report | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def listening(report: Report) -> Iterator[None]:
+    """Tell a report of inner steps too, those of whatever runs in the with block."""
+    token = _listener.set(report)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+@contextmanager
+def inner_steps(
+    stage: str, total: int, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[int], None] | None]:
+    """Yield what is called with the steps done since its last call; None where nobody listens.
+
+    For work deep down, such as one call of a model's ``generate``: where it takes more than a few
+    seconds, who waits hears how far it is, below the stages that they know of.
+
+    Args:
+        stage: What is done.
+        total: Steps in all.
+        clock: Seconds that never go back.
+    """
+    report, began, said = _listener.get(), clock(), False
+    if report is None:
+        yield None
+        return
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done, said
+        done += count
+        if done < total and clock() - began >= NOTICE:
+            said = True
+            report(stage, done, total)
+
+    try:
+        yield advance
+    finally:
+        if said:
+            report(stage, total, total)
 
 
 @dataclass

@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from prosopon import progress
 from prosopon.data import Message
 from prosopon.errors import OptionError, UnknownNameError
 from prosopon.lm import continue_texts, generate_answers, generate_tokens, sample_general
 from prosopon.lm.generation import decode, fit_tokens, opening_tokens, text_tokens
+from prosopon.progress import listening
 from tests.tiny import CONTEXT, tiny_model, tiny_tokenizer
 
 HEATS = (0.0, 1.0, 0.7)
@@ -239,3 +241,14 @@ def test_generation_leaves_the_global_generator(llama):
     torch.manual_seed(3)
     generate_answers(model, tokenizer, PROMPTS, max_new_tokens=3, seed=9)
     assert torch.equal(torch.rand(2), expected)
+
+
+def test_who_waits_hears_how_far_it_is_and_nothing_changes(llama, texts, monkeypatch):
+    said = []
+    monkeypatch.setattr(progress, "NOTICE", 0.0)
+    with listening(lambda *line: said.append(line)):
+        for heat, written in texts.items():
+            heard = generate_answers(*llama, PROMPTS, temperature=heat, max_new_tokens=8)
+            assert heard == written
+    assert said[0] == ("tokens of 3 texts", 1, 8)
+    assert said[-1] == ("tokens of 3 texts", 8, 8)

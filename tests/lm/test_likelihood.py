@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from prosopon import progress
 from prosopon.data import Encoded, Message, collate, encode
 from prosopon.errors import DataError
 from prosopon.lm import (
@@ -16,6 +17,7 @@ from prosopon.lm import (
     text_losses,
     token_log_likelihoods,
 )
+from prosopon.progress import listening
 from tests.tiny import FAMILIES, tiny_model
 
 TALKS = [
@@ -124,3 +126,12 @@ def test_nan_of_padding_stays_out(side):
     rows = row_log_likelihoods(model, texts, every=True, padding_side=side)
     handle.remove()
     assert rows == expected
+
+
+def test_who_waits_hears_how_many_texts_are_read(loaded, monkeypatch):
+    said, (model, texts) = [], loaded
+    monkeypatch.setattr(progress, "NOTICE", 0.0)
+    with listening(lambda *line: said.append(line)):
+        heard = row_log_likelihoods(model, texts, every=True, max_tokens=1)
+    assert heard == row_log_likelihoods(model, texts, every=True, max_tokens=1)
+    assert said == [("texts read", 1, 3), ("texts read", 2, 3), ("texts read", 3, 3)]

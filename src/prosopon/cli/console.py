@@ -30,7 +30,7 @@ from rich.progress import (
 from rich.text import Text
 
 from prosopon import ranks
-from prosopon.progress import ProgressLines, Report, line_seconds
+from prosopon.progress import ProgressLines, Report, line_seconds, listening
 
 # Control codes but for tab and newline, and the marks that turn the direction of writing.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -126,11 +126,11 @@ def progress() -> Iterator[Report]:
     if volume.quiet:
         yield lambda _stage, _done, _total: None
     elif err.is_terminal:
-        with _bars() as report:
+        with _bars() as report, listening(report):
             yield report
     else:
         lines = ProgressLines(note, every=line_seconds())
-        with lines.ticking():
+        with lines.ticking(), listening(lines):
             yield lines
 
 

@@ -12,6 +12,7 @@ from prosopon.data import Message, render_prompt
 from prosopon.data.openings import is_plain, plain_text
 from prosopon.errors import OptionError, UnknownNameError
 from prosopon.lm.context import context_length
+from prosopon.progress import count_things, inner_steps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -136,12 +137,24 @@ def generate_exactly(model: Any, ids: Tensor, mask: Tensor, config: Any) -> Tens
     """
     alike = copy.copy(getattr(model, "_orig_mod", model))  # generate runs uncompiled anyway
     alike.generation_config = config
-    with torch.no_grad():
+    stage = f"tokens of {count_things(len(ids), 'text')}"
+    with torch.no_grad(), inner_steps(stage, config.max_new_tokens) as advance:
         # The class's own: what stands in front of the model's would run the model itself.
         output: Tensor = type(alike).generate(
-            alike, ids, attention_mask=mask, generation_config=config
-        )
+            alike, ids, attention_mask=mask, generation_config=config,
+            stopping_criteria=None if advance is None else [_counting(advance)],
+        )  # fmt: skip
     return output
+
+
+def _counting(advance: Callable[[int], None]) -> Callable[..., Tensor]:
+    """Return a criterion that never stops a text, and counts the steps."""
+
+    def count(ids: Tensor, _scores: Any) -> Tensor:
+        advance(1)
+        return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+
+    return count
 
 
 def prompt_tokens(prompt: Sequence[Message], tokenizer: Any) -> list[int]:

@@ -12,6 +12,7 @@ from prosopon import ranks
 from prosopon.data import Batch, Encoded, PaddingSide, length_buckets
 from prosopon.errors import DataError
 from prosopon.lm.forward import inputs
+from prosopon.progress import inner_steps
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -74,7 +75,7 @@ def row_log_likelihoods(
         shared: Read this rank's share of a run under torchrun; the others' rows are zero.
     """
     rows = [(0.0, 0)] * len(texts)
-    with torch.no_grad():
+    with torch.no_grad(), inner_steps("texts read", len(texts)) as advance:
         for batch in length_buckets(
             texts, max_tokens=max_tokens, padding_side=padding_side, shared=shared
         ):
@@ -84,6 +85,8 @@ def row_log_likelihoods(
             sums = values.where(mask, values.new_zeros(())).sum(1).tolist()
             for index, total, count in zip(batch.index, sums, mask.sum(1).tolist(), strict=True):
                 rows[index] = (total, count)
+            if advance is not None:
+                advance(len(batch.index))
     return rows
 
 
