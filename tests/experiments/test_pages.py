@@ -3,6 +3,7 @@
 import html
 import math
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -124,6 +125,12 @@ def test_arms_by_contrasts_show_what_was_asked():
     assert {"bold", "calm", "base", "wanda", "0.50", "1.00"} <= words
     assert by_contrast(rows, "choice") is None
     assert by_contrast([]) is None
+
+
+def test_a_long_name_leaves_room_for_the_map():
+    name = "contrastive-lora lr=0.003 epochs=2 batch=4 at 0.05"
+    row = replace(whole("base", [0.0, 1.0], [10.0]), label=name)
+    assert name.split()[1] in by_contrast([row])  # a warning of matplotlib's is an error here
 
 
 def test_bars_of_costs_are_of_arms_that_write(summary):

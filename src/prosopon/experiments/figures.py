@@ -19,6 +19,9 @@ KIND_COLOURS = {
 """Okabe and Ito's colours, which differ for colour-blind readers too."""
 
 MARKERS = {"base": "*", "prompting": "s", "training": "^", "mask": "o", "control": "x"}
+LETTER_INCHES = 0.085
+"""Inches that a letter of an arm's name takes at most, on average."""
+
 BROKEN = 3.0
 """A perplexity ratio beyond which an arm is drawn at the edge."""
 
@@ -125,7 +128,8 @@ def by_contrast(records: Sequence[Record], name: str = "text: target") -> str | 
             table[arm] = [float("nan") if cell is None else cell.mean for cell in cells]
     if not table:
         return None
-    drawn, axes = figure(1.6 + 0.85 * len(contrasts) + 1.2, 0.9 + 0.3 * len(table))
+    names = max(1.6, LETTER_INCHES * max(map(len, table)))
+    drawn, axes = figure(names + 0.85 * len(contrasts) + 1.2, 0.9 + 0.3 * len(table))
     image = axes.imshow(list(table.values()), cmap="YlGnBu", vmin=0, vmax=1, aspect="auto")
     for y, values in enumerate(table.values()):
         for x, value in enumerate(values):
