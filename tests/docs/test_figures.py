@@ -2,7 +2,10 @@
 
 import json
 import re
+from math import ceil
 from pathlib import Path
+from statistics import fmean
+from zipfile import ZipFile
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -81,3 +84,45 @@ def test_what_judges_are_worth():
         ours, base = (arms[arm]["target"].split(" ")[0] for arm in ("contrastive-kl0.05", "base-"))
         below += base != "-" and float(ours) < float(base)
     assert not below, "then docs/limits.md has to say so"
+
+
+def test_what_arms_read_in_the_report():
+    cells = {}
+    with ZipFile(DOCS / "real" / "records.zip") as archive:
+        for name in archive.namelist():
+            if name.startswith("risk/cells/"):
+                cell = json.loads(archive.read(name))["cell"]
+                cells[cell["arm"], cell["options"].get("rounds")] = cell
+    adapter, mask = cells["contrastive-lora", None], cells["contrastive-kl", 30]
+    pairs, batch = adapter["examples"], adapter["options"]["batch"]
+    steps = adapter["options"]["epochs"] * ceil(pairs / batch)
+    added = 2 * adapter["options"]["epochs"] * pairs + steps * batch
+    rounds, few = mask["options"]["rounds"], mask["options"]["batch_size"]
+    # candidates on all pairs, a round less of pairs and general texts, 32 texts for the damage
+    removed = 2 * mask["examples"] + (rounds - 1) * 3 * few + 32
+    assert f"{added:,} texts forward and backward, the mask {removed}." in COMPARED
+    assert 3 < added / removed < 4  # docs/limits.md says three to four times
+
+
+def test_run_11_is_what_its_answers_say():
+    page = (DOCS / "lab" / "real-masks.md").read_text("utf-8")
+    rows = table(page, "## Run 11")
+    with ZipFile(DOCS / "lab" / "real" / "run11-fast.zip") as archive:
+
+        def margins(folder):
+            lines = archive.read(f"{folder}/samples.jsonl").decode().splitlines()
+            return {r["question"]: r["values"]["margin"] for r in map(json.loads, lines)}
+
+        for run, pairs, rounds, change in (
+            ("B-cold", "32", "10", "1"), ("BCD-cold", "32", "10", "1 to 4"),
+            ("BCD-bold", "32", "10", "1 to 4"), ("R8-cold", "16", "8", "1 to 4"),
+            ("R30-cold", "16", "30", "1 to 4"),
+        ):  # fmt: skip
+            who = run.split("-")[1]
+            ours, base = margins(run), margins(f"base-{who}")
+            cells = (who, pairs, rounds, change)
+            row = next(row for row in rows if tuple(row.values())[:4] == cells)
+            gained = fmean(value - base[question] for question, value in ours.items())
+            assert row["margin gained"] == f"{gained:+.3f}"
+            read = json.loads(archive.read(f"{run}/read.json"))
+            assert row["texts backward"] == str(read["texts_backward"])

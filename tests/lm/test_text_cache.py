@@ -63,6 +63,13 @@ def test_whatever_decides_what_is_written_decides_the_file(model, folder, monkey
     net.config.rms_norm_eps *= 2
     assert text_file(net, tokenizer, REQUEST) != wanted
     net.config.rms_norm_eps /= 2
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: 99)
+        assert text_file(net, tokenizer, REQUEST) != wanted
+        patch.undo()
+        patch.setattr(net.config, "_attn_implementation", "eager")
+        assert text_file(net, tokenizer, REQUEST) != wanted
+    assert text_file(net, tokenizer, REQUEST) == wanted
     monkeypatch.setattr(tokenizer, "chat_template", "{{ messages }}")
     assert text_file(net, tokenizer, REQUEST) != wanted
     monkeypatch.undo()

@@ -45,6 +45,9 @@ def text_file(model: Any, tokenizer: Any, request: Mapping[str, Any]) -> Path | 
         "generation": model.generation_config.to_dict(), "words": backend.to_str(),
         "template": getattr(tokenizer, "chat_template", None),
         "versions": [version("torch"), version("transformers")],
+        # What rounds otherwise draws otherwise.
+        "attention": getattr(model.config, "_attn_implementation", None),
+        "machine": [torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()],
     }  # fmt: skip
     whole = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for name in sorted(tensors):
