@@ -82,6 +82,22 @@ def test_stages_that_are_under_way_stand_in_one_line(report, clock, written):
     assert len(written) == 3
 
 
+def test_what_is_left_grows_only_when_a_step_takes_longer_than_those_before(report, clock, written):
+    report("cells", 0, 5)
+    clock.now += 300.0
+    report("cells", 1, 5)  # the line of 5 minutes each
+    for minutes in (4, 1, 5, 10):
+        clock.now += 60.0 * minutes
+        report.tick()
+    assert [line.rpartition(", ")[2] for line in written[1:]] == [
+        "20 min left",
+        "16 min left",
+        "15 min left",  # the present one is due
+        "22 min left",  # 7.5 minutes each: 5 and 10; it is due again
+        "38 min left",  # 12.5 minutes each
+    ]
+
+
 def test_nothing_in_all_is_whole(report, written):
     report("texts", 0, 0)
     assert written == ["texts: 0/0 (100%)"]

@@ -91,12 +91,30 @@ def inner_steps(
 
 @dataclass
 class _Stage:
-    """A stage under way: when it was first heard of, how far it was then, how far it is."""
+    """A stage under way: when it was first heard of, how far it was then, how far it is.
+
+    Attributes:
+        since: When its last step ended.
+    """
 
     began: float
     first: int
     done: int
     total: int
+    since: float
+
+    def seconds_left(self, now: float) -> float | None:
+        """Return how long the rest should take; None before the first step's end.
+
+        A step takes what the ended ones took on the mean, unless the present one says that steps
+        can take longer: then it counts among them, as if it ended now.
+        """
+        steps = self.done - self.first
+        if steps <= 0 or self.done >= self.total:
+            return None
+        present = now - self.since
+        step = max((self.since - self.began) / steps, (now - self.began) / (steps + 1))
+        return step * (self.total - self.done) - min(present, step)
 
 
 class ProgressLines:
@@ -124,7 +142,9 @@ class ProgressLines:
         """Note how far a stage is, and write a line where one is due."""
         with self._lock:
             now = self._clock()
-            entry = self._stages.setdefault(stage, _Stage(now, done, done, total))
+            entry = self._stages.setdefault(stage, _Stage(now, done, done, total, now))
+            if done != entry.done:
+                entry.since = now
             entry.done, entry.total = done, total
             self._tell(now)
             if done >= total:
@@ -162,9 +182,8 @@ class ProgressLines:
 def _describe(name: str, stage: _Stage, now: float) -> str:
     share = stage.done / stage.total if stage.total else 1.0
     line = f"{name}: {stage.done}/{stage.total} ({share:.0%})"
-    steps = stage.done - stage.first
-    if steps > 0 and stage.done < stage.total:
-        left = (now - stage.began) / steps * (stage.total - stage.done)
+    left = stage.seconds_left(now)
+    if left is not None:
         line += f", {format_duration(left)} left"
     return line
 

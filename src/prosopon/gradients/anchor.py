@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -47,7 +47,11 @@ class Anchor:
                     self._base[i] = part
 
     def terms(
-        self, model: nn.Module, weight: float = 1.0, part: Sequence[int] | None = None
+        self,
+        model: nn.Module,
+        weight: float = 1.0,
+        part: Sequence[int] | None = None,
+        progress: Callable[[int], None] | None = None,
     ) -> Iterator[Tensor]:
         """Yield scalars that add up to ``weight * KL(base || model)``, nats per token.
 
@@ -57,6 +61,7 @@ class Anchor:
             model: The model as it is now.
             weight: Weight of the divergence.
             part: Indices of the texts that are read; default all.
+            progress: Called with the number of texts of a term before it is yielded.
         """
         indices = range(len(self.texts)) if part is None else part
         tokens = sum(len(self._base[i]) for i in indices)
@@ -64,6 +69,8 @@ class Anchor:
             ours = log_probabilities(model, batch, mask)
             base = torch.cat([self._base[i] for i in batch.index]).to(ours.device).float()
             gap = (base - ours).where(base > -math.inf, 0.0)  # 0 log 0 is 0
+            if progress is not None:
+                progress(len(batch.index))
             yield weight * (base.exp() * gap).sum() / tokens
 
     def _batches(self, indices: Sequence[int], *, shared: bool) -> Iterator[tuple[Batch, Tensor]]:

@@ -85,6 +85,8 @@ def test_a_round_is_done_under_a_mask_that_is_tried_first(model):
         budget.step(grown)
         assert len(trials[0].mask) > 0
         assert trials[0].divergence <= 2 * limit
+        assert grown.texts_forward >= 4  # the first try's, of which no gradient is taken
+        assert not grown.texts_forward % 4
         budget.step(grown)
         assert grown.rounds == 3
     with torch.no_grad():

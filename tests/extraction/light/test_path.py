@@ -293,6 +293,40 @@ def test_it_counts_the_texts_that_it_reads_and_says_how_far_it_is():
     assert anchored.texts == before + 2 * 3 + 3 + 3
 
 
+def test_a_mask_that_goes_too_far_is_read_forward_alone(monkeypatch):
+    model, _ = tiny_model("llama")
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    texts = random_examples(7, seed=9)
+    grown = path(model, largest=2000, kl_weight=2.0, anchor=Anchor(model, texts, max_tokens=24))
+    mask, sizes = grown.ranking(2000), []
+    read = Anchor.terms
+
+    def terms(self, *args):
+        for term in read(self, *args):
+            sizes.append(float(term.detach()) / 2.0)
+            yield term
+
+    monkeypatch.setattr(Anchor, "terms", terms)
+    whole = grown.trial(mask)
+    assert whole.gradient is not None
+    assert len(sizes) > 2
+    counts = grown.texts, grown.texts_forward
+    within = grown.trial(mask, whole.divergence)
+    assert within.divergence == whole.divergence
+    assert all(torch.equal(within.gradient[n], whole.gradient[n]) for n in whole.gradient)
+    assert (grown.texts, grown.texts_forward) == (counts[0] + 7, counts[1])
+    for most in (0.0, sizes[0], whole.divergence * 0.99):  # no term, the first, all but the last
+        counts = grown.texts, grown.texts_forward
+        cut = grown.trial(mask, most)
+        assert cut.divergence == whole.divergence  # known as exactly, from forward passes
+        assert cut.gradient is None
+        assert grown.texts - counts[0] + grown.texts_forward - counts[1] == 7
+        assert (grown.texts == counts[0]) == (most == 0.0)
+        with pytest.raises(ValueError, match="too far"):
+            grown.step(cut)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
 def test_where_memory_is_free_candidates_take_one_reading(monkeypatch):
     model, _ = tiny_model("llama")
     sites, readings = find_sites(model), []

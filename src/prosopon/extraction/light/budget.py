@@ -66,10 +66,14 @@ class Budget:
         The second order alone foresees far too little of what a large mask does, and a round
         under such a mask would learn from a broken model.
         """
-        for _ in range(TRIES):
+        enough = ENOUGH * self._limit
+        for number in range(1, TRIES + 1):
             path.damage_weight = path.price(self._foreseen)
-            trial = path.trial(path.ranking(self._count))
-            foreseen, cost = path.damage(trial.mask), trial.divergence
+            mask = path.ranking(self._count)
+            foreseen = path.damage(mask)
+            last = number == TRIES or not foreseen
+            trial = path.trial(mask, math.inf if last else enough)
+            cost = trial.divergence
             cost = cost if cost < WORST else WORST  # NaN is not less than anything
             if not foreseen:
                 break
@@ -78,7 +82,7 @@ class Budget:
             # The cost grows faster than what is foreseen of it.
             change = (self._limit / max(cost, self._limit / FASTEST)) ** POWER
             self._foreseen = foreseen * change
-            if cost <= ENOUGH * self._limit:
+            if cost <= enough:
                 break
         path.step(trial)
 

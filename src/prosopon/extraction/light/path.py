@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -89,12 +90,13 @@ class Trial:
     Attributes:
         mask: The mask.
         divergence: How far it is from the base on those texts, nats a token; 0 without an anchor.
-        gradient: Of the weighted divergence at the candidates, float32 ``[n]`` of every site.
+        gradient: Of the weighted divergence at the candidates, float32 ``[n]`` of every site;
+            None for a mask that goes too far, under which no round is done.
     """
 
     mask: Ranking
     divergence: float
-    gradient: Mapping[str, Tensor]
+    gradient: Mapping[str, Tensor] | None
 
 
 class LightPath:
@@ -246,26 +248,33 @@ class LightPath:
             total += float(self._damages[name][places].double().sum())
         return total
 
-    def trial(self, mask: Ranking) -> Trial:
+    def trial(self, mask: Ranking, most: float = math.inf) -> Trial:
         """Read the round's general texts under a mask: what it costs them, and the gradient.
 
         One reading is both the trial and the anchor's part of the round.
+
+        Args:
+            mask: The mask.
+            most: Divergence, nats a token, beyond which no gradient is taken.
         """
         sums = {name: torch.zeros_like(gain) for name, gain in self._gains.items()}
         if self._anchor is None:
             return Trial(mask, 0.0, sums)
-        weight, part = self._options.kl_weight, self._anchor_part
+        weight = self._options.kl_weight
+        scale = weight or 1.0
+        reading = _Reading(most * scale)
+        terms = self._anchor.terms(self.model, scale, self._anchor_part, reading.count)
         with temporary_pruning(self.sites) as prune:
             prune(mask.positions)
             if weight:
-                self.texts += len(part)
-                terms = self._anchor.terms(self.model, weight, part)
-                loss = stream_gradients(self.sites, terms, self._adding(sums)) / weight
+                stream_gradients(self.sites, reading.affordable(terms), self._adding(sums))
             else:
-                self.texts_forward += len(part)
-                with torch.no_grad():
-                    loss = sum(map(float, self._anchor.terms(self.model, 1.0, part)))
-        return Trial(mask, ranks.total(loss), sums)
+                reading.forward(terms)
+        self.texts += reading.texts
+        self.texts_forward += reading.texts_forward
+        divergence = ranks.total(reading.divergence) / scale
+        too_far = ranks.total(float(reading.too_far)) > 0 or not divergence <= most
+        return Trial(mask, divergence, None if too_far else sums)
 
     def _adding(self, sums: Mapping[str, Tensor]) -> Callable[[Site, Tensor], None]:
         """Return what adds a site's gradient at its candidates to its sum."""
@@ -278,9 +287,14 @@ class LightPath:
     def step(self, trial: Trial) -> None:
         """Take one round's gradient under a mask that was tried, and add up the gains.
 
+        Args:
+            trial: What :meth:`trial` returned, with its gradient.
+
         Raises:
             StatisticsError: A gradient is NaN or infinite.
         """
+        if trial.gradient is None:
+            raise ValueError("the mask goes too far: its trial has no gradient")
         sums, material = dict(trial.gradient), next(self._draws)
         add = self._adding(sums)
         with temporary_pruning(self.sites) as prune:
@@ -317,6 +331,36 @@ class LightPath:
             self.step(self.trial(self.ranking(self._count)))
             self._count = begin + (count - begin) * number // rounds
             yield number
+
+
+class _Reading:
+    """Reads general texts until their divergence is more than is allowed, then forward alone.
+
+    A divergence only grows from text to text, so no graph of what follows is of use.
+    """
+
+    def __init__(self, most: float) -> None:
+        self._most, self._read = most, 0
+        self.divergence, self.texts, self.texts_forward, self.too_far = 0.0, 0, 0, False
+
+    def count(self, texts: int) -> None:
+        self._read += texts
+
+    def affordable(self, terms: Iterator[Tensor]) -> Iterator[Tensor]:
+        for term in terms:
+            so_far = self.divergence + float(term.detach())
+            if not so_far <= self._most:  # NaN too
+                self.divergence, self.too_far = so_far, True
+                del term  # and its graph
+                return self.forward(terms)
+            self.divergence, self.texts = so_far, self._read
+            yield term
+
+    def forward(self, terms: Iterator[Tensor]) -> None:
+        with torch.no_grad():
+            for term in terms:
+                self.divergence += float(term)
+        self.texts_forward = self._read - self.texts
 
 
 def _drawn(material: Material, count: int, seed: int) -> Material:
