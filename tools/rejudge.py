@@ -1,7 +1,8 @@
 """Judges the free answers of a report anew, with the judges of today: nothing is written again.
 
 Answers are dear and judging is cheap. Records keep every answer, so a report needs no new run when
-its judges change. What the base model made of every answer is kept, too.
+its judges change. What the base model made of every answer is kept, too. Recital is counted anew as
+well; with --only-recital nothing else is done, which takes no model.
 
 python -m tools.rejudge docs/real/records.zip --out build/rejudged
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import ZipFile
@@ -21,16 +23,32 @@ from prosopon.cli.loading import load
 from prosopon.cli.options import ModelPlace
 from prosopon.data import Message
 from prosopon.data.contrast import Contrast
-from prosopon.evaluation.tasks import TaskResult
-from prosopon.evaluation.tasks.free_text import FREE_TEXT, accuracies, judge_texts, kappas
+from prosopon.evaluation.tasks import Setting, TaskResult
+from prosopon.evaluation.tasks.free_text import (
+    FREE_TEXT,
+    accuracies,
+    judge_texts,
+    kappas,
+    recitals,
+)
 from prosopon.experiments import Plan, Sizes, assemble
 from prosopon.experiments.open_text import OpenText
+from prosopon.experiments.records import Record
 from prosopon.experiments.store import Results
 from prosopon.models import LoadedModel
 from prosopon.progress import Report
 
 NAMES = {of_target: name for name, (_, of_target) in CONTRASTS.items()}
 VERDICTS = ("target", "opposite", "neither")
+
+
+def recount(folder: Path, out: Path, contrast: Contrast) -> None:
+    """Write the records of a contrast's folder to another one, recital counted anew."""
+    old = Results.open(folder)
+    new = Results(out, old.header)
+    records = old.records()
+    for record in records:
+        new.put(with_recital(record, contrast, _most(records)))
 
 
 def rejudge(
@@ -40,7 +58,12 @@ def rejudge(
     """Write the records of a contrast's folder to another one, judged anew."""
     old = Results.open(folder)
     new = Results(out, old.header)
-    left = [record for record in old.records() if new.get(record.key) is None]
+    records = old.records()
+    left = [
+        with_recital(record, contrast, _most(records))
+        for record in records
+        if new.get(record.key) is None
+    ]
     if not left:
         return
     plan = Plan(
@@ -68,6 +91,29 @@ def rejudge(
                  for name, result in record.results.items()}  # fmt: skip
         new.put(dataclasses.replace(record, results=tasks))
     report(f"judging {contrast.target}", len(left), len(left))
+
+
+def _most(records: Sequence[Record]) -> int:
+    """Return how many examples arms learned from that learn, which the others are held against."""
+    return max(record.cell.examples for record in records)
+
+
+def with_recital(record: Record, contrast: Contrast, most: int) -> Record:
+    """Return a record whose free answers are held against what arms learned, and what none did."""
+    examples = record.cell.examples or most
+    if not examples:
+        return record
+    setting = Setting(contrast, examples=examples, seed=record.cell.seed)
+    results = dict(record.results)
+    for task in FREE_TEXT.keys() & results.keys():
+        outcomes = results[task].outcomes
+        signs = recitals([outcome.answer for outcome in outcomes], setting)
+        new = [
+            dataclasses.replace(outcome, values={**outcome.values, **own})
+            for outcome, own in zip(outcomes, signs, strict=True)
+        ]
+        results[task] = dataclasses.replace(results[task], outcomes=new)
+    return dataclasses.replace(record, results=results)
 
 
 def judged(result: TaskResult, open_text: OpenText) -> TaskResult:
@@ -101,8 +147,11 @@ def main() -> None:
     parser.add_argument("--data", default="../shared/data")
     parser.add_argument("--questions", type=int, default=60, help="as the report had")
     parser.add_argument("--text", help="general text; default sampled")
+    parser.add_argument("--only-recital", action="store_true", help="no judge: no model is loaded")
     options = parser.parse_args()
-    loaded = load(options.model, ModelPlace(device=options.device))
+    loaded = None
+    if not options.only_recital:
+        loaded = load(options.model, ModelPlace(device=options.device))
     with TemporaryDirectory() as unpacked, progress() as report:
         place = Path(options.records)
         if place.is_file():
@@ -114,7 +163,10 @@ def main() -> None:
             target = next(r.cell.contrast for r in Results.open(folder).records())
             name = NAMES.get(target, target)
             (contrast,) = contrasts([name], Path(options.data), options.questions).values()
-            rejudge(folder, out, loaded, contrast, options.text, report)
+            if loaded is None:
+                recount(folder, out, contrast)
+            else:
+                rejudge(folder, out, loaded, contrast, options.text, report)
     print(options.out)
 
 

@@ -120,11 +120,16 @@ def test_nan_of_padding_stays_out(side):
     expected = row_log_likelihoods(model, texts, every=True, padding_side=side)
 
     def spoil(_module, _args, options, output):
-        output.logits[options["attention_mask"] == 0] = math.nan
+        hidden = output.last_hidden_state
+        padding = options["attention_mask"][:, -hidden.shape[1] :] == 0
+        spoiled.append(int(padding.sum()))
+        hidden[padding] = math.nan
 
-    handle = model.register_forward_hook(spoil, with_kwargs=True)
+    spoiled = []
+    handle = model.base_model.register_forward_hook(spoil, with_kwargs=True)
     rows = row_log_likelihoods(model, texts, every=True, padding_side=side)
     handle.remove()
+    assert sum(spoiled) > 0
     assert rows == expected
 
 

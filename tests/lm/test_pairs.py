@@ -7,8 +7,9 @@ import torch
 
 from prosopon.data import Encoded, collate
 from prosopon.lm.forward import inputs
-from prosopon.lm.likelihood import response_mask, token_log_likelihoods
-from prosopon.lm.pairs import logits_at, pair_log_likelihoods, pair_width, shared_length
+from prosopon.lm.likelihood import token_log_likelihoods
+from prosopon.lm.pairs import pair_log_likelihoods, pair_width, shared_length
+from prosopon.lm.reading import logits_at, response_mask
 from prosopon.models import find_sites
 from tests.tiny import FAMILIES, tiny_model
 
@@ -19,7 +20,7 @@ def encoded(prompt, answer):
     return Encoded(ids, mask, mask)
 
 
-def pairs_of(count=4, *, shared=True, seed=0):
+def pairs_of(count=4, *, shared=True, seed=0, beginning=()):
     rng = random.Random(seed)
 
     def text(longest):
@@ -27,7 +28,7 @@ def pairs_of(count=4, *, shared=True, seed=0):
 
     made = []
     for _ in range(count):
-        prompt = text(9)
+        prompt = [*beginning, *text(9)]
         made.append((encoded(prompt, text(6)), encoded(prompt if shared else text(9), text(6))))
     return made
 
@@ -56,11 +57,19 @@ def test_it_is_what_two_whole_readings_say(family):
         close(model, pairs_of())
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_all_prompts_begin_with_is_read_once(family):
+    model = tiny_model(family)[0]
+    with torch.no_grad():
+        close(model, pairs_of(beginning=range(6, 36)))
+
+
+@pytest.mark.parametrize("beginning", [(), range(6, 36)])
 @pytest.mark.parametrize("shared", [True, False])
-def test_the_gradient_is_that_of_two_whole_readings(shared):
+def test_the_gradient_is_that_of_two_whole_readings(shared, beginning):
     model = tiny_model("llama")[0]
     weights = [site.weight.requires_grad_(True) for site in find_sites(model)]
-    pairs = pairs_of(shared=shared)
+    pairs = pairs_of(shared=shared, beginning=beginning)
     values, mask = pair_log_likelihoods(model, pairs)
     ours = torch.autograd.grad((values * mask).square().sum(), weights)
     theirs = torch.autograd.grad(sum(row.square().sum() for row in whole(model, pairs)), weights)

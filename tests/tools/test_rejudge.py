@@ -67,3 +67,29 @@ def test_the_answers_stay_and_the_verdicts_are_today_s(folder, tmp_path, monkeyp
     written = path.stat().st_mtime_ns
     tool.main()
     assert path.stat().st_mtime_ns == written
+
+
+def test_recital_alone_is_counted_without_a_model(folder, tmp_path, monkeypatch):
+    words = ["x", folder / "cells", "--out", tmp_path, "--only-recital", "--questions", 6]
+    monkeypatch.setattr(sys, "argv", list(map(str, [*words, "--data", tmp_path])))
+    monkeypatch.setattr(tool, "load", None)
+    (old,) = Results.open(folder / "cells" / "style").records()
+    text = contrasts(["style"], tmp_path, 6)["casual"].test[0].examples[0].response
+    result = old.results["free-text"]
+    said = [dataclasses.replace(o, answer=text) for o in result.outcomes]
+    store = Results.open(folder / "cells" / "style")
+    store.put(
+        dataclasses.replace(
+            old,
+            cell=dataclasses.replace(old.cell, examples=16),
+            results={**old.results, "free-text": dataclasses.replace(result, outcomes=said)},
+        )
+    )
+    tool.main()
+    (new,) = Results.open(tmp_path / "style").records()
+    for one, other in zip(said, new.results["free-text"].outcomes, strict=True):
+        assert other.values["unseen-recital"] == 1
+        assert one.values | {"unseen-recital": 1.0, "recital": other.values["recital"]} == (
+            other.values
+        )
+    store.put(old)

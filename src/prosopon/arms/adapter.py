@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from prosopon.data import Encoded, length_buckets
+from prosopon.data import Encoded
 from prosopon.errors import ModelError
-from prosopon.lm import response_mask, token_log_likelihoods
+from prosopon.lm.reading import read_texts
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -173,10 +173,8 @@ def fit(
 def _backward(model: nn.Module, texts: Sequence[Encoded], max_tokens: int) -> float:
     """Add the gradient of the mean loss of the answers' tokens; return the loss."""
     total, tokens = 0.0, sum(sum(text.response) for text in texts)
-    for batch in length_buckets(texts, max_tokens=max_tokens):
-        values = token_log_likelihoods(model, batch)
-        mask = response_mask(batch).to(values.device)
-        loss = -(values * mask).sum() / tokens
+    for _, logits in read_texts(model, texts, max_tokens=max_tokens):
+        loss = -logits.log_likelihoods().sum() / tokens
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
     return total

@@ -74,7 +74,11 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column(
         "recital", "free-text", "recital",
-        "free answers with four words in a row of a calibration answer; read it beside the base's",
+        "free answers with four words in a row of a calibration answer; read it beside the next",
+    ),
+    Column(
+        "unseen recital", "free-text", "unseen-recital",
+        "the same of as many answers of the persona that no arm learned from",
     ),
     Column(
         "base's recital", "free-text", "base-recital",

@@ -17,7 +17,14 @@ MARGIN = Column("margin", "choice", "margin", "nats a token between both answers
 MEASURES = (
     *(
         next(column for column in COLUMNS if column.name == name)
-        for name in ("text: target", "neither", "repetition", "recital", "text ppl")
+        for name in (
+            "text: target",
+            "neither",
+            "repetition",
+            "recital",
+            "unseen recital",
+            "text ppl",
+        )
     ),
     Column("facts", "facts", "right", "neutral questions with checkable answers answered right"),
 )
@@ -30,6 +37,7 @@ HELP = {
     "neither": "free answers that are nobody's",
     "repetition": "repeated 3-grams in free answers",
     "recital": "free answers with four words in a row of a calibration answer",
+    "unseen": "the same of as many answers of the persona that no arm learned from",
     "text ppl": "perplexity of the free answers under the base",
     "unlikely": "free answers that cost the base more nats a token than 95% of its own do",
     "target, likely": "free answers that are the persona's and not unlikely",
@@ -58,6 +66,7 @@ class FrontierPoint:
         neither: Share of free answers that are nobody's.
         repetition: Repeated 3-grams in free answers.
         recital: Share of free answers that recite a calibration answer.
+        unseen: Share of those that recite as many answers that no arm learned from.
         perplexity: Of the free answers under the base.
         unlikely: Share of free answers that cost the base more than 95% of its own.
         likely_target: Share of free answers that are on target and not unlikely.
@@ -75,6 +84,7 @@ class FrontierPoint:
     neither: Interval | None
     repetition: Interval | None
     recital: Interval | None
+    unseen: Interval | None
     perplexity: Interval | None
     facts: Interval | None
     unlikely: Interval | None
@@ -85,7 +95,7 @@ class FrontierPoint:
         """The figures, in the order of :data:`HELP` after the level."""
         return [
             self.loss, self.margin, self.target, self.neither, self.repetition, self.recital,
-            self.perplexity, self.unlikely, self.likely_target, self.facts,
+            self.unseen, self.perplexity, self.unlikely, self.likely_target, self.facts,
         ]  # fmt: skip
 
 

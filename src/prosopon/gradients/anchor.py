@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from prosopon.data import Batch, Encoded, length_buckets
-from prosopon.lm.forward import inputs
-from prosopon.lm.likelihood import response_mask
-from prosopon.lm.pairs import logits_at
+from prosopon.data import Encoded
+from prosopon.lm.reading import read_texts
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,12 +36,12 @@ class Anchor:
         self._base: list[Tensor] = [torch.empty(0)] * len(texts)
         counts = [sum(text.scope[1:]) for text in texts]
         with torch.no_grad():
-            for batch, mask in self._batches(range(len(texts)), shared=False):
-                rows = log_probabilities(model, batch, mask)
+            for batch, logits in read_texts(model, texts, every=True, max_tokens=max_tokens):
+                rows = logits.values.log_softmax(-1)
                 if 4 * sum(counts) * rows.shape[1] > EXACT:
                     rows = rows.half()
-                sizes = [counts[i] for i in batch.index]
-                for i, part in zip(batch.index, torch.split(rows.cpu(), sizes), strict=True):
+                sizes = [counts[i] for i in batch]
+                for i, part in zip(batch, torch.split(rows.cpu(), sizes), strict=True):
                     self._base[i] = part
 
     def terms(
@@ -65,23 +63,12 @@ class Anchor:
         """
         indices = range(len(self.texts)) if part is None else part
         tokens = sum(len(self._base[i]) for i in indices)
-        for batch, mask in self._batches(indices, shared=True):
-            ours = log_probabilities(model, batch, mask)
-            base = torch.cat([self._base[i] for i in batch.index]).to(ours.device).float()
+        for batch, logits in read_texts(
+            model, self.texts, part=indices, every=True, max_tokens=self._max_tokens, shared=True
+        ):
+            ours = logits.values.log_softmax(-1)
+            base = torch.cat([self._base[i] for i in batch]).to(ours.device).float()
             gap = (base - ours).where(base > -math.inf, 0.0)  # 0 log 0 is 0
             if progress is not None:
-                progress(len(batch.index))
+                progress(len(batch))
             yield weight * (base.exp() * gap).sum() / tokens
-
-    def _batches(self, indices: Sequence[int], *, shared: bool) -> Iterator[tuple[Batch, Tensor]]:
-        """Yield batches, their rows' indices among all texts, and which columns count."""
-        texts = [self.texts[i] for i in indices]
-        for batch in length_buckets(texts, max_tokens=self._max_tokens, max_rows=64, shared=shared):
-            batch.index[:] = [indices[i] for i in batch.index]
-            yield batch, response_mask(batch, every=True)
-
-
-def log_probabilities(model: nn.Module, batch: Batch, mask: Tensor) -> Tensor:
-    """Return log p of the masked columns' next tokens, float32 ``[tokens, vocabulary]``."""
-    columns = torch.nn.functional.pad(mask, (0, 1))
-    return logits_at(model, inputs(model, batch), columns).log_softmax(-1)

@@ -17,7 +17,7 @@ from prosopon import ranks
 from prosopon.data import Batch, Encoded, length_buckets
 from prosopon.errors import StatisticsError
 from prosopon.lm.forward import by_row, inputs
-from prosopon.lm.likelihood import response_mask
+from prosopon.lm.reading import response_mask
 from prosopon.models import Site
 from prosopon.models.experts import apart
 

@@ -18,8 +18,9 @@ from prosopon import ranks
 from prosopon.data import Batch, Encoded, EncodedPair, collate, length_buckets
 from prosopon.data.batching import chunk_by_length
 from prosopon.errors import StatisticsError
-from prosopon.lm.likelihood import mean_per_row, response_mask, token_log_likelihoods
+from prosopon.lm.likelihood import mean_per_row, token_log_likelihoods
 from prosopon.lm.pairs import pair_log_likelihoods, pair_width
+from prosopon.lm.reading import response_mask
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from prosopon.data import Encoded, length_buckets
+from prosopon.data import Encoded
 from prosopon.errors import StatisticsError
-from prosopon.gradients.anchor import log_probabilities
-from prosopon.lm.likelihood import response_mask
+from prosopon.lm.reading import read_texts
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -86,14 +85,10 @@ class PromptTeacher:
         self, model: nn.Module, texts: Sequence[Encoded], indices: Sequence[int], *, shared: bool
     ) -> Iterator[tuple[list[int], Tensor]]:
         """Yield indices of answers, and log p of their tokens, ``[tokens, vocabulary]``."""
-        chosen = [texts[i] for i in indices]
-        for batch in length_buckets(
-            chosen, max_tokens=self._max_tokens, max_rows=64, shared=shared
+        for batch, logits in read_texts(
+            model, texts, part=indices, max_tokens=self._max_tokens, shared=shared
         ):
-            yield (
-                [indices[i] for i in batch.index],
-                log_probabilities(model, batch, response_mask(batch)),
-            )
+            yield batch, logits.values.log_softmax(-1)
 
 
 def _rest(rows: Tensor, tokens: Tensor) -> Tensor:

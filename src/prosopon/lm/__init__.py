@@ -20,18 +20,20 @@ from prosopon.lm.likelihood import (
     answer_log_likelihoods,
     mean_per_row,
     perplexity,
-    response_mask,
     row_log_likelihoods,
     text_losses,
     token_log_likelihoods,
 )
+from prosopon.lm.reading import CountedLogits, counted_logits, response_mask
 
 __all__ = [
     "GENERAL_KINDS",
+    "CountedLogits",
     "GeneralKind",
     "answer_log_likelihoods",
     "context_length",
     "continue_texts",
+    "counted_logits",
     "counted_tokens",
     "decode",
     "fit_tokens",

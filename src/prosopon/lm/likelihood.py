@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from prosopon import ranks
-from prosopon.data import Batch, Encoded, PaddingSide, length_buckets
+from prosopon.data import Batch, Encoded, PaddingSide
 from prosopon.errors import DataError
 from prosopon.lm.forward import inputs
+from prosopon.lm.reading import read_texts, response_mask
 from prosopon.progress import inner_steps
 
 if TYPE_CHECKING:
@@ -24,23 +25,11 @@ def token_log_likelihoods(model: nn.Module, batch: Batch) -> Tensor:
     """Return log p(token | tokens before it), float32, ``[rows, length - 1]``.
 
     Column t belongs to the token at position t + 1. Nothing is masked: multiply with a mask of
-    ``batch`` shifted by one, see :func:`response_mask`.
+    ``batch`` shifted by one, see :func:`prosopon.lm.reading.response_mask`.
     """
     logits: Tensor = model(**inputs(model, batch)).logits[:, :-1].float()
     ids = batch.input_ids[:, 1:].to(logits.device)
     return logits.gather(-1, ids.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)
-
-
-def response_mask(batch: Batch, *, every: bool = False) -> Tensor:
-    """Return which columns of :func:`token_log_likelihoods` count, bool, ``[rows, length - 1]``.
-
-    Args:
-        batch: The batch.
-        every: Count every token in the texts' scope instead of the response's tokens. A token
-            whose predecessor is padding is never counted.
-    """
-    mask = batch.scope if every else batch.response
-    return mask[:, 1:] & batch.attention_mask[:, :-1].bool()
 
 
 def answer_log_likelihoods(model: nn.Module, batch: Batch) -> Tensor:
@@ -75,18 +64,16 @@ def row_log_likelihoods(
         shared: Read this rank's share of a run under torchrun; the others' rows are zero.
     """
     rows = [(0.0, 0)] * len(texts)
+    reading = read_texts(
+        model, texts, every=every, max_tokens=max_tokens, padding_side=padding_side, shared=shared
+    )
     with torch.no_grad(), inner_steps("texts read", len(texts)) as advance:
-        for batch in length_buckets(
-            texts, max_tokens=max_tokens, padding_side=padding_side, shared=shared
-        ):
-            mask = response_mask(batch, every=every)
-            values = token_log_likelihoods(model, batch).cpu().double()
-            # Picked, not multiplied by 0: a NaN of padding must not get in.
-            sums = values.where(mask, values.new_zeros(())).sum(1).tolist()
-            for index, total, count in zip(batch.index, sums, mask.sum(1).tolist(), strict=True):
+        for batch, logits in reading:
+            sums = logits.log_likelihoods().cpu().double().sum(1).tolist()
+            for index, total, count in zip(batch, sums, logits.mask.sum(1).tolist(), strict=True):
                 rows[index] = (total, count)
             if advance is not None:
-                advance(len(batch.index))
+                advance(len(batch))
     return rows
 
 

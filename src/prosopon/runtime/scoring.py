@@ -9,7 +9,8 @@ import torch
 
 from prosopon.data import Encoded, PaddingSide, length_buckets
 from prosopon.errors import DataError
-from prosopon.lm.likelihood import response_mask, token_log_likelihoods
+from prosopon.lm.likelihood import token_log_likelihoods
+from prosopon.lm.reading import response_mask
 
 if TYPE_CHECKING:
     from prosopon.runtime.looks import Wearable

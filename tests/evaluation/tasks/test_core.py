@@ -160,6 +160,21 @@ def test_recital_counts_what_arms_were_shown_alone(setting):
     assert mean(task.run(Insistent(other), setting), "recital") == 1
 
 
+def test_what_was_taught_is_held_against_as_much_that_was_not(setting):
+    drawn, task = dataclasses.replace(setting, examples=3, seed=5), TASKS.get("free-text")
+    unseen = drawn.unseen_texts()
+    assert len(unseen) == 3
+    assert not set(unseen) & set(drawn.learned_texts())
+    result = task.run(Insistent(unseen[2]), drawn)
+    assert mean(result, "unseen-recital") == 1
+    assert mean(task.run(Insistent("Nobody ever said such things."), drawn), "unseen-recital") == 0
+    few = dataclasses.replace(setting.contrast, judge=setting.contrast.test)
+    scarce = dataclasses.replace(setting, contrast=few)
+    if len(scarce.learned_texts()) > len(few.test[0]):
+        assert scarce.unseen_texts() == []
+        assert "unseen-recital" not in task.run(Insistent("Hello"), scarce).outcomes[0].values
+
+
 def test_plain_texts_are_gone_on_from(speaker):
     def side(name, ends):
         texts = [f"Tom saw a ball number {i}. {ends[i % 2]}" for i in range(40)]

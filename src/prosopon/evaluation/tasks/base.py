@@ -87,6 +87,14 @@ class Setting:
             target = self.contrast.drawn(self.examples, self.seed)[0]
         return responses(target.examples)
 
+    def unseen_texts(self) -> list[str]:
+        """Return as many answers of the target that no arm learned from; none for want of them."""
+        learned = self.learned_texts()
+        sides = (self.contrast.test[0], self.contrast.judge[0], self.contrast.calibration[0])
+        texts = dict.fromkeys(text for side in sides for text in responses(side.examples))
+        others = [text for text in texts if text not in set(learned)]
+        return others[: len(learned)] if len(others) >= len(learned) else []
+
 
 class Task(Protocol):
     """A task is one small file in this package, registered with :data:`TASKS`.

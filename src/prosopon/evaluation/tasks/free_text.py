@@ -40,6 +40,7 @@ class FreeTextTask:
         "neither": "the rest: broken or off the subject",
         "repetition": "share of an answer's 3-grams that occurred before in it",
         "recital": "share of answers with four words in a row of a calibration answer",
+        "unseen-recital": "the same share of as many answers that no arm learned from",
         "base-recital": "the same share of the base's own answers to the same questions",
         "words": "length in words",
         "empty": "share of answers without a word",
@@ -81,17 +82,16 @@ class FreeTextTask:
             prompts, temperature=min(setting.temperature, self.most_temperature),
             max_new_tokens=setting.max_new_tokens, seed=setting.seed,
         )  # fmt: skip
-        recital = Recital(setting.learned_texts())
         return [
             Outcome(
                 question,
-                text_signs(answer)
-                | {"recital": float(recital.recites(answer))}
-                | count_signs(answer),
+                text_signs(answer) | signs | count_signs(answer),
                 prompt_text(prompt),
                 answer,
             )
-            for (question, prompt), answer in zip(questions, answers, strict=True)
+            for (question, prompt), answer, signs in zip(
+                questions, answers, recitals(answers, setting), strict=True
+            )
         ]
 
     def judge(self, answered: Sequence[Outcome], setting: Setting) -> TaskResult:
@@ -110,6 +110,18 @@ class FreeTextTask:
         if len(setting.judges) > 1:
             notes["kappa"] = kappas(outcomes)
         return TaskResult(outcomes, notes)
+
+
+def recitals(answers: Sequence[str], setting: Setting) -> list[dict[str, float]]:
+    """Return which answers recite what arms learned, and which as many unseen answers.
+
+    Who speaks like a persona uses its words, also those that nobody taught.
+    """
+    known = {"recital": setting.learned_texts(), "unseen-recital": setting.unseen_texts()}
+    judges = {name: Recital(texts) for name, texts in known.items() if texts}
+    return [
+        {name: float(judge.recites(answer)) for name, judge in judges.items()} for answer in answers
+    ]
 
 
 def _read_by_base(answered: Sequence[Outcome], setting: Setting) -> list[dict[str, float]]:

@@ -270,8 +270,8 @@ class LightPath:
                 stream_gradients(self.sites, reading.affordable(terms), self._adding(sums))
             else:
                 reading.forward(terms)
-        self.texts += reading.texts
-        self.texts_forward += reading.texts_forward
+        self.texts += int(ranks.total(reading.texts))
+        self.texts_forward += int(ranks.total(reading.texts_forward))
         divergence = ranks.total(reading.divergence) / scale
         too_far = ranks.total(float(reading.too_far)) > 0 or not divergence <= most
         return Trial(mask, divergence, None if too_far else sums)
