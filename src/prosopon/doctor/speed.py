@@ -155,7 +155,7 @@ def _light_work(
     a_round = 3 * batch * once + 3 * part * both * (bool(options.general_weight) + shares)
     writing: list[tuple[int, int]] = []
     if options.max_loss:
-        a_round += 0.25 * 3 * part * both  # now and then a mask costs too much
+        a_round += 0.5 * part * both  # every other round a mask costs too much: read forward alone
         held_out = max(texts // 2, 8)
         wide += 4 * held_out * both
         writing = _writing(job, held_out)
