@@ -92,10 +92,14 @@ def test_what_is_left_grows_only_when_a_step_takes_longer_than_those_before(repo
     assert [line.rpartition(", ")[2] for line in written[1:]] == [
         "20 min left",
         "16 min left",
-        "15 min left",  # the present one is due
-        "22 min left",  # 7.5 minutes each: 5 and 10; it is due again
-        "38 min left",  # 12.5 minutes each
+        "16 min left",  # the present one is due
+        "25 min left",  # 7.5 minutes each: 5 and 10
+        "42 min left",  # 12.5 minutes each
     ]
+    report("cells", 4, 5)
+    clock.now += 6000.0
+    report.tick()
+    assert written[-1].endswith("80%), 25 min left")  # never next to nothing
 
 
 def test_nothing_in_all_is_whole(report, written):

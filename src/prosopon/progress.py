@@ -107,14 +107,15 @@ class _Stage:
         """Return how long the rest should take; None before the first step's end.
 
         A step takes what the ended ones took on the mean, unless the present one says that steps
-        can take longer: then it counts among them, as if it ended now.
+        can take longer: then it counts among them, as if it ended now. Of the present one there is
+        at least a quarter of what it took so far.
         """
         steps = self.done - self.first
         if steps <= 0 or self.done >= self.total:
             return None
         present = now - self.since
         step = max((self.since - self.began) / steps, (now - self.began) / (steps + 1))
-        return step * (self.total - self.done) - min(present, step)
+        return step * (self.total - self.done - 1) + max(step - present, present / 4)
 
 
 class ProgressLines:
