@@ -8,6 +8,7 @@ from tools.report_real import contrasts
 
 from prosopon.cli.loading import load
 from prosopon.cli.options import ModelPlace
+from prosopon.evaluation.tasks import Setting
 from prosopon.experiments import Plan, Sizes, assemble
 from prosopon.experiments.store import Results
 from tools import rejudge as tool
@@ -74,7 +75,7 @@ def test_recital_alone_is_counted_without_a_model(folder, tmp_path, monkeypatch)
     monkeypatch.setattr(sys, "argv", list(map(str, [*words, "--data", tmp_path])))
     monkeypatch.setattr(tool, "load", None)
     (old,) = Results.open(folder / "cells" / "style").records()
-    text = contrasts(["style"], tmp_path, 6)["casual"].test[0].examples[0].response
+    text = Setting(contrasts(["style"], tmp_path, 6)["casual"], examples=16).unseen_texts()[0]
     result = old.results["free-text"]
     said = [dataclasses.replace(o, answer=text) for o in result.outcomes]
     store = Results.open(folder / "cells" / "style")
