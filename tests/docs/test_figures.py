@@ -49,6 +49,9 @@ def test_where_we_win_and_lose_is_so():
     points = {row["arm"]: row for row in table(REPORT, "# Personas") if row["level"] != "0.02"}
     for arm in ("contrastive-kl", "weight-steering"):
         assert points[arm]["recital"].split(" [")[0] in COMPARED, arm
+    unseen = points["contrastive-kl"]["unseen"].split(" [")[0]
+    assert f"it never saw, {unseen} do" in COMPARED
+    assert float(unseen) < float(points["contrastive-kl"]["recital"].split(" [")[0]) / 2  # most
     sense = {row["arm"]: row["sense"].split(" [")[0] for row in table(BLIND, "# Read blind")}
     for arm in ("contrastive-kl", "lora", "base"):
         assert sense[arm] in COMPARED, arm

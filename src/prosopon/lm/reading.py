@@ -226,9 +226,9 @@ def _continued(
 ) -> dict[str, Any]:
     """Return the arguments of a pass whose rows go on from so many tokens of a cache."""
     mask = arguments["attention_mask"]
-    held = torch.tensor(lengths, device=mask.device).unsqueeze(1)
-    before = torch.arange(max(lengths), device=mask.device) < held
+    offset = torch.tensor(lengths, device=mask.device).unsqueeze(1)
+    before = torch.arange(max(lengths), device=mask.device) < offset
     changed = {"attention_mask": torch.cat([before.to(mask.dtype), mask], 1), "use_cache": True}
     if "position_ids" in arguments:
-        changed["position_ids"] = arguments["position_ids"] + held
+        changed["position_ids"] = arguments["position_ids"] + offset
     return arguments | changed | past

@@ -117,8 +117,8 @@ def recitals(answers: Sequence[str], setting: Setting) -> list[dict[str, float]]
 
     Who speaks like a persona uses its words, also those that nobody taught.
     """
-    known = {"recital": setting.learned_texts(), "unseen-recital": setting.unseen_texts()}
-    judges = {name: Recital(texts) for name, texts in known.items() if texts}
+    texts_by_name = {"recital": setting.learned_texts(), "unseen-recital": setting.unseen_texts()}
+    judges = {name: Recital(texts) for name, texts in texts_by_name.items() if texts}
     return [
         {name: float(judge.recites(answer)) for name, judge in judges.items()} for answer in answers
     ]
