@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tools.rejudge import NAMES
-from tools.report_real import contrasts, grid, read
+from tools.report_real import contrasts, read
 
 from prosopon.data.contrast import Contrast
 from prosopon.evaluation.tasks import Setting
+from prosopon.experiments.markdown import grid
 from prosopon.experiments.records import Record
 from prosopon.judges import Recital
 

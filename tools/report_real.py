@@ -284,7 +284,7 @@ def page(records: Sequence[Record], command: str, dialogues: Sequence[Record] = 
         "Every arm with a dial is as strong as it can be while general text loses at most so "
         "many nats a token (dotted). The loss shown is that of other general text. Intervals "
         "are 95%, over questions.", "",
-        f"{max(cell.examples for cell in cells)} calibration pairs. Seeds: "
+        f"{max(cell.examples for cell in cells)} calibration pairs. Number of seeds: "
         + ", ".join(f"{name} {count}" for name, count in seeds.items()) + ".", "",
         *frontier_table([p for p in frontier_points(whole) if not p.contrast]), "",
     ]  # fmt: skip
@@ -395,11 +395,11 @@ def prompt_table(points: Sequence[FrontierPoint], names: Sequence[str]) -> list[
         base, prompt = own.get("base"), own.get("prompt")
         if base and prompt:
             gain = prompt.margin
-            word = "-" if gain is None else "moves it" if gain.low > 0 else (
-                "moves it away" if gain.high < 0 else "does nothing that shows"
+            word = "-" if gain is None else "moves" if gain.low > 0 else (
+                "moves away" if gain.high < 0 else "does nothing that shows"
             )  # fmt: skip
             rows.append([name, show(gain), show(base.target), show(prompt.target), word])
-    head = ["persona", "margin gained", "target: base", "target: prompt", "the prompt"]
+    head = ["persona", "margin gained", "target: base", "target: prompt", "the margin"]
     return grid(head, rows)
 
 

@@ -199,7 +199,8 @@ def _reads(item: Any) -> str:
         sides = [word for side, word in words.items() if side in item.needs]
         needs = f"Forward only: {', '.join(sides)}." if sides else "No text at all."
     share = f"{item.sparsity:.1%}".replace(".0%", "%")
-    most = "at most " if getattr(item, "cap", False) else ""
+    capped = getattr(item, "cap", False) or getattr(item.options, "max_loss", 0)
+    most = "at most " if capped else ""
     return (
         f"{needs} By default it leaves out {most}{share} of the weights, pattern `{item.pattern}`."
     )

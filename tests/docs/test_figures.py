@@ -49,7 +49,7 @@ def test_where_we_win_and_lose_is_so():
     points = {row["arm"]: row for row in table(REPORT, "# Personas") if row["level"] != "0.02"}
     for arm in ("contrastive-kl", "weight-steering"):
         assert points[arm]["recital"].split(" [")[0] in COMPARED, arm
-    unseen = points["contrastive-kl"]["unseen"].split(" [")[0]
+    unseen = points["contrastive-kl"]["unseen recital"].split(" [")[0]
     assert f"it never saw, {unseen} do" in COMPARED
     assert float(unseen) < float(points["contrastive-kl"]["recital"].split(" [")[0]) / 2  # most
     sense = {row["arm"]: row["sense"].split(" [")[0] for row in table(BLIND, "# Read blind")}
@@ -62,8 +62,8 @@ def test_where_we_win_and_lose_is_so():
 
 
 def test_what_a_prompt_does_is_counted():
-    verdicts = [row["the prompt"] for row in table(REPORT, "## What a prompt does")]
-    assert (verdicts.count("moves it"), len(verdicts)) == (3, 6)
+    verdicts = [row["the margin"] for row in table(REPORT, "## What a prompt does")]
+    assert (verdicts.count("moves"), len(verdicts)) == (3, 6)
     assert "moved three of six contrasts" in COMPARED
 
 

@@ -116,7 +116,7 @@ def test_the_page_opens_with_the_figure_and_says_what_prompts_do(tool):
     order = [text.index(f"## {name}") for name in ("What a prompt", "Every contrast", "Made by")]
     assert order == sorted(order)
     assert "| bold | 0.300 [0.300, 0.300] | 0.500" in text
-    assert "| moves it |" in text
+    assert "| moves |" in text
     assert "| does nothing that shows |" in text
     table = tool.prompt_table(frontier_points(records), ["bold", "formal"])
     assert len(table) == 4

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from prosopon.data import Persona
     from prosopon.subnetwork import SubnetworkConfig
 
-_PERSONA = "A bundled persona's name, a file, or hf:org/name."
+_PERSONA = "A bundled persona's name, library:NAME, character:NAME, a file, or hf:org/name."
 
 
 def extract(

@@ -82,7 +82,10 @@ Masks = Annotated[list[str], Argument(help=f"{MASK} Of one model.", metavar="PER
 OwnModel = Annotated[
     str | None,
     Option(
-        "--model", "-m", help="embedded, a folder, or an id on the Hub; default the persona's own."
+        "--model",
+        "-m",
+        help="embedded, smollm2, a folder, a GGUF file, or an id on the Hub; default the persona's "
+        "own.",
     ),
 ]
 

@@ -37,7 +37,7 @@ HELP = {
     "neither": "free answers that are nobody's",
     "repetition": "repeated 3-grams in free answers",
     "recital": "free answers with four words in a row of a calibration answer",
-    "unseen": "the same of as many answers of the persona that no arm learned from",
+    "unseen recital": "the same of as many answers of the persona that no arm learned from",
     "text ppl": "perplexity of the free answers under the base",
     "unlikely": "free answers that cost the base more nats a token than 95% of its own do",
     "target, likely": "free answers that are the persona's and not unlikely",
