@@ -102,6 +102,20 @@ def test_what_is_left_grows_only_when_a_step_takes_longer_than_those_before(repo
     assert written[-1].endswith("80%), 25 min left")  # never next to nothing
 
 
+def test_steps_that_end_together_are_reported_together(report, clock, written):
+    report("texts", 0, 640)
+    clock.now += 60.0
+    report("texts", 64, 640)
+    for _ in range(2):
+        clock.now += 30.0
+        report.tick()
+    assert [line.rpartition(", ")[2] for line in written[1:]] == [
+        "9 min left",
+        "8 min left",  # 8.5
+        "8 min left",  # 8.25
+    ]
+
+
 def test_nothing_in_all_is_whole(report, written):
     report("texts", 0, 0)
     assert written == ["texts: 0/0 (100%)"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import ZipFile
@@ -39,6 +39,7 @@ from prosopon.models import LoadedModel
 from prosopon.progress import Report
 
 NAMES = {of_target: name for name, (_, of_target) in CONTRASTS.items()}
+RECITALS = ("recital", "unseen-recital")
 VERDICTS = ("target", "opposite", "neither")
 
 
@@ -109,11 +110,15 @@ def with_recital(record: Record, contrast: Contrast, most: int) -> Record:
         outcomes = results[task].outcomes
         signs = recitals([outcome.answer for outcome in outcomes], setting)
         new = [
-            dataclasses.replace(outcome, values={**outcome.values, **own})
+            dataclasses.replace(outcome, values=_others(outcome.values) | own)
             for outcome, own in zip(outcomes, signs, strict=True)
         ]
         results[task] = dataclasses.replace(results[task], outcomes=new)
     return dataclasses.replace(record, results=results)
+
+
+def _others(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if name not in RECITALS}
 
 
 def judged(result: TaskResult, open_text: OpenText) -> TaskResult:

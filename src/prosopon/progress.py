@@ -94,7 +94,8 @@ class _Stage:
     """A stage under way: when it was first heard of, how far it was then, how far it is.
 
     Attributes:
-        since: When its last step ended.
+        since: When the last report of a step's end came.
+        reports: How many came; one may tell of many steps.
     """
 
     began: float
@@ -102,20 +103,23 @@ class _Stage:
     done: int
     total: int
     since: float
+    reports: int = 0
 
     def seconds_left(self, now: float) -> float | None:
         """Return how long the rest should take; None before the first step's end.
 
-        A step takes what the ended ones took on the mean, unless the present one says that steps
-        can take longer: then it counts among them, as if it ended now. Of the present one there is
-        at least a quarter of what it took so far.
+        What the next report tells of takes what the others took on the mean, unless it shows that
+        it can take longer: then it counts among them, as if it came now. Of the present one there
+        is at least a quarter of what it took so far.
         """
         steps = self.done - self.first
         if steps <= 0 or self.done >= self.total:
             return None
-        present = now - self.since
-        step = max((self.since - self.began) / steps, (now - self.began) / (steps + 1))
-        return step * (self.total - self.done - 1) + max(step - present, present / 4)
+        present, left = now - self.since, (self.total - self.done) * self.reports / steps
+        mean = max(
+            (self.since - self.began) / self.reports, (now - self.began) / (self.reports + 1)
+        )
+        return mean * max(left - 1, 0.0) + max(min(left, 1.0) * mean - present, present / 4)
 
 
 class ProgressLines:
@@ -145,7 +149,7 @@ class ProgressLines:
             now = self._clock()
             entry = self._stages.setdefault(stage, _Stage(now, done, done, total, now))
             if done != entry.done:
-                entry.since = now
+                entry.since, entry.reports = now, entry.reports + 1
             entry.done, entry.total = done, total
             self._tell(now)
             if done >= total:

@@ -64,6 +64,21 @@ def test_what_all_prompts_begin_with_is_read_once(family):
         close(model, pairs_of(beginning=range(6, 36)))
 
 
+def test_tokens_that_all_prompts_begin_with_come_to_the_model_once():
+    model, pairs = tiny_model("llama")[0], pairs_of(beginning=range(6, 36))
+    tokens = []
+    layer = find_sites(model)[0].module
+    handle = layer.register_forward_hook(lambda _, args, __: tokens.append(args[0][..., 0].numel()))
+    with torch.no_grad():
+        pair_log_likelihoods(model, pairs)
+    handle.remove()
+    prompts = [shared_length(pair) for pair in pairs]
+    rests = [
+        len(side) - length for pair, length in zip(pairs, prompts, strict=True) for side in pair
+    ]
+    assert tokens == [30, 4 * (max(prompts) - 30), 8 * max(rests)]
+
+
 @pytest.mark.parametrize("beginning", [(), range(6, 36)])
 @pytest.mark.parametrize("shared", [True, False])
 def test_the_gradient_is_that_of_two_whole_readings(shared, beginning):

@@ -6,8 +6,16 @@ import pytest
 import torch
 
 from prosopon.data import Encoded, collate
+from prosopon.errors import OptionError
 from prosopon.lm.likelihood import token_log_likelihoods
-from prosopon.lm.reading import WORTH, common_length, counted_logits, read_texts, response_mask
+from prosopon.lm.reading import (
+    WORTH,
+    common_length,
+    counted_logits,
+    logits_after,
+    read_batches,
+    response_mask,
+)
 from prosopon.models import find_sites
 from tests.tiny import FAMILIES, tiny_model
 
@@ -35,6 +43,14 @@ def alone(model, text, *, every):
     return token_log_likelihoods(model, batch)[response_mask(batch, every=every)]
 
 
+def same(model, texts, logits, *, every=False):
+    for row, chosen, text in zip(logits.log_likelihoods(), logits.mask, texts, strict=True):
+        torch.testing.assert_close(
+            row[chosen], alone(model, text, every=every), rtol=1e-4, atol=1e-4
+        )
+        assert not row[~chosen].any()
+
+
 def tokens_read(model, read):
     """Return how many tokens a function reads."""
     counts = []
@@ -47,18 +63,71 @@ def tokens_read(model, read):
     return sum(counts)
 
 
+SHAPE = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+OTHERS = {
+    "window": ("mistral", SHAPE | {"sliding_window": 8}),
+    "some windows": (
+        "gemma3_text",
+        SHAPE | {
+            "sliding_window": 8, "head_dim": 8, "query_pre_attn_scalar": 8,
+            "layer_types": ["sliding_attention", "full_attention"],
+        },
+    ),
+    "local attention": (
+        "gpt_neo",
+        {
+            "num_layers": 2, "num_heads": 4, "window_size": 8,
+            "attention_types": [[["global", "local"], 1]],
+        },
+    ),
+    "ALiBi by columns": ("mpt", {"d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": 512}),
+    "keys and states": (
+        "falcon_h1",
+        SHAPE | {
+            "head_dim": 8, "mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8,
+            "mamba_n_groups": 1, "mamba_d_state": 8, "mamba_chunk_size": 16,
+        },
+    ),
+    "a cache of its own": (
+        "minimax",
+        SHAPE | {
+            "head_dim": 8, "num_local_experts": 2, "num_experts_per_tok": 1,
+            "layer_types": ["linear_attention", "full_attention"],
+        },
+    ),
+}  # fmt: skip
+"""Kinds of attention that tests/tiny.py has no family of: how it is built."""
+
+
+def other_model(kind):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    family, options = OTHERS[kind]
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "max_position_embeddings": 512}
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        family, vocab_size=300, pad_token_id=0, initializer_range=0.2, **sizes | options
+    )
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_windows_and_states_are_read_as_they_are_row_by_row(kind):
+    model, texts = other_model(kind), texts_of(beginning=30)
+    beginnings = [text.input_ids[: 30 + i % 2] for i, text in enumerate(texts)]
+    with torch.no_grad():
+        for side in ("right", "left"):
+            same(model, texts, counted_logits(model, texts, padding_side=side))
+        same(model, texts, logits_after(model, texts, beginnings))
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_it_is_what_reading_one_by_one_says(family):
     model, texts = tiny_model(family)[0], texts_of()
     for every, side in ((False, "right"), (True, "left")):
         with torch.no_grad():
             logits = counted_logits(model, texts, every=every, padding_side=side)
-            values = logits.log_likelihoods()
-            for row, chosen, text in zip(values, logits.mask, texts, strict=True):
-                torch.testing.assert_close(
-                    row[chosen], alone(model, text, every=every), rtol=1e-4, atol=1e-4
-                )
-                assert not row[~chosen].any()
+            same(model, texts, logits, every=every)
 
 
 def test_the_gradient_is_that_of_reading_one_by_one():
@@ -119,7 +188,7 @@ def test_all_texts_of_a_part_come_once_with_their_numbers():
     model, texts = tiny_model("llama")[0], texts_of(9)
     seen = {}
     with torch.no_grad():
-        for numbers, logits in read_texts(model, texts, part=[7, 2, 5, 3], max_tokens=60):
+        for numbers, logits in read_batches(model, texts, part=[7, 2, 5, 3], max_tokens=60):
             assert len(numbers) * max(len(texts[i]) for i in numbers) <= 60
             for number, row, chosen in zip(
                 numbers, logits.log_likelihoods(), logits.mask, strict=True
@@ -129,6 +198,12 @@ def test_all_texts_of_a_part_come_once_with_their_numbers():
     assert sorted(seen) == [2, 3, 5, 7]
     for number, row in seen.items():
         torch.testing.assert_close(row, alone(model, texts[number], every=False))
+
+
+def test_a_size_below_one_is_refused():
+    model, texts = tiny_model("llama")[0], texts_of(2)
+    with pytest.raises(OptionError, match="max_tokens is 0"):
+        next(read_batches(model, texts, max_tokens=0))
 
 
 def test_what_rows_have_in_common():

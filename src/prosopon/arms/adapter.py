@@ -12,7 +12,7 @@ import torch
 
 from prosopon.data import Encoded
 from prosopon.errors import ModelError
-from prosopon.lm.reading import read_texts
+from prosopon.lm.reading import read_batches
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -173,7 +173,7 @@ def fit(
 def _backward(model: nn.Module, texts: Sequence[Encoded], max_tokens: int) -> float:
     """Add the gradient of the mean loss of the answers' tokens; return the loss."""
     total, tokens = 0.0, sum(sum(text.response) for text in texts)
-    for _, logits in read_texts(model, texts, max_tokens=max_tokens):
+    for _, logits in read_batches(model, texts, max_tokens=max_tokens):
         loss = -logits.log_likelihoods().sum() / tokens
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())

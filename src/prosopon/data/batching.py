@@ -70,9 +70,7 @@ def length_buckets(
         pad_id: A token.
         shared: Only what this rank reads of a run under torchrun; see :mod:`prosopon.ranks`.
     """
-    for name, value in (("max_tokens", max_tokens), ("max_rows", max_rows)):
-        if value < 1:
-            raise OptionError(f"{name} is {value}; it must be at least 1")
+    _check_sizes(max_tokens, max_rows)
     _check_side(padding_side)
     # The checks above run at the call, which they would not inside a generator.
     return (
@@ -99,7 +97,11 @@ def chunk_by_length(
     """Yield the items of each batch, the shortest first, by the length of every item.
 
     The ranks of a run under torchrun take turns at the lengths, so that their shares weigh alike.
+
+    Raises:
+        OptionError: A size is below 1.
     """
+    _check_sizes(max_tokens, max_rows)
     chunk: list[int] = []
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     for item in share(order) if shared else order:
@@ -110,6 +112,12 @@ def chunk_by_length(
         chunk.append(item)
     if chunk:
         yield chunk
+
+
+def _check_sizes(max_tokens: int, max_rows: int) -> None:
+    for name, value in (("max_tokens", max_tokens), ("max_rows", max_rows)):
+        if value < 1:
+            raise OptionError(f"{name} is {value}; it must be at least 1")
 
 
 def _collate(

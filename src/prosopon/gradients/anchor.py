@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from prosopon.data import Encoded
-from prosopon.lm.reading import read_texts
+from prosopon.lm.reading import read_batches
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -36,7 +36,7 @@ class Anchor:
         self._base: list[Tensor] = [torch.empty(0)] * len(texts)
         counts = [sum(text.scope[1:]) for text in texts]
         with torch.no_grad():
-            for batch, logits in read_texts(model, texts, every=True, max_tokens=max_tokens):
+            for batch, logits in read_batches(model, texts, every=True, max_tokens=max_tokens):
                 rows = logits.values.log_softmax(-1)
                 if 4 * sum(counts) * rows.shape[1] > EXACT:
                     rows = rows.half()
@@ -63,12 +63,18 @@ class Anchor:
         """
         indices = range(len(self.texts)) if part is None else part
         tokens = sum(len(self._base[i]) for i in indices)
-        for batch, logits in read_texts(
+        for batch, logits in read_batches(
             model, self.texts, part=indices, every=True, max_tokens=self._max_tokens, shared=True
         ):
-            ours = logits.values.log_softmax(-1)
-            base = torch.cat([self._base[i] for i in batch]).to(ours.device).float()
-            gap = (base - ours).where(base > -math.inf, 0.0)  # 0 log 0 is 0
+            term = [weight * self._divergence(logits.values, batch) / tokens]
+            del logits  # who drops the term drops its graph: nothing here holds it
             if progress is not None:
                 progress(len(batch))
-            yield weight * (base.exp() * gap).sum() / tokens
+            yield term.pop()
+
+    def _divergence(self, logits: Tensor, batch: Sequence[int]) -> Tensor:
+        """Return the summed divergence at every token of some texts, a scalar."""
+        ours = logits.log_softmax(-1)
+        base = torch.cat([self._base[i] for i in batch]).to(ours.device).float()
+        gap = (base - ours).where(base > -math.inf, 0.0)  # 0 log 0 is 0
+        return (base.exp() * gap).sum()

@@ -9,7 +9,7 @@ import torch
 
 from prosopon.data import Encoded
 from prosopon.errors import StatisticsError
-from prosopon.lm.reading import read_texts
+from prosopon.lm.reading import read_batches
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -85,7 +85,7 @@ class PromptTeacher:
         self, model: nn.Module, texts: Sequence[Encoded], indices: Sequence[int], *, shared: bool
     ) -> Iterator[tuple[list[int], Tensor]]:
         """Yield indices of answers, and log p of their tokens, ``[tokens, vocabulary]``."""
-        for batch, logits in read_texts(
+        for batch, logits in read_batches(
             model, texts, part=indices, max_tokens=self._max_tokens, shared=shared
         ):
             yield batch, logits.values.log_softmax(-1)

@@ -24,16 +24,14 @@ from prosopon.lm.likelihood import (
     text_losses,
     token_log_likelihoods,
 )
-from prosopon.lm.reading import CountedLogits, counted_logits, response_mask
+from prosopon.lm.reading import response_mask
 
 __all__ = [
     "GENERAL_KINDS",
-    "CountedLogits",
     "GeneralKind",
     "answer_log_likelihoods",
     "context_length",
     "continue_texts",
-    "counted_logits",
     "counted_tokens",
     "decode",
     "fit_tokens",

@@ -12,7 +12,7 @@ from prosopon import ranks
 from prosopon.data import Batch, Encoded, PaddingSide
 from prosopon.errors import DataError
 from prosopon.lm.forward import inputs
-from prosopon.lm.reading import read_texts, response_mask
+from prosopon.lm.reading import read_batches, response_mask
 from prosopon.progress import inner_steps
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def row_log_likelihoods(
         shared: Read this rank's share of a run under torchrun; the others' rows are zero.
     """
     rows = [(0.0, 0)] * len(texts)
-    reading = read_texts(
+    reading = read_batches(
         model, texts, every=every, max_tokens=max_tokens, padding_side=padding_side, shared=shared
     )
     with torch.no_grad(), inner_steps("texts read", len(texts)) as advance:

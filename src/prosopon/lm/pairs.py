@@ -38,8 +38,6 @@ def pair_log_likelihoods(model: nn.Module, pairs: Sequence[EncodedPair]) -> tupl
         Values, float32 ``[2 n, columns]``, zero where nothing counts, the targets' rows first;
         and the mask, bool, the same shape.
     """
-    lengths = list(map(shared_length, pairs))
-    prompts = [ours.input_ids[:length] for (ours, _), length in zip(pairs, lengths, strict=True)]
-    texts = [pair[side] for side in (0, 1) for pair in pairs]
-    logits = logits_after(model, texts, 2 * lengths, prompts)
+    prompts = [pair[0].input_ids[: shared_length(pair)] for pair in pairs]
+    logits = logits_after(model, [pair[side] for side in (0, 1) for pair in pairs], prompts)
     return logits.log_likelihoods(), logits.mask

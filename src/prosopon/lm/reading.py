@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -60,21 +61,24 @@ def logits_at(model: nn.Module, arguments: dict[str, Any], mask: Tensor) -> Tens
         arguments: Of one forward pass.
         mask: Whose logits are asked for, bool ``[rows, length]``.
     """
-    mask = mask.to(arguments["input_ids"].device)
+
+    def choose(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return args[0][mask.to(args[0].device)], *args[1:]
+
     head = getattr(model, "get_output_embeddings", lambda: None)()
     if head is None:
         logits: Tensor = model(**arguments).logits
     else:
-        handle = head.register_forward_pre_hook(lambda _, args: (args[0][mask], *args[1:]))
+        handle = head.register_forward_pre_hook(choose)
         try:
             logits = model(**arguments).logits
         finally:
             handle.remove()
     # A model that does not call its head as a module gives all of them.
-    return (logits if logits.dim() == 2 else logits[mask]).float()
+    return (logits if logits.dim() == 2 else logits[mask.to(logits.device)]).float()
 
 
-def read_texts(
+def read_batches(
     model: nn.Module,
     texts: Sequence[Encoded],
     *,
@@ -113,54 +117,52 @@ def counted_logits(
     """Read texts in one pass, and what they begin with alike, such as a system prompt, once.
 
     The beginning's keys and values serve all of them, also backward. Models that keep something
-    else than keys and values read every text whole.
+    else than keys and values read every text whole; so do texts that are filled up at the left,
+    where padding would come between a beginning and what follows it.
 
     Args:
-        model: A causal LM whose modules read every row alike.
+        model: A causal LM whose modules read every row alike. Its head has a hook meanwhile, so
+            no other thread may run it.
         texts: At least one.
         every: See :func:`response_mask`.
         padding_side: Where shorter rows are filled up; it changes nothing but rounding.
     """
     begin = min(common_length([text.input_ids for text in texts]), *_uncounted(texts, every))
-    if begin * (len(texts) - 1) < WORTH:
-        return logits_after(model, texts, [0] * len(texts), [], every=every, side=padding_side)
-    return logits_after(
-        model, texts, [begin] * len(texts), [texts[0].input_ids[:begin]],
-        every=every, side=padding_side,
-    )  # fmt: skip
+    if begin * (len(texts) - 1) < WORTH or padding_side == "left":
+        return logits_after(model, texts, every=every, padding_side=padding_side)
+    beginning = texts[0].input_ids[:begin]
+    return logits_after(model, texts, [beginning], every=every)
 
 
 def logits_after(
     model: nn.Module,
     texts: Sequence[Encoded],
-    lengths: Sequence[int],
-    beginnings: Sequence[list[int]],
+    beginnings: Sequence[list[int]] = (),
     *,
     every: bool = False,
-    side: PaddingSide = "right",
+    padding_side: PaddingSide = "right",
 ) -> CountedLogits:
     """Read texts in one pass, and their beginnings before.
 
     Args:
         model: A causal LM.
         texts: At least one.
-        lengths: How many first tokens of every text its beginning holds.
-        beginnings: Tokens; text i begins with number ``i % len(beginnings)``. None: no length
-            is above zero.
+        beginnings: Tokens; text i begins with number ``i % len(beginnings)``. Without any, or if
+            one is empty, texts are read whole.
         every: See :func:`response_mask`.
-        side: Where shorter rows are filled up.
+        padding_side: Where shorter rows are filled up.
     """
-    rows = [i % len(beginnings) for i in range(len(texts))] if beginnings else []
-    past = _read(model, beginnings, rows) if beginnings and min(lengths) else {}
-    if not past:
-        lengths = [0] * len(texts)
+    start = None
+    if beginnings and min(map(len, beginnings)):
+        start = _read(model, beginnings, [i % len(beginnings) for i in range(len(texts))])
+    begins = [0] * len(texts) if start is None else start.mask.sum(1).tolist()
     batch = collate(
-        [_rest(text, length) for text, length in zip(texts, lengths, strict=True)],
-        padding_side=side,
+        [_rest(text, begin) for text, begin in zip(texts, begins, strict=True)],
+        padding_side=padding_side,
     )
     arguments = inputs(model, batch)
-    if past:
-        arguments = _continued(arguments, lengths, past)
+    if start is not None:
+        arguments = start.go_on(arguments)
     mask = response_mask(batch, every=every)
     values = logits_at(model, arguments, torch.nn.functional.pad(mask, (0, 1)))
     mask = mask.to(values.device)
@@ -187,48 +189,74 @@ def _rest(text: Encoded, begin: int) -> Encoded:
     return Encoded(text.input_ids[begin:], text.scope[begin:], text.response[begin:])
 
 
-def _read(model: nn.Module, beginnings: Sequence[list[int]], rows: list[int]) -> dict[str, Any]:
-    """Return the keys and values of beginnings, one of them a row, as the next pass takes them.
+class _Start(NamedTuple):
+    """The beginnings of some rows as a model keeps them.
 
-    What the beginnings themselves begin with alike is read once. Empty where a model keeps none.
+    Attributes:
+        past: Keys and values, as the next pass takes them.
+        mask: int64 ``[rows, columns]``; 1 for their tokens, 0 for padding.
+    """
+
+    past: dict[str, Any]
+    mask: Tensor
+
+    def go_on(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a pass whose rows go on from here."""
+        mask = arguments["attention_mask"]
+        before = self.mask.to(mask.device, mask.dtype)
+        changed = {"attention_mask": torch.cat([before, mask], 1), "use_cache": True}
+        if "position_ids" in arguments:
+            changed["position_ids"] = arguments["position_ids"] + before.sum(1, keepdim=True)
+        return arguments | changed | self.past
+
+
+def _read(model: nn.Module, beginnings: Sequence[list[int]], rows: list[int]) -> _Start | None:
+    """Return the beginnings of rows, read once each; None of a model that keeps none by row.
+
+    They are filled up at the left, so that a text goes on right after its beginning: windows and
+    ALiBi count columns. What the beginnings begin with alike is read once where padding between
+    it and the rest of them does no harm.
     """
     below = trunk(model)
     if cache_name(below) is None:
-        return {}
+        return None
     root = min(common_length(beginnings), *(len(tokens) - 1 for tokens in beginnings))
-    past = {}
-    if root * (len(beginnings) - 1) >= WORTH:
-        past = _read(model, [beginnings[0][:root]], [0] * len(beginnings))
-    begin = root if past else 0
-    nothing = [[False] * (len(tokens) - begin) for tokens in beginnings]
-    batch = collate([Encoded(t[begin:], no, no) for t, no in zip(beginnings, nothing, strict=True)])
-    arguments = inputs(below, batch) | {"use_cache": True}
-    if past:
-        arguments = _continued(arguments, [begin] * len(beginnings), past)
-    return _for_rows(past_of(below(**arguments)), rows, next(below.parameters()).device)
-
-
-def _for_rows(past: dict[str, Any], rows: list[int], device: torch.device) -> dict[str, Any]:
-    """Return the keys and values of some rows; empty where they are not kept by row."""
-    from transformers.cache_utils import DynamicCache, DynamicLayer
-
-    cache = next(iter(past.values()), None)
-    if not isinstance(cache, DynamicCache) or not all(
-        isinstance(layer, DynamicLayer) for layer in cache.layers
+    start = None
+    if root * (len(beginnings) - 1) >= WORTH and (
+        len(set(map(len, beginnings))) == 1 or _counts_positions(below)
     ):
-        return {}
-    cache.batch_select_indices(torch.tensor(rows, device=device))
-    return past
+        start = _read(model, [beginnings[0][:root]], [0] * len(beginnings))
+    texts = [
+        _rest(Encoded(tokens, no, no), root if start is not None else 0)
+        for tokens in beginnings
+        for no in [[False] * len(tokens)]
+    ]
+    batch = collate(texts, padding_side="left")
+    arguments, mask = inputs(below, batch), batch.attention_mask
+    if start is not None:
+        arguments, mask = start.go_on(arguments), torch.cat([start.mask, mask], 1)
+    past = past_of(below(**arguments | {"use_cache": True}))
+    return _Start(past, mask[rows]) if _choose_rows(past, rows) else None
 
 
-def _continued(
-    arguments: dict[str, Any], lengths: Sequence[int], past: dict[str, Any]
-) -> dict[str, Any]:
-    """Return the arguments of a pass whose rows go on from so many tokens of a cache."""
-    mask = arguments["attention_mask"]
-    offset = torch.tensor(lengths, device=mask.device).unsqueeze(1)
-    before = torch.arange(max(lengths), device=mask.device) < offset
-    changed = {"attention_mask": torch.cat([before.to(mask.dtype), mask], 1), "use_cache": True}
-    if "position_ids" in arguments:
-        changed["position_ids"] = arguments["position_ids"] + offset
-    return arguments | changed | past
+def _choose_rows(past: dict[str, Any], rows: list[int]) -> bool:
+    """Choose rows of keys and values, in place; tell whether they are kept by row at all."""
+    from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+
+    cache: Any = next(iter(past.values()), None)
+    # Caches that are made of these hold states of another kind as well.
+    if type(cache) is not DynamicCache or any(
+        type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers
+    ):
+        return False
+    cache.batch_select_indices(torch.tensor(rows))
+    return True
+
+
+def _counts_positions(below: nn.Module) -> bool:
+    """Tell whether attention goes by a token's place in its text, not by its column in a batch."""
+    if "position_ids" not in inspect.signature(below.forward).parameters:
+        return False
+    config = getattr(below, "config", None)
+    options = config.to_dict() if config is not None else {}
+    return not any("window" in name or "local" in name for name in options if options[name])

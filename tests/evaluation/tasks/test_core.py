@@ -170,9 +170,9 @@ def test_what_was_taught_is_held_against_as_much_that_was_not(setting):
     assert mean(task.run(Insistent("Nobody ever said such things."), drawn), "unseen-recital") == 0
     few = dataclasses.replace(setting.contrast, judge=setting.contrast.test)
     scarce = dataclasses.replace(setting, contrast=few)
-    if len(scarce.learned_texts()) > len(few.test[0]):
-        assert scarce.unseen_texts() == []
-        assert "unseen-recital" not in task.run(Insistent("Hello"), scarce).outcomes[0].values
+    assert len(set(scarce.learned_texts())) > len(few.test[0])
+    assert scarce.unseen_texts() == []
+    assert "unseen-recital" not in task.run(Insistent("Hello"), scarce).outcomes[0].values
 
 
 def test_plain_texts_are_gone_on_from(speaker):

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import weakref
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from prosopon.criteria.light import removal_damage, removal_gain
 from prosopon.errors import StatisticsError
 from prosopon.extraction.light import LightPath, temporary_pruning
 from prosopon.extraction.light import candidates as candidates_module
+from prosopon.extraction.light.budget import Budget
 from prosopon.extraction.light.candidates import find_candidates, highest
 from prosopon.extraction.light.path import LEVELS, Ranking
 from prosopon.gradients import (
@@ -21,6 +23,7 @@ from prosopon.gradients import (
     objective_terms,
     pair_log_odds,
 )
+from prosopon.lm import reading
 from prosopon.models import find_sites
 from tests.gradients.oracle import objective_gradients
 from tests.statistics.conftest import random_examples
@@ -325,6 +328,42 @@ def test_a_mask_that_goes_too_far_is_read_forward_alone(monkeypatch):
         with pytest.raises(ValueError, match="too far"):
             grown.step(cut)
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_a_round_under_a_broken_model_is_a_statistics_error(monkeypatch):
+    model, _ = tiny_model("llama")
+    texts = random_examples(7, seed=9)
+    grown = path(model, largest=2000, kl_weight=2.0, anchor=Anchor(model, texts))
+    read = Anchor.terms
+    monkeypatch.setattr(
+        Anchor, "terms", lambda *args: (term * float("nan") for term in read(*args))
+    )
+    assert grown.trial(grown.ranking(10), 0.5).gradient is None  # NaN is not within a limit
+    with pytest.raises(StatisticsError, match="NaN"):
+        list(grown.grow(100, 1))
+    budget = Budget(model, grown.sites, texts, limit=0.05, count=2000)
+    with pytest.raises(StatisticsError, match="NaN"):
+        budget.step(grown)
+
+
+def test_the_graph_of_what_goes_too_far_is_gone_before_the_next_pass(monkeypatch):
+    model, _ = tiny_model("llama")
+    anchor = Anchor(model, random_examples(7, seed=9), max_tokens=24)
+    grown, graphs, alive = path(model, kl_weight=2.0, anchor=anchor), [], []
+    read = reading.counted_logits
+
+    def count(*args, **options):
+        alive.append(any(graph() is not None for graph in graphs))
+        logits = read(*args, **options)
+        if logits.values.grad_fn is not None:
+            graphs.append(weakref.ref(logits.values))
+        return logits
+
+    monkeypatch.setattr(reading, "counted_logits", count)
+    assert grown.trial(grown.ranking(10), 0.0).gradient is None
+    assert len(graphs) == 1
+    assert len(alive) > 2
+    assert not any(alive)
 
 
 def test_where_memory_is_free_candidates_take_one_reading(monkeypatch):

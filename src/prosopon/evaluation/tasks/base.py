@@ -88,14 +88,14 @@ class Setting:
         return responses(target.examples)
 
     def unseen_texts(self) -> list[str]:
-        """Return as many answers of the target that no arm learned from; none for want of them.
+        """Return as many different answers of the target that no arm learned from, or none.
 
         Answers to what is asked come last: whoever answers the same question says some of it.
         """
-        learned = self.learned_texts()
+        learned = set(self.learned_texts())
         sides = (self.contrast.calibration[0], self.contrast.judge[0], self.contrast.test[0])
         texts = dict.fromkeys(text for side in sides for text in responses(side.examples))
-        others = [text for text in texts if text not in set(learned)]
+        others = [text for text in texts if text not in learned]
         return others[: len(learned)] if len(others) >= len(learned) else []
 
 

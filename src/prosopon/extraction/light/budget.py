@@ -82,7 +82,7 @@ class Budget:
             # The cost grows faster than what is foreseen of it.
             change = (self._limit / max(cost, self._limit / FASTEST)) ** POWER
             self._foreseen = foreseen * change
-            if cost <= enough:
+            if trial.gradient is not None:
                 break
         path.step(trial)
 

@@ -273,7 +273,7 @@ class LightPath:
         self.texts += int(ranks.total(reading.texts))
         self.texts_forward += int(ranks.total(reading.texts_forward))
         divergence = ranks.total(reading.divergence) / scale
-        too_far = ranks.total(float(reading.too_far)) > 0 or not divergence <= most
+        too_far = ranks.total(float(reading.too_far)) > 0 or divergence > most
         return Trial(mask, divergence, None if too_far else sums)
 
     def _adding(self, sums: Mapping[str, Tensor]) -> Callable[[Site, Tensor], None]:
@@ -349,7 +349,7 @@ class _Reading:
     def affordable(self, terms: Iterator[Tensor]) -> Iterator[Tensor]:
         for term in terms:
             so_far = self.divergence + float(term.detach())
-            if not so_far <= self._most:  # NaN too
+            if self._most < math.inf and not so_far <= self._most:  # NaN too
                 self.divergence, self.too_far = so_far, True
                 del term  # and its graph
                 return self.forward(terms)
