@@ -12,6 +12,7 @@ from prosopon.gradients import (
     fisher_diagonal,
     pair_log_odds,
 )
+from prosopon.gradients.objective import raise_likelihoods
 from prosopon.models import find_sites
 from tests.gradients.oracle import objective_gradients
 from tests.statistics.conftest import random_examples
@@ -30,6 +31,8 @@ def slow_loss(model, pairs, general, objective, reference=None):
     for number, (target, opposite) in enumerate(pairs):
         a = answer_log_likelihoods(model, target, target.response)
         b = answer_log_likelihoods(model, opposite, opposite.response)
+        if q := objective.likelihood_power:
+            a, b = ((side.exp() ** q - 1) / q for side in (a, b))
         margin = a.mean() - b.mean()
         if objective.log_odds == "shift":
             odds.append(softplus(reference[number] - (a.sum() - b.sum())) / tokens)
@@ -45,8 +48,13 @@ def slow_loss(model, pairs, general, objective, reference=None):
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox"])
 @pytest.mark.parametrize(
-    "objective", [Objective(), Objective(0.0, 0.0, "linear"), Objective(0.5, 2.0, "logistic")]
-)
+    "objective",
+    [
+        Objective(), Objective(0.0, 0.0, "linear"), Objective(0.5, 2.0, "logistic"),
+        Objective(1.0, 0.5, "logistic", likelihood_power=0.3),
+        Objective(1.0, 0.0, "linear", likelihood_power=1.0),
+    ],
+)  # fmt: skip
 def test_gradients_against_the_slow_loss(family, objective):
     model, _ = tiny_model(family)
     sites = find_sites(model)
@@ -65,6 +73,14 @@ def test_gradients_against_the_slow_loss(family, objective):
         torch.testing.assert_close(
             got[site.name], site.oriented(site.weight.grad), rtol=1e-3, atol=1e-5
         )
+
+
+def test_a_power_near_zero_is_the_log_likelihood():
+    values = -torch.rand(50, dtype=torch.float64) * 20
+    assert raise_likelihoods(values, 0.0) is values
+    torch.testing.assert_close(raise_likelihoods(values, 1e-6), values, rtol=1e-4, atol=0.0)
+    torch.testing.assert_close(raise_likelihoods(values, 1.0), values.exp() - 1)
+    assert not raise_likelihoods(torch.zeros(3), 0.3).any()  # where nothing counts
 
 
 def test_gradients_do_not_depend_on_batches():

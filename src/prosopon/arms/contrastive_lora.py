@@ -32,6 +32,7 @@ class ContrastiveLoraOptions(WeightSteeringOptions):
     batch: int = option(16, "pairs of a step, and as many general texts")
     target_weight: float = option(1.0, "as in contrastive-kl")
     kl_weight: float = option(3.0, "as in contrastive-kl")
+    likelihood_power: float = option(0.0, "as in contrastive-kl")
 
 
 class ContrastiveLoraArm(LoraArm):
@@ -69,7 +70,9 @@ def _backward(
 ) -> Callable[[list[int]], float]:
     """Return what adds the gradient of some pairs' objective and returns the loss."""
     limit = lab.extractor.max_tokens
-    objective = Objective(options.target_weight, 0.0, "logistic", 0.0)
+    objective = Objective(
+        options.target_weight, 0.0, "logistic", 0.0, likelihood_power=options.likelihood_power
+    )
     anchor = Anchor(lab.model, lab.extractor.general(), max_tokens=limit)
     draw = random.Random(f"{lab.seed}/general")
 

@@ -58,6 +58,11 @@ class LightOptions:
         old="odds",
     )
     log_odds_weight: float = option(1.0, "weight of the log-odds term")
+    likelihood_power: float = option(
+        0.0,
+        "q: an answer's token of probability p counts (p^q - 1) / q instead of log p, so that "
+        "words that the model would hardly ever say teach little; 0: log p",
+    )
     prompt_weight: float = option(
         0.0,
         "weight of the divergence KL(prompted base || masked without the prompt) on the target's "
@@ -94,10 +99,16 @@ class LightOptions:
         for name in (
             "target_weight", "general_weight", "damage_weight", "protect_weight", "tolerance",
             "free_text_weight", "kl_weight", "max_loss", "log_odds_weight", "prompt_weight",
+            "likelihood_power",
         ):  # fmt: skip
             value = getattr(self, name)
             may = "be auto or not negative" if name == "free_text_weight" else "not be negative"
             require(value == "auto" or value >= 0, f"option {name}={value}: must {may}")
+        require(
+            not self.likelihood_power or self.log_odds != "shift",
+            f"option likelihood_power={self.likelihood_power}: log_odds=shift is a change in nats; "
+            "take logistic or linear",
+        )
         require(
             not self.prompt_weight or bool(self.prompt_line.strip()),
             f"option prompt_weight={self.prompt_weight}: needs the prompt; give prompt_line",

@@ -42,6 +42,10 @@ class Objective:
     log_odds: LogOdds = "shift"
     protect_weight: float = 3.0  # weight of the change of protected contrasts' log-odds
     log_odds_weight: float = 1.0  # weight of the log-odds term
+    # q: of a token with probability p counts (p^q - 1) / q instead of log p, its limit at 0
+    # (generalised cross-entropy, arXiv 1805.07836, eq. 5). A token that the model would hardly
+    # ever say teaches little then, so a persona is learned in words that the model would use
+    likelihood_power: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,7 @@ def objective_terms(
     tokens = sum(sum(target.response) for target, _ in pairs)
     read = _shared_answers if share_prompts else _answers
     for values, mask, indices in read(model, pairs, max_tokens):
+        values = raise_likelihoods(values, objective.likelihood_power)
         sums, rows = (values * mask).sum(1), len(indices)
         if objective.log_odds == "shift":
             shift = _shift(sums, material.reference, indices)
@@ -146,6 +151,16 @@ def objective_terms(
             shift = _shift((values * mask).sum(1), material.protected_reference, indices)
             # Quadratic near zero, linear far off: no single pair can outvote the persona.
             yield objective.protect_weight * ((1 + shift.square()).sqrt() - 1).sum() / tokens
+
+
+def raise_likelihoods(values: Tensor, power: float) -> Tensor:
+    """Return (p^q - 1) / q of log-likelihoods log p; themselves for a power q of 0.
+
+    Args:
+        values: log p of tokens, any shape; 0 stays 0.
+        power: q, not negative.
+    """
+    return torch.expm1(power * values) / power if power else values
 
 
 def pair_batches(

@@ -159,7 +159,7 @@ class LightPath:
         self._criterion, self._options = criterion, options
         self._objective = Objective(
             options.target_weight, options.general_weight, options.log_odds,
-            options.protect_weight, options.log_odds_weight,
+            options.protect_weight, options.log_odds_weight, options.likelihood_power,
         )  # fmt: skip
         first = _drawn(material, options.candidate_pairs, seed)
         total = sum(site.out_features * site.in_features for site in sites)
