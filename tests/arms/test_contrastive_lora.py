@@ -58,3 +58,13 @@ def test_a_dose_is_taken():
     assert details["general_loss"] <= 0.02
     with pytest.raises(OptionError, match="epochs=0"):
         ARMS.get("contrastive-lora").prepare(tiny_lab(options={"epochs": 0}))
+
+
+def test_the_power_of_likelihoods_changes_what_it_learns():
+    answers = []
+    for power in (0.0, 0.5):
+        lab = tiny_lab(options=QUICK | {"likelihood_power": power})
+        with ARMS.get("contrastive-lora").prepare(lab).speaking():
+            answers.append(odds(lab))
+    assert answers[0] != answers[1]
+    assert answers[1] > odds(lab) + 0.5  # the sides come apart all the same

@@ -47,6 +47,8 @@ def test_older_names_of_options_work_here_too():
         ({"max_loss": "-0.1"}, "max_loss=-0.1: must not be negative"),
         ({"kl": "3"}, "kl_weight"),
         ({"log_odds": "square"}, "shift"),
+        ({"likelihood_power": "-0.1"}, "likelihood_power=-0.1: must not be negative"),
+        ({"likelihood_power": "0.3", "log_odds": "shift"}, "take logistic or linear"),
         ({"rounds": "0"}, "rounds=0: must be at least 1"),
     ],
 )

@@ -296,6 +296,15 @@ def test_it_counts_the_texts_that_it_reads_and_says_how_far_it_is():
     assert anchored.texts == before + 2 * 3 + 3 + 3
 
 
+def test_the_power_of_likelihoods_reaches_the_gains():
+    model, _ = tiny_model("llama")
+    none, some = (
+        path(model, log_odds="logistic", likelihood_power=power).ranking(50) for power in (0.0, 0.5)
+    )
+    assert len(none) == len(some) == 50
+    assert none.digest() != some.digest()
+
+
 def test_a_mask_that_goes_too_far_is_read_forward_alone(monkeypatch):
     model, _ = tiny_model("llama")
     before = {key: value.clone() for key, value in model.state_dict().items()}
