@@ -28,14 +28,15 @@ def test_only_what_it_is_for_differs():
     assert ours.keys() == theirs.keys()
     assert {name for name in ours if ours[name] != theirs[name]} == {
         "rounds", "batch_size", "candidate_pairs", "target_weight", "general_weight", "kl_weight",
-        "max_loss", "log_odds", "free_text_weight", "word_dropout",
+        "max_loss", "log_odds", "likelihood_power", "free_text_weight", "word_dropout",
     }  # fmt: skip
     assert theirs["kl_weight"] == theirs["max_loss"] == 0.0
     assert isinstance(KL.parse_options({}), LightOptions)
 
 
 def test_older_names_of_options_work_here_too():
-    parsed = KL.parse_options({"beta": "2", "batch": "8", "odds": "shift", "general": "1"})
+    older = {"beta": "2", "batch": "8", "odds": "shift", "general": "1"}
+    parsed = KL.parse_options(older | {"likelihood_power": "0"})
     assert (parsed.target_weight, parsed.batch_size, parsed.log_odds) == (2.0, 8, "shift")
     assert parsed.general_weight == 1.0
 

@@ -137,11 +137,14 @@ def test_fewer_general_texts_are_written_in_fewer_steps(big):
     assert extraction_work(big, plain).steps == [(64, 2 * 96), (64, 96)]
 
 
-@pytest.mark.parametrize("option", ["general_weight=3", "log_odds=shift", "candidate_pairs=0"])
-def test_options_that_read_more_take_longer(big, option):
-    key, value = option.split("=")
+@pytest.mark.parametrize(
+    "more",
+    [{"general_weight": "3"}, {"log_odds": "shift", "likelihood_power": "0"},
+     {"candidate_pairs": "0"}],
+)  # fmt: skip
+def test_options_that_read_more_take_longer(big, more):
     plain, more = (
         extraction_work(big, resolve_job(big, criterion="contrastive-kl", options=options)).wide
-        for options in ({}, {key: value})
+        for options in ({}, more)
     )
     assert more > plain

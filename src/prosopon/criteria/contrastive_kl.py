@@ -33,6 +33,11 @@ class ContrastiveKLOptions(LightOptions):
     log_odds: Literal["shift", "logistic", "linear"] = option(
         "logistic", "log-odds term, as in contrastive-taylor", old="odds"
     )
+    # Nats of a token that the model would hardly say outweigh all others: masks that chased them
+    # wrote strange text, and were no stronger for it.
+    likelihood_power: float = option(
+        0.3, "q: a token of probability p counts (p^q - 1) / q instead of log p; 0: log p"
+    )
     free_text_weight: Literal["auto"] | float = option(
         0.0, "weight of free text, as in contrastive-taylor", old="free"
     )

@@ -107,7 +107,7 @@ class LightOptions:
         require(
             not self.likelihood_power or self.log_odds != "shift",
             f"option likelihood_power={self.likelihood_power}: log_odds=shift is a change in nats; "
-            "take logistic or linear",
+            "take logistic or linear, or likelihood_power=0",
         )
         require(
             not self.prompt_weight or bool(self.prompt_line.strip()),

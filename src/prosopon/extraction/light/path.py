@@ -238,7 +238,12 @@ class LightPath:
         worth = gains[chosen].double() / damages[chosen]
         order = worth.argsort(descending=True)
         number = int((damages[chosen][order].double().cumsum(0) <= damage).sum())
-        return float(worth[order][number]) / self.rounds if number < len(order) else 0.0
+        if number == len(order):
+            return 0.0
+        # Between the last weight that goes and the first that stays: at the worth of either,
+        # rounding would say whether it goes.
+        last, first = worth[order[max(number - 1, 0)]], worth[order[number]]
+        return float((last * first).sqrt()) / self.rounds
 
     def damage(self, mask: Ranking) -> float:
         """Return what a mask should cost general text, nats a token, to second order."""
