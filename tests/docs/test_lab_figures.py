@@ -1,0 +1,58 @@
+"""The tables of docs/lab/real-masks.md that whole records carry are those of the records."""
+
+import sys
+from zipfile import ZipFile
+
+import pytest
+from tools.report_real import read
+
+from prosopon.experiments.frontier import frontier_points
+from tests.docs.test_figures import DOCS, table
+from tools import blind_reading
+
+LAB = DOCS / "lab" / "real"
+PAGE = (DOCS / "lab" / "real-masks.md").read_text("utf-8")
+COLUMNS = {
+    "margin gained": "margin", "target": "target", "target, judged": "target",
+    "recital": "recital", "recite": "recital", "unseen recital": "unseen",
+    "recite unseen": "unseen", "text ppl": "perplexity", "loss, other text": "loss",
+}  # fmt: skip
+NAMES = {"log p": "contrastive-kl", "q = 0.3": "contrastive-kl likelihood_power=0.3"}
+
+
+@pytest.mark.parametrize(
+    ("heading", "records"), [("## Run 15", "run15.zip"), ("## Run 16", "seed-1.zip")]
+)
+def test_a_table_is_what_its_records_say(heading, records):
+    points = {p.arm: p for p in frontier_points(read(LAB / records)[0]) if not p.contrast}
+    rows = table(PAGE, heading)
+    assert len(rows) == 3
+    for row in rows:
+        arm, *_ = row.values()
+        point = points[NAMES.get(arm, arm)]
+        for column, name in COLUMNS.items():
+            if column in row:
+                assert f"{getattr(point, name).mean:.3f}" == row[column], (arm, column)
+
+
+def test_what_was_read_blind_in_run_15_is_what_readers_wrote(tmp_path, monkeypatch):
+    with ZipFile(LAB / "run15-blind.zip") as archive:
+        archive.extractall(tmp_path / "blind")
+    place = tmp_path / "page.md"
+    words = ["x", "score", str(tmp_path / "blind"), "--beside", "contrastive-kl"]
+    monkeypatch.setattr(sys, "argv", [*words, "--page", str(place)])
+    blind_reading.main()
+    text = place.read_text("utf-8")
+    labelled = {row["arm"]: row for row in table(text, "# Read blind")}
+    for row in table(PAGE, "## Run 15"):
+        arm, *_ = row.values()
+        own = labelled[NAMES.get(arm, arm)]
+        for column, name in {
+            "target, read blind": "target",
+            "sense": "sense",
+            "both": "both",
+        }.items():
+            assert own[name].split(" [")[0] == row[column], (arm, column)
+    (beside,) = (row for row in table(text, "## Beside") if row["arm"] == NAMES["q = 0.3"])
+    section = PAGE[PAGE.index("## Run 15") : PAGE.index("## Run 16")]
+    assert all(beside[column] in section for column in ("target", "sense", "both"))
