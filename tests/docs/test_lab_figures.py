@@ -56,3 +56,12 @@ def test_what_was_read_blind_in_run_15_is_what_readers_wrote(tmp_path, monkeypat
     (beside,) = (row for row in table(text, "## Beside") if row["arm"] == NAMES["q = 0.3"])
     section = PAGE[PAGE.index("## Run 15") : PAGE.index("## Run 16")]
     assert all(beside[column] in section for column in ("target", "sense", "both"))
+
+
+def test_the_product_s_mask_is_what_its_records_say():
+    points = frontier_points(read(LAB / "run15-product.zip")[0])
+    (own,) = (p for p in points if p.arm == NAMES["q = 0.3"])
+    figures = own.margin, own.loss, own.target, own.perplexity
+    gains, costs, share, text = (f"{figure.mean:.3f}" for figure in figures)
+    said = f"gains {gains} at {costs}, with {share} on target and a perplexity of {text};"
+    assert said in PAGE
