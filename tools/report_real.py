@@ -336,13 +336,19 @@ def draw(records: Sequence[Record]) -> str:
 def draw_glance(records: Sequence[Record], level: float) -> str | None:
     """Return how far every way goes from the base at one level of loss; our own in a colour.
 
-    None where there is no base to start from.
+    Of an arm that has not run with its default options, the only variant is shown. None where
+    there is no base to start from.
     """
     points = frontier_points(on_all(records)[0])
     own = {p.arm: p for p in points if not p.contrast and p.level in (0.0, level)}
     if "base" not in own:
         return None
-    rows = [own[arm] for arm in WAYS if arm in own][::-1]
+    rows, labels = list[FrontierPoint](), list[str]()
+    for arm in reversed(WAYS):
+        of_arm = [point for name, point in own.items() if name.split()[0] == arm]
+        if arm in own or len(of_arm) == 1:
+            rows.append(own.get(arm, of_arm[0]))
+            labels.append(WAYS[arm])
     drawn, axes = figure(8.6, 0.9 + 0.33 * len(rows), ncols=2, sharey=True)
     for place, (name, title) in zip(axes, GLANCE.items(), strict=True):
         start = getattr(own["base"], name)
@@ -361,7 +367,7 @@ def draw_glance(records: Sequence[Record], level: float) -> str | None:
         if start is not None:
             place.axvline(start.mean, color=GREY, lw=0.8, ls=":")
     axes[0].xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-    axes[0].set_yticks(range(len(rows)), [WAYS[point.arm] for point in rows], fontsize=10)
+    axes[0].set_yticks(range(len(rows)), labels, fontsize=10)
     return svg(drawn, "what each way to a persona does, at equal loss")
 
 

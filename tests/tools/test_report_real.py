@@ -4,6 +4,7 @@ import importlib.util
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,13 @@ def test_the_figure_at_a_glance_shows_what_ran_at_one_level(tool):
     assert tool.draw_glance([*rivals, ours], 0.02).count(colour) > 3
     assert colour not in tool.draw_glance([*rivals, ours], 0.05)  # it ran at another level
     assert tool.draw_glance([*rivals[1:], ours], 0.02) is None
+    variant = answers("contrastive-kl", 0.4, 0.02, 0.5, 0.02)
+    variant = replace(variant, label="contrastive-kl rounds=10 at 0.02")
+    assert tool.draw_glance([*rivals, variant], 0.02).count(colour) > 3
+    other = replace(variant, label="contrastive-kl rounds=8 at 0.02")
+    assert colour not in tool.draw_glance([*rivals, variant, other], 0.02)  # which one is ours?
+    both = tool.draw_glance([*rivals, variant, other, ours], 0.02)
+    assert both.count(colour) == tool.draw_glance([*rivals, ours], 0.02).count(colour)
 
 
 def test_the_mask_stands_beside_each_other_arm_of_its_level(tool):
