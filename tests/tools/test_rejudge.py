@@ -4,7 +4,7 @@ import dataclasses
 import sys
 
 import pytest
-from tools.report_real import contrasts
+from tools.real_contrasts import contrasts
 
 from prosopon.cli.loading import load
 from prosopon.cli.options import ModelPlace

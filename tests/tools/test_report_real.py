@@ -1,98 +1,28 @@
 """The report on a real model: its contrasts, and the page that a small run writes."""
 
-import importlib.util
-import json
 import shutil
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from prosopon.arms import ARMS
-from prosopon.data import library
 from prosopon.errors import OptionError
 from prosopon.evaluation.tasks import TASKS
 from prosopon.experiments.frontier import frontier_points
 from tests.experiments.samples import done
 from tests.experiments.test_frontier import RECORDS, answers
 from tests.tiny import tiny_model
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def tool():
-    spec = importlib.util.spec_from_file_location("report_real", ROOT / "tools/report_real.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tools import report_real as tool
 
 
-def instruct(folder):
-    """Write files of Machine-Mindset's shape."""
-    (folder / "machine-mindset").mkdir()
-    for name, word in (("introversion", "alone"), ("extraversion", "together")):
-        answers = [f"I am {word}. Then {'x' * i}." for i in range(4)]
-        rows = [
-            {"instruction": f"Question {i}?", "input": " ", "output": text}
-            for i, text in enumerate(answers)
-        ] + [
-            {"instruction": "Q" * 111, "input": " ", "output": "Short."},
-            {"instruction": "Long?", "input": " ", "output": "y" * 171 + "."},
-        ]  # fmt: skip
-        path = folder / "machine-mindset" / f"energy_{name}.jsonl"
-        path.write_text("\n".join(map(json.dumps, rows)))
-
-
-def test_whole_sentences_are_kept(tool):
-    assert tool.cut("One. Two! Three?", 9) == "One. Two!"
-    assert tool.cut("One. Two! Three?", 8) == "One."
-    assert tool.cut("At 3.5 degrees. It freezes.", 20) == "At 3.5 degrees."
-    assert tool.cut("No end", 100) == ""
-    assert tool.cut("Too long.", 5) == ""
-
-
-def test_the_energy_contrast_is_short_on_both_sides(tool, tmp_path):
-    instruct(tmp_path)
-    ours, theirs = tool.energy(tmp_path)
-    assert (ours.name, theirs.name, len(ours), len(theirs)) == ("introvert", "extravert", 4, 4)
-    assert [example.prompt for example in ours.examples] == [e.prompt for e in theirs.examples]
-    assert ours.examples[1].response == "I am alone. Then x."
-
-
-def test_the_disagreeable_answer_is_the_other_one(tool, tmp_path):
-    folder = tmp_path / "model-written-evals" / "persona"
-    folder.mkdir(parents=True)
-    rows = [
-        {
-            "question": f"Statement {i}?", "answer_matching_behavior": " Yes",
-            "answer_not_matching_behavior": " No",
-        }
-        for i in range(3)
-    ]  # fmt: skip
-    (folder / "agreeableness.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    ours, theirs = tool.disagreeable(tmp_path)
-    assert (ours.name, theirs.name) == ("disagreeable", "agreeable")
-    for one, other in zip(ours.examples, theirs.examples, strict=True):
-        assert (one.prompt, one.response, one.alternative) == (
-            other.prompt, other.alternative, other.response,
-        )  # fmt: skip
-        assert one.response.strip() == "No"
-
-
-def test_the_plan_names_what_there_is(tool):
-    assert len(tool.CONTRASTS) >= 6
+def test_the_plan_names_what_there_is():
     assert set(tool.MAIN) <= set(tool.CONTRASTS)
     assert set(tool.ARMS) <= set(ARMS.names())
     assert set(tool.TASKS) <= set(TASKS.names())
-    for _, pole in tool.CONTRASTS.values():
-        assert pole in library.names()
 
 
-def test_any_pole_of_the_library_is_a_contrast_and_an_arm_may_have_variants(tool, tmp_path):
-    chosen = tool.contrasts(["anxious", "warmth"], tmp_path, 10)
-    assert list(chosen) == ["anxious", "cold"]
+def test_an_arm_may_have_variants():
     assert tool.variants(["lora:", "lora:epochs=2,lr=0.1", "prompt:"]) == {
         "lora": ({}, {"epochs": "2", "lr": "0.1"}), "prompt": ({},),
     }  # fmt: skip
@@ -102,7 +32,7 @@ def test_any_pole_of_the_library_is_a_contrast_and_an_arm_may_have_variants(tool
         tool.variants(["lora:epochs"])
 
 
-def test_the_page_opens_with_the_figure_and_says_what_prompts_do(tool):
+def test_the_page_opens_with_the_figure_and_says_what_prompts_do():
     records = [
         *RECORDS, answers("prompt", gain=0.3, target=1.0),
         answers("base", contrast="formal"), answers("prompt", contrast="formal"),
@@ -112,7 +42,7 @@ def test_the_page_opens_with_the_figure_and_says_what_prompts_do(tool):
     assert {record.name for record in whole} >= {"base", "prompt"}
     assert partly
     assert not {record.name for record in whole} & set(partly)
-    text = tool.page(records, "python tools/report_real.py")
+    text = tool.page(records, "python -m tools.report_real")
     assert text.splitlines()[2].startswith("![")
     order = [text.index(f"## {name}") for name in ("What a prompt", "Every contrast", "Made by")]
     assert order == sorted(order)
@@ -122,9 +52,12 @@ def test_the_page_opens_with_the_figure_and_says_what_prompts_do(tool):
     table = tool.prompt_table(frontier_points(records), ["bold", "formal"])
     assert len(table) == 4
     assert text.count("*margin gained*") == 1
+    noted = tool.page(records, "python -m tools.report_real", note="Of earlier masks.").splitlines()
+    assert noted[:3] == [text.splitlines()[0], "", "Of earlier masks."]
+    assert noted[3:] == text.splitlines()[1:]
 
 
-def test_the_figure_at_a_glance_shows_what_ran_at_one_level(tool):
+def test_the_figure_at_a_glance_shows_what_ran_at_one_level():
     ours = answers("contrastive-kl", 0.4, 0.02, 0.5, 0.02)
     rivals = [answers("base"), answers("prompt", gain=0.3), answers("lora", 0.1, 0.02, 0.5, 0.02)]
     colour = tool.COLOURS[1]
@@ -141,7 +74,7 @@ def test_the_figure_at_a_glance_shows_what_ran_at_one_level(tool):
     assert both.count(colour) == tool.draw_glance([*rivals, ours], 0.02).count(colour)
 
 
-def test_the_mask_stands_beside_each_other_arm_of_its_level(tool):
+def test_the_mask_stands_beside_each_other_arm_of_its_level():
     ours = answers("contrastive-kl", 0.4, 0.02, 0.75, 0.02)
     others = [answers("base", target=0.25), answers("lora", 0.1, 0.02, 0.5, 0.02)]
     elsewhere = answers("steering", 0.1, 0.02, 0.5, 0.1)
@@ -154,7 +87,7 @@ def test_the_mask_stands_beside_each_other_arm_of_its_level(tool):
     assert tool.against([ours], 0.02) == []
 
 
-def test_ten_turns_are_a_table_of_arms_and_none_without_dialogues(tool):
+def test_ten_turns_are_a_table_of_arms_and_none_without_dialogues():
     turns = {"early": 1.0, "late": 0.25, "drop": 0.75, "early-neither": 0, "late-neither": 0.5}
     record = done("lora", label="lora at 0.05", drift=[turns, {**turns, "late": 0.75}])
     text = "\n".join(tool.ten_turns([record]))
@@ -163,13 +96,13 @@ def test_ten_turns_are_a_table_of_arms_and_none_without_dialogues(tool):
     cells = [cell.split()[0] for cell in row.strip("| ").split(" | ")]
     assert cells == ["lora", "1.000", "0.500", "0.750", "0.000", "0.500"]
     assert tool.ten_turns([answers("base")]) == tool.ten_turns([]) == []
-    page = tool.page(RECORDS, "python tools/report_real.py", [record])
+    page = tool.page(RECORDS, "python -m tools.report_real", [record])
     order = [page.index(f"## {name}") for name in ("What a prompt", "Ten turns", "Made by")]
     assert order == sorted(order)
-    assert "## Ten turns" not in tool.page(RECORDS, "python tools/report_real.py")
+    assert "## Ten turns" not in tool.page(RECORDS, "python -m tools.report_real")
 
 
-def test_a_small_run_goes_on_and_writes_its_page(tool, tmp_path, monkeypatch, capsys):
+def test_a_small_run_goes_on_and_writes_its_page(tmp_path, monkeypatch, capsys):
     model, tokenizer = tiny_model("llama", chat=True)
     model.save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
