@@ -200,6 +200,8 @@ def test_the_dial_of_a_light_mask_is_one_over_lambda_on_one_path(name, shared, m
         assert loss == pytest.approx(details["general_loss"], abs=1e-5)
         damage = ready.subnetwork.config.options["auto"]["damage"]
         assert damage == pytest.approx(1 / details["dose"])
+        counted = name == "contrastive-kl"  # by its budget of loss
+        assert ("texts_backward" in details) is ("texts_forward" in details) is counted
 
 
 def test_what_a_light_arm_is_without_levels_stays(shared):
@@ -209,6 +211,9 @@ def test_what_a_light_arm_is_without_levels_stays(shared):
     assert ready.subnetwork == shared.extractor.without_statistics(0).extract(
         *sides, criterion="contrastive-kl", options=options
     )
+    read = ready.subnetwork.config.options["auto"]
+    for name in ("texts_backward", "texts_forward"):
+        assert ready.cost.details[name] == read[name] > 0
 
 
 def test_who_has_no_dial():

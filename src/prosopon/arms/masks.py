@@ -16,7 +16,7 @@ from prosopon.criteria import CRITERIA, Criterion, LightCriterion
 from prosopon.errors import OptionError
 from prosopon.evaluation.speaking import Speaker
 from prosopon.extraction.dial import MaskDial, mask_dial
-from prosopon.extraction.light.mask import FEWEST
+from prosopon.extraction.light.mask import FEWEST, READ
 from prosopon.extraction.request import Sparsity
 from prosopon.options import option
 from prosopon.subnetwork import Subnetwork
@@ -242,6 +242,7 @@ def _cost(subnetwork: Subnetwork, seconds: float, details: Mapping[str, object])
         subnetwork.save_pretrained(folder)
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
     config = subnetwork.config
+    counted = config.options.get("auto", {})
     facts = {
         "criterion": config.criterion,
         "pattern": config.pattern,
@@ -250,6 +251,7 @@ def _cost(subnetwork: Subnetwork, seconds: float, details: Mapping[str, object])
         "weights": subnetwork.total,
         "pruned_share": subnetwork.pruned_share,
         "options": dict(config.options),
+        **{name: counted[name] for name in READ if name in counted},
     }
     return Cost(seconds, size, facts | dict(details))
 

@@ -36,6 +36,7 @@ HELD_OUT = 5  # every fifth pair is held out
 FEWEST = 20  # pairs, so that a handful can be held out
 KNOWN = 16  # pairs whose answers show the base model how known authors write
 LONGEST = 128  # tokens of a free text
+READ = "texts_backward", "texts_forward"  # notes of a mask: texts that were read for it
 DAMAGE = 16  # general texts from which a budget foresees damage
 PLAIN = 500.0  # weight of free text for plain texts, which have no question to shorten
 
@@ -61,6 +62,8 @@ def light_masks(
 ) -> tuple[float, Callable[[float], ExtractedMask]]:
     """Grow a light mask once, as the options say; return its lambda, and the mask of any other.
 
+    The masks' notes say what was read for them, where a budget of loss counts it.
+
     Raises:
         OptionError: See :func:`light_mask`; or ``auto``, which chooses one mask.
     """
@@ -68,11 +71,13 @@ def light_masks(
     if request.sparsity == "auto":
         raise OptionError("sparsity auto chooses a dose by itself: leave one of the two out")
     maker = _LightMaker(collector, request)
-    maker.make(pair_examples(request.target.examples, request.opposite.examples), request.share)
+    pairs = pair_examples(request.target.examples, request.opposite.examples)
+    notes = maker.make(pairs, request.share).notes
     path, largest = maker.grown
+    read = {name: notes[name] for name in READ if name in notes}
 
     def mask(price: float) -> ExtractedMask:
-        return maker.mask(path.ranking(largest, price), {"damage": price})
+        return maker.mask(path.ranking(largest, price), {"damage": price, **read})
 
     return path.damage_weight, mask
 
@@ -124,8 +129,8 @@ class _LightMaker:
         ranking, notes = budget.spend(path)
         general = len(collector.general())  # read forward for the base's own predictions
         read = {
-            "texts_backward": path.texts + min(DAMAGE, general),
-            "texts_forward": budget.texts_read + path.texts_forward + general,
+            READ[0]: path.texts + min(DAMAGE, general),
+            READ[1]: budget.texts_read + path.texts_forward + general,
         }
         return self.mask(ranking, notes | read)
 
