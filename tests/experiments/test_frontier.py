@@ -234,3 +234,13 @@ def test_names_do_not_overlap_and_stay_in_the_panel(heights):
     assert places[-1] <= high
     order = sorted(range(len(heights)), key=lambda i: heights[i])
     assert [panel.names[f"arm {i}"] for i in order] == places
+
+
+def test_a_long_name_takes_lines_and_their_room():
+    panel, long = Panel(), "contrastive-lora lr=0.003 epochs=2 batch=4 likelihood_power=0.3"
+    _write_names(panel, {"above": (0.1, 0.5, "k"), long: (0.1, 0.5, "k"), "b": (0.1, 0.5, "k")}, 1)
+    (written,) = (name for name in panel.names if name.startswith("contrastive"))
+    assert written.replace("\n", " ") == long
+    assert max(map(len, written.splitlines())) <= 36
+    places = [panel.names[name] for name in ("above", written, "b")]
+    assert [b - a > 0.07 for a, b in itertools.pairwise(places)] == [True, True]

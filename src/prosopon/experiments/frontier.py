@@ -1,6 +1,8 @@
 """Persona against loss: what every arm reaches at each level of loss, and its figure."""
 
+import itertools
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -45,6 +47,7 @@ HELP = {
 }
 """Columns of the table, with one line on each."""
 
+LONGEST = 36  # characters of a line of a name
 ROOM = 1.6  # the figure's width, in units of the largest level
 GAP = 0.047  # height of a name, as a share of the figure's
 
@@ -219,21 +222,27 @@ def _base_height(points: Sequence[FrontierPoint], name: str) -> float:
 
 
 def _write_names(place: Any, ends: Mapping[str, tuple[float, float, str]], edge: float) -> None:
-    """Write the arms' names right of the panel, in order of height, with a line to each."""
+    """Write the arms' names right of the panel, in order of height, with a line to each.
+
+    Long names, those with options, take several lines.
+    """
     low, high = place.get_ylim()
-    step = GAP * (high - low)
     ranked = sorted(ends.items(), key=lambda item: item[1][1])
+    names = [textwrap.wrap(arm, LONGEST) for arm, _ in ranked]
+    halves = [GAP * (high - low) * len(lines) / 2 for lines in names]
+    steps = [own + other for own, other in itertools.pairwise(halves)]
     heights: list[float] = []
-    for _, (_, y, _) in ranked:
-        heights.append(max(y, heights[-1] + step) if heights else y)
-    shift = max(0.0, heights[-1] - high) if heights else 0.0
-    for index in range(len(heights) - 1, -1, -1):
-        ceiling = heights[index + 1] - step if index + 1 < len(heights) else high
-        heights[index] = min(heights[index], ceiling) if shift else heights[index]
-    for (arm, (x, y, colour)), height in zip(ranked, heights, strict=True):
+    for index, (_, (_, y, _)) in enumerate(ranked):
+        heights.append(max(y, heights[-1] + steps[index - 1]) if heights else y)
+    if heights and heights[-1] > high:
+        heights[-1] = high
+        for index in range(len(steps) - 1, -1, -1):
+            heights[index] = min(heights[index], heights[index + 1] - steps[index])
+    for lines, (_, (x, y, colour)), height in zip(names, ranked, heights, strict=True):
         place.annotate(
-            arm, (x, y), xytext=(1.05 * edge, height), fontsize=8, va="center", color=colour,
-            annotation_clip=False,
+            "\n".join(lines), (x, y), xytext=(1.05 * edge, height), fontsize=8, va="center",
+            color=colour, annotation_clip=False,
             arrowprops={"arrowstyle": "-", "lw": 0.4, "color": colour, "alpha": 0.6},
         )  # fmt: skip
-    place.set_ylim(min(low, *heights) - step / 2 if heights else low, high + step / 2)
+    if heights:
+        place.set_ylim(min(low, heights[0] - halves[0]), high + halves[-1])
