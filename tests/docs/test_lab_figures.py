@@ -7,7 +7,7 @@ import pytest
 from tools.report_real import read
 
 from prosopon.experiments.frontier import frontier_points
-from tests.docs.test_figures import DOCS, table
+from tests.docs.test_figures import BLIND, DOCS, table
 from tools import blind_reading
 
 LAB = DOCS / "lab" / "real"
@@ -21,12 +21,16 @@ NAMES = {"log p": "contrastive-kl", "q = 0.3": "contrastive-kl likelihood_power=
 
 
 @pytest.mark.parametrize(
-    ("heading", "records"), [("## Run 15", "run15.zip"), ("## Run 16", "seed-1.zip")]
-)
-def test_a_table_is_what_its_records_say(heading, records):
+    ("heading", "records", "arms"),
+    [
+        ("## Run 15", "run15.zip", 3), ("## Run 16", "seed-1.zip", 3),
+        ("## Run 17", "../../real/records.zip", 5),
+    ],
+)  # fmt: skip
+def test_a_table_is_what_its_records_say(heading, records, arms):
     points = {p.arm: p for p in frontier_points(read(LAB / records)[0]) if not p.contrast}
     rows = table(PAGE, heading)
-    assert len(rows) == 3
+    assert len(rows) == arms
     for row in rows:
         arm, *_ = row.values()
         point = points[NAMES.get(arm, arm)]
@@ -56,6 +60,18 @@ def test_what_was_read_blind_in_run_15_is_what_readers_wrote(tmp_path, monkeypat
     (beside,) = (row for row in table(text, "## Beside") if row["arm"] == NAMES["q = 0.3"])
     section = PAGE[PAGE.index("## Run 15") : PAGE.index("## Run 16")]
     assert all(beside[column] in section for column in ("target", "sense", "both"))
+
+
+def test_what_was_read_blind_in_run_17_is_the_report_s():
+    labelled = {row["arm"]: row for row in table(BLIND, "# Read blind")}
+    for row in table(PAGE, "## Run 17"):
+        own = labelled[next(iter(row.values()))]
+        for column, name in {
+            "target, read blind": "target",
+            "sense": "sense",
+            "both": "both",
+        }.items():
+            assert own[name].split(" [")[0] == row[column], column
 
 
 def test_the_product_s_mask_is_what_its_records_say():
