@@ -7,7 +7,8 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,19 @@ def compare(
         "repeats": repeats,
         **more,
     }
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: beside another job, several wait for each other in a loop."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def head() -> dict[str, Any]:

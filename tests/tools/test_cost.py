@@ -3,9 +3,10 @@
 import json
 
 import pytest
+import torch
 from benchmarks import __main__ as command
 from benchmarks import cost
-from benchmarks.base import BENCHMARKS
+from benchmarks.base import BENCHMARKS, one_thread
 
 from prosopon.arms import ARMS
 from prosopon.data import load_contrast
@@ -74,3 +75,14 @@ def test_the_command_writes_what_was_measured(measured, tmp_path, monkeypatch, c
     record = json.loads((tmp_path / "cost.json").read_text())["mask-cost"]
     assert record["results"] == rows
     assert "contrastive-kl mask --fast, CPU seconds / LoRA, 3 epochs:" in capsys.readouterr().out
+
+
+def test_one_thread_computes_and_then_as_many_as_before():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
