@@ -82,15 +82,47 @@ def test_where_we_win_is_so():
         assert (theirs < 0) is (name == "disagreeable")
 
 
-def test_masks_answer_in_fewer_words():
-    words = defaultdict(list)
+def test_masks_answer_in_fewer_words_and_that_is_not_why_they_make_sense():
+    words, sense = {}, defaultdict(list)
     with ZipFile(DOCS / "real" / "records.zip") as archive:
-        for name in archive.namelist():
-            record = json.loads(archive.read(name)) if "/cells/" in name else {"results": {}}
-            outcomes = record["results"].get("free-text", {}).get("outcomes", ())
-            words[record.get("cell", {}).get("arm")] += [o["values"]["words"] for o in outcomes]
-    ours, theirs = (round(fmean(words[arm])) for arm in ("contrastive-kl", "weight-steering"))
-    assert f"{ours} words, weight steering's {theirs}," in COMPARED
+        for name in (name for name in archive.namelist() if "/cells/" in name):
+            record = json.loads(archive.read(name))
+            cell = record["cell"]
+            for outcome in record["results"].get("free-text", {}).get("outcomes", ()):
+                place = cell["contrast"], cell["arm"], outcome["question"]
+                words[place] = outcome["values"]["words"]
+    with ZipFile(DOCS / "real" / "blind.zip") as archive:
+        for contrast, rows in json.loads(archive.read("key.json")).items():
+            for reader in ("first", "second"):
+                lines = archive.read(f"{reader}/{contrast}.csv").decode().split()
+                said = dict(line.split(",")[::2] for line in lines)
+                for row in rows:
+                    place = contrast, row["arm"].split()[0], row["question"]
+                    if words[place] > 50:
+                        sense[place[1]].append(int(said[str(row["number"])]))
+    ours, theirs = (
+        round(fmean(count for place, count in words.items() if place[1] == arm))
+        for arm in ("contrastive-kl", "weight-steering")
+    )
+    assert f"{ours} words, weight steering's {theirs}." in COMPARED
+    said = (
+        f"{fmean(sense[arm]):.3f} of {words} ({len(sense[arm]) // 2}"
+        for arm, words in (
+            ("contrastive-kl", "the mask's"),
+            ("weight-steering", "weight steering's"),
+        )
+    )
+    assert "{} answers) and in {}).".format(*said) in COMPARED
+
+
+def test_what_readers_find_of_prompts():
+    read = by_arm(BLIND, "## Contrast by contrast")["prompt"]
+    still = [
+        read[row["persona"]].split(" (")[0]
+        for row in table(REPORT, "## What a prompt does")
+        if row["the margin"] != "moves" and row["persona"] in read
+    ]
+    assert "in {1} and {0} of the answers".format(*still) in COMPARED
 
 
 def test_where_we_lose_is_so():
