@@ -7,7 +7,16 @@ import pytest
 from tools.report_real import read
 
 from prosopon.experiments.frontier import frontier_points
-from tests.docs.test_figures import BLIND, DOCS, table
+from tests.docs.test_figures import (
+    ADDED,
+    BLIND,
+    DOCS,
+    REPORT,
+    by_arm,
+    contrasts_of,
+    mean,
+    table,
+)
 from tools import blind_reading
 
 LAB = DOCS / "lab" / "real"
@@ -72,6 +81,22 @@ def test_what_was_read_blind_in_run_17_is_the_report_s():
             "both": "both",
         }.items():
             assert own[name].split(" [")[0] == row[column], column
+
+
+def test_run_17_by_persona_and_beside_its_rivals():
+    section = PAGE[PAGE.index("## Run 17") :]
+    for name, arms in contrasts_of(REPORT).items():
+        rows = [arms[arm] for arm in ("contrastive-kl", ADDED, "weight-steering")]
+        assert f"{name} {', '.join(mean(row['margin gained']) for row in rows)}" in section
+    losses = (("contrastive-kl", "bold"), ("contrastive-kl", "casual"),
+              ("contrastive-kl", "introvert"), (ADDED, "casual"), (ADDED, "introvert"))  # fmt: skip
+    for arm, name in losses:
+        assert f"{mean(contrasts_of(REPORT)[name][arm]['loss'])} on {name}" in section, arm
+    beside = by_arm(REPORT, "## The mask beside each")["weight-steering at 0.05"]["margin"]
+    assert f"{beside} more margin than weight steering" in section
+    added = by_arm(BLIND, "## Beside contrastive-kl")[ADDED]
+    assert f"in {added['target']} more of its answers" in section
+    assert f"with sense in {added['both']} more" in section
 
 
 def test_the_product_s_mask_is_what_its_records_say():
