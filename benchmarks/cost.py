@@ -24,12 +24,12 @@ from prosopon.criteria import CRITERIA
 from prosopon.data import load_contrast
 from prosopon.data.contrast import Contrast, file_contrast
 from prosopon.extraction import Extractor
+from prosopon.extraction.light.mask import READ
 from prosopon.models import LoadedModel, load_model
 
 CRITERION, PERSONA = "contrastive-kl", "casual"
 PAIRS, MANY, GENERAL, EPOCHS = 16, 64, 32, 3
 RIVALS = ("lora", "contrastive-lora")
-READ = ("texts_backward", "texts_forward")
 
 
 @benchmark("mask-cost", "cost", "a contrastive-kl mask, whole and --fast / LoRA, contrastive-lora")
@@ -104,7 +104,7 @@ def measure(
             "baseline": f"LoRA, {EPOCHS} epochs" if rival == "lora" else rival,
             **ratios(seconds[mask], seconds[rival]),
             "rounds": details[mask]["options"]["rounds"],
-            **{name: details[mask]["options"]["auto"][name] for name in READ},
+            **{name: details[mask][name] for name in READ},
             **shared,
             "baseline_texts_backward": details[rival]["texts_backward"],
             "baseline_steps": details[rival]["steps"],
