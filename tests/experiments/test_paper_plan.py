@@ -6,13 +6,14 @@ import pytest
 
 from prosopon.arms import Lab
 from prosopon.data import Message
-from prosopon.errors import OptionError
+from prosopon.errors import OptionError, UnknownNameError
 from prosopon.evaluation.speaking import OptionQuestion
 from prosopon.experiments.paper import find_sets
 from prosopon.experiments.paper_plan import (
     QUICK,
     PromptedMask,
     Settings,
+    check_types,
     paper_parts,
     read_sets,
     type_contrast,
@@ -207,3 +208,10 @@ def test_the_quick_size_is_the_protocol_made_small():
     assert QUICK.sparsity == full.sparsity == 0.3
     assert (full.examples, full.sizes.questions, len(full.types)) == (650, 200, 16)
     assert QUICK.examples < 20
+
+
+def test_types_are_checked_by_name():
+    assert check_types(["ALL"]) == Settings().types
+    assert check_types(["INTJ", "ESFP"]) == ("INTJ", "ESFP")
+    with pytest.raises(UnknownNameError, match=r"INTX.*INTJ"):
+        check_types(["INTJ", "INTX"])

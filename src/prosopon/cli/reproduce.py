@@ -71,6 +71,10 @@ def reproduce(
         str | None,
         Option(help="Of ai-persona, mbti, mbti-types, role-play, sparsity, calibration. " + LIST),
     ] = None,
+    types: Annotated[
+        str | None,
+        Option(help=f"MBTI types, or all; default all, INFJ and INFP with --quick. {LIST}"),
+    ] = None,
     retry: Retry = False,
     as_json: Json = False,
     *,
@@ -80,7 +84,13 @@ def reproduce(
     from prosopon.arms.options import parse_arm_options
     from prosopon.experiments.experiment import Experiment
     from prosopon.experiments.paper import PAPER, describe, find_sets
-    from prosopon.experiments.paper_plan import QUICK, Settings, paper_parts, read_sets
+    from prosopon.experiments.paper_plan import (
+        QUICK,
+        Settings,
+        check_types,
+        paper_parts,
+        read_sets,
+    )
     from prosopon.experiments.paper_tables import paper_tables, write_paper_tables
 
     if what not in PAPERS:
@@ -105,6 +115,7 @@ def reproduce(
         "sizes": replace(settings.sizes, questions=questions) if questions else None,
         "seeds": whole_numbers("--seeds", seeds),
         "own": parse_arm_options(option or ()),
+        "types": check_types(split_list(types, str.upper)) if types else None,
     }
     settings = replace(settings, **{name: one for name, one in changes.items() if one is not None})
     sets, notes = find_sets(data, pair or ())

@@ -15,7 +15,7 @@ from prosopon.arms.turns import put_before
 from prosopon.data.contrast import Contrast
 from prosopon.data.examples import Persona
 from prosopon.data.mbti import TYPES
-from prosopon.errors import DataError, OptionError
+from prosopon.errors import DataError, OptionError, UnknownNameError
 from prosopon.evaluation.speaking import Speaker
 from prosopon.experiments.paper import LETTERS, PAPER, DataSet, options, set_contrast
 from prosopon.experiments.plan import OptionSets, Plan, Sizes
@@ -108,6 +108,18 @@ class PromptedMask(MaskArm):
                 yield speaker_of(lab, lambda prompt: put_before(prompt, line))
 
         return dataclasses.replace(ready, enter=enter)
+
+
+def check_types(names: Sequence[str]) -> tuple[str, ...]:
+    """Return MBTI types by their names; ``ALL`` is all sixteen.
+
+    Raises:
+        UnknownNameError: A name that is none.
+    """
+    for name in names:
+        if name not in (*TYPES, "ALL"):
+            raise UnknownNameError("MBTI type", name, (*TYPES, "all"))
+    return TYPES if "ALL" in names else tuple(names)
 
 
 def read_sets(
