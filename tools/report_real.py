@@ -16,6 +16,7 @@ from typing import Any
 from zipfile import ZipFile
 
 from tools.real_contrasts import CONTRASTS, contrasts
+from tools.real_levels import by_level, level_section
 
 from prosopon.arms.options import parse_arm_options
 from prosopon.cli.console import progress
@@ -226,6 +227,7 @@ def page(
     if partly:
         lines += [f"Not run on every contrast, and therefore only below: {', '.join(partly)}.", ""]
     points = frontier_points(records)
+    lines += [*level_section(records, MIDDLE)]
     lines += ["## What a prompt does", "", *prompt_table(points, names), ""]
     if len(names) > 1:
         lines += ["## Every contrast", ""]
@@ -264,8 +266,8 @@ def against(records: Sequence[Record], level: float) -> list[str]:
 
 
 def draw(records: Sequence[Record]) -> str:
-    """Return the figure of the arms that ran on every contrast."""
-    return draw_frontier(frontier_points(on_all(records)[0])) or ""
+    """Return the figure: of the levels where there are several, else of arms on all contrasts."""
+    return draw_frontier(frontier_points(by_level(records) or on_all(records)[0])) or ""
 
 
 def draw_glance(records: Sequence[Record], level: float) -> str | None:
