@@ -50,8 +50,8 @@ def test_texts_and_seconds_are_counted_on_both_sides(measured):
     assert [name for name, _ in backward[1:]] == names
     damage, lora, both_sides, all_rounds, few_rounds = (sum(texts) for _, texts in backward)
     assert lora == whole["baseline_texts_backward"] == 3 * 8
-    # ten times both answers of 8 pairs, and all 4 general texts
-    assert [row["baseline_texts_backward"] for row in others] == [both_sides] * 2 == [200] * 2
+    # twice both answers of 8 pairs, in 4 steps, with all 4 general texts in each
+    assert [row["baseline_texts_backward"] for row in others] == [both_sides] * 2 == [48] * 2
     # A small model's damage is read once for both.
     assert damage + all_rounds == whole["texts_backward"]
     assert damage + few_rounds == fast["texts_backward"]

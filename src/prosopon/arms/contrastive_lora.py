@@ -26,13 +26,14 @@ from prosopon.options import option
 
 @dataclass(frozen=True)
 class ContrastiveLoraOptions(WeightSteeringOptions):
-    """Options of ``contrastive-lora``."""
+    """Options of ``contrastive-lora``; with 60 pairs it reads 360 texts, a mask 396 and more."""
 
-    epochs: int = option(10, "times that every pair is read")
-    batch: int = option(16, "pairs of a step, and as many general texts")
+    epochs: int = option(2, "times that every pair is read")
+    batch: int = option(4, "pairs of a step, and as many general texts")
+    lr: float = option(3e-3, "highest learning rate")
     target_weight: float = option(1.0, "as in contrastive-kl")
     kl_weight: float = option(3.0, "as in contrastive-kl")
-    likelihood_power: float = option(0.0, "as in contrastive-kl")
+    likelihood_power: float = option(0.3, "as in contrastive-kl")
 
 
 class ContrastiveLoraArm(LoraArm):
