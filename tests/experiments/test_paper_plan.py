@@ -215,3 +215,5 @@ def test_types_are_checked_by_name():
     assert check_types(["INTJ", "ESFP"]) == ("INTJ", "ESFP")
     with pytest.raises(UnknownNameError, match=r"INTX.*INTJ"):
         check_types(["INTJ", "INTX"])
+    with pytest.raises(OptionError, match=r"no MBTI type.*ESTJ"):
+        check_types([])

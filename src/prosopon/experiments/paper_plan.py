@@ -114,8 +114,11 @@ def check_types(names: Sequence[str]) -> tuple[str, ...]:
     """Return MBTI types by their names; ``ALL`` is all sixteen.
 
     Raises:
+        OptionError: No name.
         UnknownNameError: A name that is none.
     """
+    if not names:
+        raise OptionError(f"no MBTI type is named; choices: {', '.join(TYPES)}, all")
     for name in names:
         if name not in (*TYPES, "ALL"):
             raise UnknownNameError("MBTI type", name, (*TYPES, "all"))
