@@ -50,8 +50,11 @@ KEY = "key.json"
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 TASK = "free-text"
 SECOND = "three-way"
-JUDGES = {"judge": "first judge", "second": "second judge", "former": "former judge"}
-"""What the key holds of them, and what the page calls them."""
+JUDGES = {
+    "judge": "first judge", "second": "second judge", "either": "either judge",
+    "former": "former judge",
+}  # fmt: skip
+"""What the key holds of them, or :func:`read_key` adds, and what the page calls them."""
 
 GAPS = ("target", "sense", "both")
 """Columns in which arms are compared with one."""
@@ -223,7 +226,7 @@ def table(folder: Path, arm: str | None = None) -> list[str]:
     Raises:
         DataError: No labels, a malformed one, or no such arm.
     """
-    key: dict[str, list[Row]] = json.loads((folder / KEY).read_text())
+    key = read_key(folder)
     readers = sorted({path.parent.name for path in folder.glob("*/*.csv")})
     labels = {
         reader: {c: read_labels(folder / reader / f"{c}.csv", len(key[c])) for c in key}
@@ -276,7 +279,8 @@ def table(folder: Path, arm: str | None = None) -> list[str]:
         "*opposite*, *neither*: the mean of what they said. *sense*: the answer makes "
         "sense. *both*: it is the persona's and makes sense. "
         "*judge*: what the report's first judge calls the persona's, of the same answers"
-        + (", *second* what its second does" if "second" in own else "")
+        + (", *second* what its second does, *either* what one of the two does where the other "
+           "does not say the opposite" if "second" in own else "")
         + (", and *former* what the first did before the judges changed" if "former" in own else "")
         + ". Intervals are 95%, over questions.", "",
         *([who.read_text("utf-8").strip(), ""] if who.exists() else []),
@@ -297,6 +301,21 @@ def table(folder: Path, arm: str | None = None) -> list[str]:
         "How far the arms' shares go with the readers', from -1 to 1 (correlation over arms).", "",
         *grid(["judge", "all", *key], orders(key, labels)), "",
     ]  # fmt: skip
+
+
+def read_key(folder: Path) -> dict[str, list[Row]]:
+    """Return the key, with what both judges together say of an answer where there are two."""
+    key: dict[str, list[Row]] = json.loads((folder / KEY).read_text())
+    for row in chain(*key.values()):
+        if "second" in row:
+            row["either"] = either(row["judge"], row["second"])
+    return key
+
+
+def either(first: Verdict, second: Verdict) -> Verdict:
+    """Return whose an answer is if one judge is enough and the other does not contradict it."""
+    named = {first, second} - {"neither"}
+    return named.pop() if len(named) == 1 else "neither"
 
 
 def values_of(row: Row, said: Sequence[tuple[Verdict, int]], column: str) -> list[float]:

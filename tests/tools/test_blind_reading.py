@@ -96,6 +96,28 @@ def test_readers_and_judge_stand_side_by_side(folder):
     assert "1.000 (0.000)" in "\n".join(lines)
 
 
+def test_one_judge_is_enough_where_the_other_does_not_contradict(folder):
+    assert tool.either("target", "neither") == tool.either("neither", "target") == "target"
+    assert tool.either("target", "target") == "target"
+    assert tool.either("opposite", "neither") == "opposite"
+    assert tool.either("target", "opposite") == tool.either("neither", "neither") == "neither"
+    path = folder / tool.KEY
+    key = json.loads(path.read_text())
+    for rows in key.values():
+        for row in rows:
+            row["second"] = "target" if row["arm"] == "base" else "opposite"
+    path.write_text(json.dumps(key))
+    head, _, *rows = rows_of(tool.table(folder), "# Read blind")
+    said = {row[0]: dict(zip(head, (c.split()[0] for c in row), strict=True)) for row in rows}
+    # The first judge gives lora's answers to the target and the base's to nobody.
+    assert [said["base"][name] for name in ("judge", "second", "either")] == [
+        "0.000", "1.000", "1.000",
+    ]  # fmt: skip
+    assert [said["lora"][name] for name in ("judge", "second", "either")] == [
+        "1.000", "0.000", "0.000",
+    ]  # fmt: skip
+
+
 def test_the_others_are_compared_with_one_arm_question_by_question(folder):
     lines = tool.table(folder, "base")
     (row,) = rows_of(lines, "## Beside base")[2:]
