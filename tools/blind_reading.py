@@ -44,7 +44,7 @@ from prosopon.experiments.plan import level_words
 from prosopon.experiments.records import Record
 from prosopon.files import write_text
 from prosopon.intervals import bootstrap_interval, paired_difference
-from prosopon.judges import Verdict, agreement
+from prosopon.judges import Verdict, agreement, either
 
 KEY = "key.json"
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
@@ -308,14 +308,8 @@ def read_key(folder: Path) -> dict[str, list[Row]]:
     key: dict[str, list[Row]] = json.loads((folder / KEY).read_text())
     for row in chain(*key.values()):
         if "second" in row:
-            row["either"] = either(row["judge"], row["second"])
+            row["either"] = either((row["judge"], row["second"]))
     return key
-
-
-def either(first: Verdict, second: Verdict) -> Verdict:
-    """Return whose an answer is if one judge is enough and the other does not contradict it."""
-    named = {first, second} - {"neither"}
-    return named.pop() if len(named) == 1 else "neither"
 
 
 def values_of(row: Row, said: Sequence[tuple[Verdict, int]], column: str) -> list[float]:

@@ -24,7 +24,7 @@ from prosopon.cli.loading import load
 from prosopon.cli.options import ModelPlace
 from prosopon.drawing import COLOURS, GREY, figure, svg
 from prosopon.experiments import Plan, Sizes
-from prosopon.experiments.columns import Column, estimate, measures_of
+from prosopon.experiments.columns import EITHER, Column, estimate, measures_of
 from prosopon.experiments.experiment import Experiment
 from prosopon.experiments.frontier import (
     FrontierPoint,
@@ -74,7 +74,7 @@ GLANCE = {
 OURS = "contrastive-kl"
 AGAINST = (
     Column("margin", "choice", "margin", ""), Column("target", "free-text", "target", ""),
-    Column("target at 0.7", COOL, "target", ""),
+    Column("either judge", "free-text", EITHER, ""), Column("target at 0.7", COOL, "target", ""),
 )  # fmt: skip
 """What the mask is compared by, question by question."""
 
@@ -260,7 +260,8 @@ def against(records: Sequence[Record], level: float) -> list[str]:
     return [
         "## The mask beside each", "",
         f"What {OURS} at {level:g} has more than each other arm, on the same questions. *margin* "
-        "is of the choices; *target* of free answers at temperature 1 and at 0.7.", "",
+        "is of the choices; *target* and *either judge* of free answers at temperature 1, and the "
+        "first judge's at 0.7.", "",
         *grid(["arm", *(column.name for column in AGAINST)], rows), "",
     ]  # fmt: skip
 

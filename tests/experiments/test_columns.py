@@ -9,6 +9,7 @@ from prosopon.evaluation.tasks import Outcome, TaskResult
 from prosopon.experiments.columns import (
     COLUMNS,
     CROSS_TALK,
+    EITHER,
     RATIO,
     against_base,
     axis_rates,
@@ -19,6 +20,7 @@ from prosopon.experiments.columns import (
     exponential,
     measures_of,
     perplexity_ratio,
+    value_of,
 )
 from prosopon.intervals import Interval
 from tests.experiments.samples import done
@@ -155,3 +157,21 @@ def test_a_perplexity_beyond_numbers_is_infinite_and_no_error():
     assert exponential(Interval(math.nan, 0.0, 1e9, 3)).mean == math.inf
     assert exponential(Interval(0.0, -1.0, 1e9, 3)).high == math.exp(700)
     assert exponential(Interval(0.0, 0.0, 0.0, 1)) == Interval(1.0, 1.0, 1.0, 1)
+
+
+def test_either_judge_follows_from_what_all_of_them_say():
+    both = {"target": 0.0, "opposite": 0.0, "target:three-way": 1.0, "opposite:three-way": 0.0}
+    assert value_of(both, EITHER) == 1.0
+    assert value_of(both | {"opposite": 1.0}, EITHER) == 0.0
+    assert value_of(both | {"target": 1.0}, EITHER) == 1.0
+    assert value_of(both | {"target:three-way": 0.0}, EITHER) == 0.0
+    assert value_of({"target": 1.0, "opposite": 0.0}, EITHER) is None  # one judge
+    assert value_of({"words": 3.0}, EITHER) is None
+    assert value_of(both, "target") == 0.0
+    answers = done("lora", free_text=[both, both | {"target:three-way": 0.0}])
+    interval = estimate([answers], BY_NAME["either judge"])
+    assert interval is not None
+    assert interval.mean == 0.5
+    assert "either judge" in {column.name for column in columns_of([answers])}
+    alone = done("lora", free_text=[{"target": 1.0, "opposite": 0.0}])
+    assert "either judge" not in {column.name for column in columns_of([alone])}

@@ -10,7 +10,10 @@ from typing import Literal
 from prosopon.evaluation.tasks import TASKS, TaskResult
 from prosopon.experiments.records import Record
 from prosopon.intervals import Interval, bootstrap_interval, ratio_interval
-from prosopon.judges import SIGNS
+from prosopon.judges import SIGNS, Verdict, either
+
+EITHER = "target:either"
+"""A measure that no task writes: it follows from what all judges say."""
 
 Better = Literal["higher", "lower", "neither"]
 Cluster = tuple[str, str]
@@ -57,6 +60,10 @@ COLUMNS: tuple[Column, ...] = (
     Column("yes/no", "yes-no", "per-token", "statements answered as the persona would", "higher"),
     Column("says yes", "yes-no", "yes", "statements answered Yes"),
     Column("text: target", "free-text", "target", "free answers that are the persona's", "higher"),
+    Column(
+        "either judge", "free-text", EITHER,
+        "free answers that one judge gives to the persona and no other to the opposite", "higher",
+    ),
     Column("opposite", "free-text", "opposite", "free answers that are the opposite's"),
     Column("neither", "free-text", "neither", "free answers that are nobody's: broken or astray"),
     Column(
@@ -148,13 +155,25 @@ def clusters(records: Sequence[Record], column: Column) -> dict[Cluster, tuple[f
     for record in records:
         result = record.results.get(column.task)
         for outcome in result.outcomes if result else ():
-            value = outcome.values.get(column.measure)
+            value = value_of(outcome.values, column.measure)
             if value is None:
                 continue
             total = sums[record.cell.contrast, outcome.question]
             total[0] += value
             total[1] += outcome.values[column.tokens] if column.tokens else 1.0
     return {key: (value, count) for key, (value, count) in sums.items()}
+
+
+def value_of(values: Mapping[str, float], measure: str) -> float | None:
+    """Return a measure of an answer; :data:`EITHER` where more than one judge read it."""
+    if measure != EITHER:
+        return values.get(measure)
+    tails = [name.removeprefix("target") for name in values if name.startswith("target")]
+    if len(tails) < 2:
+        return None
+    sides: tuple[Verdict, ...] = ("target", "opposite")
+    said = [side for side in sides for tail in tails if values.get(f"{side}{tail}")]
+    return float(either(said) == "target")
 
 
 def estimate(records: Sequence[Record], column: Column) -> Interval | None:

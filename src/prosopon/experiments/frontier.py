@@ -21,6 +21,7 @@ MEASURES = (
         next(column for column in COLUMNS if column.name == name)
         for name in (
             "text: target",
+            "either judge",
             "neither",
             "repetition",
             "recital",
@@ -35,7 +36,9 @@ HELP = {
     "text; - for an arm without a dial",
     "loss": "the rise that other general text then shows",
     "margin gained": "nats a token between the matching answer and the other, less the base's",
-    "target": "free answers that are the persona's",
+    "target": "free answers that are the persona's, by the first judge",
+    "either judge": "the same if one judge says so and no other says the opposite; where blind "
+    "readers were asked, it is nearer to them",
     "neither": "free answers that are nobody's",
     "repetition": "repeated 3-grams in free answers",
     "recital": "free answers with four words in a row of a calibration answer",
@@ -65,7 +68,8 @@ class FrontierPoint:
         loss: Rise of held-out general loss that was measured; None where it was not.
         allowed: The rise on calibration text that its dose was chosen by, mean over cells.
         margin: Margin of the choices less the base's on the same questions, nats a token.
-        target: Share of free answers on target.
+        target: Share of free answers on target by the first judge.
+        either: The same by one judge at least, and against none.
         neither: Share of free answers that are nobody's.
         repetition: Repeated 3-grams in free answers.
         recital: Share of free answers that recite a calibration answer.
@@ -84,6 +88,7 @@ class FrontierPoint:
     allowed: float | None
     margin: Interval | None
     target: Interval | None
+    either: Interval | None
     neither: Interval | None
     repetition: Interval | None
     recital: Interval | None
@@ -97,8 +102,9 @@ class FrontierPoint:
     def cells(self) -> list[Interval | None]:
         """The figures, in the order of :data:`HELP` after the level."""
         return [
-            self.loss, self.margin, self.target, self.neither, self.repetition, self.recital,
-            self.unseen, self.perplexity, self.unlikely, self.likely_target, self.facts,
+            self.loss, self.margin, self.target, self.either, self.neither, self.repetition,
+            self.recital, self.unseen, self.perplexity, self.unlikely, self.likely_target,
+            self.facts,
         ]  # fmt: skip
 
 

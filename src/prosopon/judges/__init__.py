@@ -1,7 +1,7 @@
 """Judges: who says whose a text is, and whether it is still language."""
 
 from prosopon.judges.accuracy import balanced_accuracy, measure_accuracy
-from prosopon.judges.agreement import agreement
+from prosopon.judges.agreement import agreement, either
 from prosopon.judges.base import Judge, Verdict
 from prosopon.judges.classifier import MINIMUM, ClassifierJudge
 from prosopon.judges.degeneration import Degeneration, degeneration
@@ -33,6 +33,7 @@ __all__ = [
     "balanced_accuracy",
     "count_signs",
     "degeneration",
+    "either",
     "judges_of",
     "leaves_role",
     "measure_accuracy",

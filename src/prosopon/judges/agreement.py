@@ -22,3 +22,15 @@ def agreement(ours: Sequence[Verdict], theirs: Sequence[Verdict]) -> float | Non
     from sklearn.metrics import cohen_kappa_score
 
     return float(cohen_kappa_score(list(ours), list(theirs)))
+
+
+def either(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the side that at least one judge names and none contradicts, else neither.
+
+    A careful judge misses much, and two of them miss different texts.
+
+    >>> either(["target", "neither"]), either(["target", "opposite"])
+    ('target', 'neither')
+    """
+    sides = set(verdicts) - {"neither"}
+    return sides.pop() if len(sides) == 1 else "neither"
