@@ -45,6 +45,23 @@ def by_level(records: Sequence[Record]) -> list[Record]:
     ]  # fmt: skip
 
 
+def places_of(records: Sequence[Record]) -> str:
+    """Return the contrasts and seeds of records as words."""
+    seeds = sorted({record.cell.seed for record in records})
+    names = [*dict.fromkeys(record.cell.contrast for record in records)]
+    word = "seed" if len(seeds) == 1 else "seeds"
+    return f"{', '.join(names)}, {word} {', '.join(map(str, seeds))}"
+
+
+def figure_line(records: Sequence[Record]) -> list[str]:
+    """Return the line below a page's figure where it shows fewer records than its table."""
+    some = by_level(records)
+    if len(some) == len(records):
+        some = []
+    shown = f"The figure shows {places_of(some)} ([level by level](#level-by-level))."
+    return [shown, ""] if some else []
+
+
 def where(record: Record) -> Where:
     """Return the contrast and the seed of a record."""
     return record.cell.contrast, record.cell.seed
@@ -88,13 +105,11 @@ def level_section(records: Sequence[Record], loss: float) -> list[str]:
     if not some:
         return []
     contrasts = list(dict.fromkeys(record.cell.contrast for record in some))
-    seeds = sorted({record.cell.seed for record in some})
     points = frontier_points(some)
     lines = [
         "## Level by level", "",
-        f"What the figure shows: {', '.join(contrasts)}, "
-        f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}. These are all "
-        "at which every arm with a dial ran at every level.", "",
+        f"What the figure shows: {places_of(some)}. These are all at which every arm with a dial "
+        "ran at every level.", "",
         *frontier_table([point for point in points if not point.contrast], help=False), "",
         f"The same where other general text loses exactly {loss:g}, on the straight line between "
         "two levels, the base being the first point. *mean* is over the personas; - where no two "

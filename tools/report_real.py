@@ -16,7 +16,7 @@ from typing import Any
 from zipfile import ZipFile
 
 from tools.real_contrasts import CONTRASTS, contrasts
-from tools.real_levels import by_level, level_section
+from tools.real_levels import by_level, figure_line, level_section
 
 from prosopon.arms.options import parse_arm_options
 from prosopon.cli.console import progress
@@ -217,6 +217,7 @@ def page(
         "# Personas at equal loss" + (f" on {model}" if model else ""), "",
         *([note, ""] if note else []),
         "![Choice margin and free text over measured loss](frontier.svg)", "",
+        *figure_line(records),
         "Every arm with a dial is as strong as it can be while general text loses at most so "
         "many nats a token (dotted). The loss shown is that of other general text. Intervals "
         "are 95%, over questions.", "",

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from tools.real_levels import by_level, equal_loss, height_at, level_section
+from tools.real_levels import by_level, equal_loss, figure_line, height_at, level_section
 
 from prosopon.experiments.frontier import frontier_points
 from tests.experiments.test_frontier import RECORDS, answers
@@ -26,7 +26,12 @@ def test_only_seeds_and_contrasts_with_every_level_are_compared():
     assert some == RECORDS
     twice = [*RECORDS, *(of_seed(record, 1) for record in RECORDS)]
     assert by_level(twice) == twice
+    assert figure_line(twice) == []  # the figure and the table are of the same records
+    assert figure_line([*RECORDS, *map(formal, half)]) == [
+        "The figure shows bold, seed 0 ([level by level](#level-by-level)).", "",
+    ]  # fmt: skip
     assert by_level(half) == []
+    assert figure_line(half) == []
     assert level_section(half, 0.05) == []
 
 
