@@ -6,17 +6,9 @@ from zipfile import ZipFile
 import pytest
 from tools.report_real import read
 
-from prosopon.experiments.frontier import frontier_points
-from tests.docs.test_figures import (
-    ADDED,
-    BLIND,
-    DOCS,
-    REPORT,
-    by_arm,
-    contrasts_of,
-    mean,
-    table,
-)
+from prosopon.experiments.frontier import frontier_points, gain_over
+from prosopon.experiments.markdown import show
+from tests.docs.test_figures import ADDED, DOCS, table
 from tools import blind_reading
 
 LAB = DOCS / "lab" / "real"
@@ -29,15 +21,56 @@ COLUMNS = {
 NAMES = {"log p": "contrastive-kl", "q = 0.3": "contrastive-kl likelihood_power=0.3"}
 
 
+FIVE = ("base", "prompt", "weight-steering", "contrastive-kl", "contrastive-lora")
+"""The arms of run 17; the report has got more of them since, and more seeds."""
+
+
+def section(number):
+    """Return what the page says of a run."""
+    return PAGE[PAGE.index(f"## Run {number}") :].split("\n## ")[0]
+
+
+def records_of(name):
+    """Return the records of a run, of a file beside the page or of the report."""
+    if name != "run 17":
+        return read(LAB / name)[0]
+    report = read(DOCS / "real" / "records.zip")[0]
+    return [record for record in report if record.cell.seed == 0 and record.cell.arm in FIVE]
+
+
+def read_blind(name, folder, monkeypatch):
+    """Return the page of a blind reading whose sheets and labels are zipped beside the page."""
+    with ZipFile(LAB / name) as archive:
+        archive.extractall(folder / "blind")
+    place = folder / "page.md"
+    words = ["x", "score", str(folder / "blind"), "--beside", "contrastive-kl"]
+    monkeypatch.setattr(sys, "argv", [*words, "--page", str(place)])
+    blind_reading.main()
+    return place.read_text("utf-8")
+
+
+def compare_with_readers(page, run):
+    """Check a run's columns of blind reading against a page."""
+    labelled = {row["arm"]: row for row in table(page, "# Read blind")}
+    for row in table(PAGE, f"## Run {run}"):
+        arm, *_ = row.values()
+        own = labelled[NAMES.get(arm, arm)]
+        for column, name in {
+            "target, read blind": "target",
+            "sense": "sense",
+            "both": "both",
+        }.items():
+            assert own[name].split(" [")[0] == row[column], (arm, column)
+
+
 @pytest.mark.parametrize(
     ("heading", "records", "arms"),
     [
-        ("## Run 15", "run15.zip", 3), ("## Run 16", "seed-1.zip", 3),
-        ("## Run 17", "../../real/records.zip", 5),
+        ("## Run 15", "run15.zip", 3), ("## Run 16", "seed-1.zip", 3), ("## Run 17", "run 17", 5),
     ],
 )  # fmt: skip
 def test_a_table_is_what_its_records_say(heading, records, arms):
-    points = {p.arm: p for p in frontier_points(read(LAB / records)[0]) if not p.contrast}
+    points = {p.arm: p for p in frontier_points(records_of(records)) if not p.contrast}
     rows = table(PAGE, heading)
     assert len(rows) == arms
     for row in rows:
@@ -49,54 +82,35 @@ def test_a_table_is_what_its_records_say(heading, records, arms):
 
 
 def test_what_was_read_blind_in_run_15_is_what_readers_wrote(tmp_path, monkeypatch):
-    with ZipFile(LAB / "run15-blind.zip") as archive:
-        archive.extractall(tmp_path / "blind")
-    place = tmp_path / "page.md"
-    words = ["x", "score", str(tmp_path / "blind"), "--beside", "contrastive-kl"]
-    monkeypatch.setattr(sys, "argv", [*words, "--page", str(place)])
-    blind_reading.main()
-    text = place.read_text("utf-8")
-    labelled = {row["arm"]: row for row in table(text, "# Read blind")}
-    for row in table(PAGE, "## Run 15"):
-        arm, *_ = row.values()
-        own = labelled[NAMES.get(arm, arm)]
-        for column, name in {
-            "target, read blind": "target",
-            "sense": "sense",
-            "both": "both",
-        }.items():
-            assert own[name].split(" [")[0] == row[column], (arm, column)
+    text = read_blind("run15-blind.zip", tmp_path, monkeypatch)
+    compare_with_readers(text, 15)
     (beside,) = (row for row in table(text, "## Beside") if row["arm"] == NAMES["q = 0.3"])
-    section = PAGE[PAGE.index("## Run 15") : PAGE.index("## Run 16")]
-    assert all(beside[column] in section for column in ("target", "sense", "both"))
+    assert all(beside[column] in section(15) for column in ("target", "sense", "both"))
 
 
-def test_what_was_read_blind_in_run_17_is_the_report_s():
-    labelled = {row["arm"]: row for row in table(BLIND, "# Read blind")}
-    for row in table(PAGE, "## Run 17"):
-        own = labelled[next(iter(row.values()))]
-        for column, name in {
-            "target, read blind": "target",
-            "sense": "sense",
-            "both": "both",
-        }.items():
-            assert own[name].split(" [")[0] == row[column], column
+def test_what_was_read_blind_in_run_17_is_what_readers_wrote(tmp_path, monkeypatch):
+    text = read_blind("run17-blind.zip", tmp_path, monkeypatch)
+    compare_with_readers(text, 17)
+    (added,) = (row for row in table(text, "## Beside") if row["arm"] == ADDED)
+    assert f"in {added['target']} more of its answers" in section(17)
+    assert f"with sense in {added['both']} more" in section(17)
 
 
 def test_run_17_by_persona_and_beside_its_rivals():
-    section = PAGE[PAGE.index("## Run 17") :]
-    for name, arms in contrasts_of(REPORT).items():
-        rows = [arms[arm] for arm in ("contrastive-kl", ADDED, "weight-steering")]
-        assert f"{name} {', '.join(mean(row['margin gained']) for row in rows)}" in section
+    records = records_of("run 17")
+    points = {(p.contrast, p.arm): p for p in frontier_points(records)}
+    for name in {contrast for contrast, _ in points if contrast}:
+        gains = [points[name, arm].margin for arm in ("contrastive-kl", ADDED, "weight-steering")]
+        assert f"{name} {', '.join(f'{gain.mean:.3f}' for gain in gains)}" in section(17)
     losses = (("contrastive-kl", "bold"), ("contrastive-kl", "casual"),
               ("contrastive-kl", "introvert"), (ADDED, "casual"), (ADDED, "introvert"))  # fmt: skip
     for arm, name in losses:
-        assert f"{mean(contrasts_of(REPORT)[name][arm]['loss'])} on {name}" in section, arm
-    beside = by_arm(REPORT, "## The mask beside each")["weight-steering at 0.05"]["margin"]
-    assert f"{beside} more margin than weight steering" in section
-    added = by_arm(BLIND, "## Beside contrastive-kl")[ADDED]
-    assert f"in {added['target']} more of its answers" in section
-    assert f"with sense in {added['both']} more" in section
+        assert f"{points[name, arm].loss.mean:.3f} on {name}" in section(17), arm
+    ours, theirs = (
+        [record for record in records if record.cell.arm == arm]
+        for arm in ("contrastive-kl", "weight-steering")
+    )
+    assert f"{show(gain_over(ours, theirs))} more margin than weight steering" in section(17)
 
 
 def test_the_product_s_mask_is_what_its_records_say():
