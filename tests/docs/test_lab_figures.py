@@ -8,7 +8,7 @@ from tools.report_real import read
 
 from prosopon.experiments.frontier import frontier_points, gain_over
 from prosopon.experiments.markdown import show
-from tests.docs.test_figures import ADDED, DOCS, table
+from tests.docs.test_figures import ADDED, BLIND, DOCS, REPORT, SEED_1, by_arm, mean, table
 from tools import blind_reading
 
 LAB = DOCS / "lab" / "real"
@@ -21,6 +21,7 @@ COLUMNS = {
 NAMES = {"log p": "contrastive-kl", "q = 0.3": "contrastive-kl likelihood_power=0.3"}
 
 
+ROWS_18 = 8
 FIVE = ("base", "prompt", "weight-steering", "contrastive-kl", "contrastive-lora")
 """The arms of run 17; the report has got more of them since, and more seeds."""
 
@@ -32,9 +33,11 @@ def section(number):
 
 def records_of(name):
     """Return the records of a run, of a file beside the page or of the report."""
-    if name != "run 17":
+    if name not in ("run 17", "run 18"):
         return read(LAB / name)[0]
     report = read(DOCS / "real" / "records.zip")[0]
+    if name == "run 18":
+        return [record for record in report if record.cell.at_loss in (0.0, 0.05)]
     return [record for record in report if record.cell.seed == 0 and record.cell.arm in FIVE]
 
 
@@ -54,12 +57,15 @@ def compare_with_readers(page, run):
     labelled = {row["arm"]: row for row in table(page, "# Read blind")}
     for row in table(PAGE, f"## Run {run}"):
         arm, *_ = row.values()
-        own = labelled[NAMES.get(arm, arm)]
+        own = labelled.get(NAMES.get(arm, arm))
         for column, name in {
             "target, read blind": "target",
             "sense": "sense",
             "both": "both",
         }.items():
+            if arm in ("random", "shortest"):  # nobody read them
+                assert row[column] == "-"
+                continue
             assert own[name].split(" [")[0] == row[column], (arm, column)
 
 
@@ -67,6 +73,7 @@ def compare_with_readers(page, run):
     ("heading", "records", "arms"),
     [
         ("## Run 15", "run15.zip", 3), ("## Run 16", "seed-1.zip", 3), ("## Run 17", "run 17", 5),
+        ("## Run 18", "run 18", ROWS_18),
     ],
 )  # fmt: skip
 def test_a_table_is_what_its_records_say(heading, records, arms):
@@ -111,6 +118,42 @@ def test_run_17_by_persona_and_beside_its_rivals():
         for arm in ("contrastive-kl", "weight-steering")
     )
     assert f"{show(gain_over(ours, theirs))} more margin than weight steering" in section(17)
+
+
+def test_run_18_is_the_report_and_its_two_readings():
+    compare_with_readers(BLIND, 18)
+    shown, measured = (
+        table(page[page.index(start) :], "margin gained" if page is PAGE else "Margin gained:")
+        for page, start in ((PAGE, "Where other text loses exactly"), (REPORT, "## Level by level"))
+    )
+    assert {row["arm"]: row for row in shown} == {row["arm"]: row for row in measured}
+    beside = by_arm(REPORT, "## The mask beside each")
+    for rival in ("few-shot", "lora at 0.05", "steering at 0.05", "weight-steering at 0.05"):
+        assert f"by {beside[rival]['margin']}" in section(18), rival
+        assert f"and {beside[rival]['target']}" in section(18), rival
+    read = by_arm(SEED_1, "# Read blind")
+    said = "in {} of the mask's answers, in {} of weight steering's, in {} of the steering vector's"
+    arms = ("contrastive-kl", "weight-steering", "steering")
+    assert said.format(*(mean(read[arm]["both"]) for arm in arms)) in section(18)
+    levels = {row["level"]: row for row in table(REPORT, "## Level by level")
+              if row["arm"] == "contrastive-kl"}  # fmt: skip
+    few, middle, many = (float(mean(levels[at]["margin gained"])) for at in ("0.02", "0.05", "0.1"))
+    assert f"keeps {few / middle:.2f} of its margin, at 0.1 it has {many / middle:.2f}" in PAGE
+
+
+def test_seeds_of_run_18_differ_as_it_says():
+    main = [r for r in records_of("run 18") if r.cell.contrast in ("introvert", "bold", "casual")]
+    gains, prices = {}, []
+    for seed in (0, 1, 2):
+        for point in frontier_points([r for r in main if r.cell.seed == seed]):
+            if not point.contrast and point.arm in ("contrastive-kl", ADDED):
+                gains.setdefault(point.arm, []).append(f"{point.margin.mean:.3f}")
+                if point.arm != ADDED:
+                    prices.append(f"{point.loss.mean:.3f}")
+    ours, theirs = gains["contrastive-kl"], gains[ADDED]
+    assert "gains {}, {} and {} with seeds 0, 1 and 2".format(*ours) in section(18)
+    assert "`contrastive-lora` {}, {} and {}.".format(*theirs) in section(18)
+    assert "other text loses {}, {} and {} under the masks".format(*prices) in section(18)
 
 
 def test_the_product_s_mask_is_what_its_records_say():
