@@ -8,9 +8,11 @@ from pathlib import Path
 from statistics import fmean
 from zipfile import ZipFile
 
+import pytest
 from tools.report_real import read
 
-from prosopon.experiments.frontier import frontier_points
+from prosopon.experiments.columns import Column, estimate
+from prosopon.experiments.frontier import MEASURES, frontier_points
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -183,6 +185,23 @@ def test_how_far_ahead_and_how_much_draws_differ():
         float(rows[0][name]) / float(rows[1][name]) for name in ("introvert", "bold", "casual")
     ]
     assert "{:.1f} times as much on introvert, {:.1f} on bold, {:.1f}".format(*times) in COMPARED
+
+
+@pytest.mark.parametrize("folder", [EARLIER.parent, EARLIER])
+def test_rubbish_is_nobody_s(folder):
+    records = [r for r in read(folder / "records.zip")[0] if r.results.get("free-text")]
+    loss, text = Column("", "perplexity", "nats", "", tokens="tokens"), MEASURES[-2]
+    assert text.measure == "base-nats"
+    base = {(r.cell.contrast, r.cell.seed): r for r in records if r.cell.arm == "base"}
+    wrecked = set()
+    for record in records:
+        own = base[record.cell.contrast, record.cell.seed]
+        ratios = [estimate([record], c).mean / estimate([own], c).mean for c in (loss, text)]
+        if max(ratios) > 3:
+            wrecked.add(record.cell.arm)
+            share = estimate([record], Column("", "free-text", "target", "")).mean
+            assert share <= 0.1, (record.name, record.cell.contrast)
+    assert "random" in wrecked
 
 
 def test_what_a_mask_costs_is_measured():
