@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Sequence
-from statistics import fmean
 
 from prosopon.experiments.frontier import FrontierPoint, frontier_points
 from prosopon.experiments.markdown import frontier_table, grid
@@ -108,16 +107,15 @@ def level_section(records: Sequence[Record], loss: float) -> list[str]:
     points = frontier_points(some)
     lines = [
         "## Level by level", "",
-        f"What the figure shows: {places_of(some)}. These are all at which every arm with a dial "
-        "ran at every level.", "",
+        f"What the figure shows: {places_of(some)}. Whatever arm ran at several levels ran at all "
+        "of them there.", "",
         *frontier_table([point for point in points if not point.contrast], help=False), "",
         f"The same where other general text loses exactly {loss:g}, on the straight line between "
-        "two levels, the base being the first point. *mean* is over the personas; - where no two "
-        "levels enclose it.", "",
+        "two levels, the base being the first point; - where no two of them enclose it.", "",
     ]  # fmt: skip
     for name, title in (("margin", "margin gained"), ("target", "free answers on target")):
         rows = equal_loss(points, contrasts, loss, name)
-        lines += [f"{title[0].upper()}{title[1:]}:", "", *grid(["arm", "mean", *contrasts], rows)]
+        lines += [f"{title[0].upper()}{title[1:]}:", "", *grid(["arm", "all", *contrasts], rows)]
         lines.append("")
     return lines
 
@@ -125,17 +123,14 @@ def level_section(records: Sequence[Record], loss: float) -> list[str]:
 def equal_loss(
     points: Sequence[FrontierPoint], contrasts: Sequence[str], loss: float, name: str
 ) -> list[list[str]]:
-    """Return a row for each arm with a dial: its mean, and its height on every contrast."""
+    """Return a row for each arm with a dial: its height over all contrasts, and on every one."""
     rows = []
     for arm in dict.fromkeys(point.arm for point in points if point.level):
         heights = []
-        for contrast in contrasts:
-            # Points of one contrast alone stand in the mean.
-            named = contrast if len(contrasts) > 1 else ""
-            own = [p for p in points if p.contrast == named]
+        for contrast in ("", *contrasts):
+            # Points of one contrast alone stand in the mean over all.
+            own = [p for p in points if p.contrast == (contrast if len(contrasts) > 1 else "")]
             base = [p for p in own if p.kind == "base"]
             heights.append(height_at([*base, *(p for p in own if p.arm == arm)], loss, name))
-        known = [height for height in heights if height is not None]
-        mean = fmean(known) if len(known) == len(contrasts) else None
-        rows.append([arm, *("-" if h is None else f"{h:.3f}" for h in (mean, *heights))])
+        rows.append([arm, *("-" if h is None else f"{h:.3f}" for h in heights)])
     return rows

@@ -66,7 +66,7 @@ WAYS = {
 """The arms of the figure at a glance, in its order, and what it calls them."""
 
 GLANCE = {
-    "target": "free answers that are the persona's",
+    "target": "free answers that a judge gives to the persona",
     "margin": "nats a token towards the persona's answer",
 }
 """Its panels: measures of a point, and their titles."""
@@ -219,8 +219,10 @@ def page(
         "![Choice margin and free text over measured loss](frontier.svg)", "",
         *figure_line(records),
         "Every arm with a dial is as strong as it can be while general text loses at most so "
-        "many nats a token (dotted). The loss shown is that of other general text. Intervals "
-        "are 95%, over questions.", "",
+        "many nats a token (dotted); one whose least dose costs more has that dose. The loss "
+        "shown is that of other general text. A figure over several contrasts is the mean over "
+        "all their questions, and rests on the seeds that the arm ran with at the level. "
+        "Intervals are 95%, over questions.", "",
         f"{max(cell.examples for cell in cells)} calibration pairs. Number of seeds: "
         + ", ".join(f"{name} {count}" for name, count in seeds.items()) + ".", "",
         *frontier_table([p for p in frontier_points(whole) if not p.contrast]), "",

@@ -55,6 +55,7 @@ def test_the_section_compares_arms_at_one_measured_loss(contrasts):
     text = "\n".join(level_section(records, 0.05))
     assert f"{', '.join(contrasts)}, seed 0." in text
     assert "loses exactly 0.05" in text
+    assert f"| arm | all | {' | '.join(contrasts)} |" in text
     assert "| " + " | ".join(lora) + " |" in text
     high = equal_loss(frontier_points(records), contrasts, 0.2, "margin")
     assert high[0] == ["lora", *["-"] * (1 + len(contrasts))]
