@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 from tools.real_contrasts import CONTRASTS, contrasts
 from tools.real_levels import by_level, figure_line, level_section
@@ -23,6 +23,7 @@ from prosopon.cli.console import progress
 from prosopon.cli.loading import load
 from prosopon.cli.options import ModelPlace
 from prosopon.drawing import COLOURS, GREY, figure, svg
+from prosopon.errors import DataError
 from prosopon.experiments import Plan, Sizes
 from prosopon.experiments.columns import EITHER, Column, estimate, measures_of
 from prosopon.experiments.experiment import Experiment
@@ -129,14 +130,24 @@ def read(place: Path) -> tuple[list[Record], list[Record]]:
     """Return the records of all contrasts and of the dialogues, of a folder or of it zipped.
 
     Folders of several machines may be put into one.
+
+    Raises:
+        DataError: There are none, or the file is no zip.
     """
-    if place.is_file():
-        with TemporaryDirectory() as folder, ZipFile(place) as archive:
-            archive.extractall(folder)
-            return read(Path(folder))
-    records: dict[bool, list[Record]] = {False: [], True: []}
-    for header in sorted(place.glob("*/experiment.json")):
-        records[header.parent.name == DRIFT] += Results.open(header.parent).records()
+    with TemporaryDirectory() as scratch:
+        folder = place
+        if place.is_file():
+            folder = Path(scratch)
+            try:
+                with ZipFile(place) as archive:
+                    archive.extractall(folder)
+            except BadZipFile as error:
+                raise DataError(f"{place}: {error}") from None
+        records: dict[bool, list[Record]] = {False: [], True: []}
+        for header in sorted(folder.glob("*/experiment.json")):
+            records[header.parent.name == DRIFT] += Results.open(header.parent).records()
+    if not any(records.values()):
+        raise DataError(f"{place}: no records; they lie in CONTRAST/experiment.json and beside it")
     return records[False], records[True]
 
 
@@ -380,7 +391,10 @@ def main() -> None:
         run(options, loaded)
         if options.drift:
             drift(options, loaded)
-    records, dialogues = read(Path(options.out))
+    try:
+        records, dialogues = read(Path(options.out))
+    except DataError as error:
+        parser.error(str(error))
     folder = Path(options.page or options.out)
     text = page(records, command_line(), dialogues, options.note)
     write_text(folder / "index.md", text)

@@ -145,3 +145,20 @@ def test_a_small_run_goes_on_and_writes_its_page(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "again" / "index.md").read_text().split(made)[0].replace(
         " on SmolLM2-135M-Instruct", ""
     ) == text.split(made)[0]
+
+
+@pytest.mark.parametrize("kind", ["nowhere", "empty ☕", "no zip"])
+def test_what_holds_no_records_is_named(tmp_path, monkeypatch, capsys, kind):
+    place = tmp_path / kind
+    if kind == "empty ☕":
+        place.mkdir()
+    elif kind == "no zip":
+        place.write_text("?")
+    monkeypatch.setattr(sys, "argv", ["x", "--read", "--out", str(place), "--page", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:
+        tool.main()
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert str(place) in said
+    assert ("not a zip file" if kind == "no zip" else "no records") in said
+    assert not (tmp_path / "index.md").exists()
