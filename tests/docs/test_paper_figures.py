@@ -58,3 +58,19 @@ def test_over_all_types_nothing_is_shown(records):
     assert f"Contrastive-Wanda has {100 * fmean(ours):.1f}, {said} over the {len(ours)}" in PAGE
     assert f"(p {gap.p:.3f})" in PAGE
     assert low < 0 < high
+
+
+def test_lora_and_retrieval_stand_beside_the_masks(tmp_path):
+    with ZipFile(DOCS / "real" / "paper.zip") as archive:
+        archive.extractall(tmp_path)
+    rivals = Results.open(tmp_path / "ai-persona-rivals").records()
+    by_place = {(r.cell.arm, r.cell.contrast): r for r in rivals}
+    summed = Column("", "choice", "summed", "")
+    for heading, who in (("## AI Persona", "power-seeking"), ("Wealth-seeking,", "wealth-seeking")):
+        section = PAGE[PAGE.index(heading) :]
+        for name, arm in (("retrieval", "retrieval"), ("LoRA", "lora")):
+            row = section[section.index(f"\n| {name} |") :].splitlines()[1].split(" | ")
+            own = [by_place[arm, who]]
+            for column, cell in ((summed, row[1]), (CHOICE, row[3])):
+                share = 100 * estimate(own, column).mean
+                assert cell.startswith(f"{share:.1f} ["), (who, name, column)
