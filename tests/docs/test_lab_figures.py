@@ -63,7 +63,7 @@ def compare_with_readers(page, run):
             "sense": "sense",
             "both": "both",
         }.items():
-            if arm in ("random", "shortest"):  # nobody read them
+            if own is None:  # nobody read it
                 assert row[column] == "-"
                 continue
             assert own[name].split(" [")[0] == row[column], (arm, column)
@@ -73,7 +73,7 @@ def compare_with_readers(page, run):
     ("heading", "records", "arms"),
     [
         ("## Run 15", "run15.zip", 3), ("## Run 16", "seed-1.zip", 3), ("## Run 17", "run 17", 5),
-        ("## Run 18", "run 18", ROWS_18),
+        ("## Run 18", "run 18", ROWS_18), ("## Run 19", "run19.zip", 3),
     ],
 )  # fmt: skip
 def test_a_table_is_what_its_records_say(heading, records, arms):
@@ -156,6 +156,29 @@ def test_seeds_of_run_18_differ_as_it_says():
     assert "gains {}, {} and {} with seeds 0, 1 and 2".format(*ours) in section(18)
     assert "`contrastive-lora` {}, {} and {}.".format(*theirs) in section(18)
     assert "other text loses {}, {} and {} under the masks".format(*prices) in section(18)
+
+
+def test_what_was_read_blind_in_run_19_is_what_readers_wrote(tmp_path, monkeypatch):
+    text = read_blind("run19-blind.zip", tmp_path, monkeypatch)
+    compare_with_readers(text, 19)
+    (few,) = table(text, "## Beside")
+    for column, words in (("target", "the persona in"), ("sense", "sense in")):
+        middle, low, high = few[column].replace("-", "").replace(",", "").replace("]", "").split()
+        assert f"{words} {middle} [{high}, {low[1:]}] fewer" in section(19)
+
+
+def test_run_19_has_half_the_margin():
+    records = records_of("run19.zip")
+    few, many = (
+        [record for record in records if record.name == name]
+        for name in ("contrastive-kl rounds=10 at 0.05", "contrastive-kl at 0.05")
+    )
+    gap = gain_over(many, few)
+    assert f"{show(gap)} less, question by question" in section(19)
+    points = {p.arm: p.either.mean for p in frontier_points(records) if not p.contrast}
+    said = "By either judge {:.3f} of the answers are the persona's, with thirty {:.3f}."
+    shares = points["contrastive-kl rounds=10"], points["contrastive-kl"]
+    assert said.format(*shares) in section(19)
 
 
 def test_the_product_s_mask_is_what_its_records_say():

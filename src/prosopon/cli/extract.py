@@ -122,8 +122,8 @@ def extract(
         bool,
         Option(
             "--fast",
-            help="A first light mask in less than half of the time: a third of the rounds, and at "
-            "most 32 examples and general texts.",
+            help="A first light mask in about half of the time, and half as strong on a chat "
+            "model: a third of the rounds, and at most 32 examples and general texts.",
         ),
     ] = False,
     output: OutputOrDefault = None,

@@ -44,7 +44,7 @@ class Recipe:
     target: str  # a bundled persona's name or a file
     opposite: str | None = None  # the same; None for the target's own
     examples: int = 64  # most of each side
-    is_fast: bool = True  # less than half of the time
+    is_fast: bool = True  # about half of the time
 
     def words(self) -> list[str]:
         """Return the words of the command that makes it, from ``--target`` on."""

@@ -52,7 +52,9 @@ class MakePart:
                     label="Name", placeholder="as the persona or the file", max_lines=1
                 )
                 examples = count("Most examples of each side", 2, 512, 64)
-                fast = gr.Checkbox(True, label="A quick first mask, in less than half of the time")
+                fast = gr.Checkbox(
+                    True, label="A quick first mask, in about half of the time, and half as strong"
+                )
                 go = gr.Button("Make it", variant="primary")
                 halt = gr.Button("Stop", visible=False)
             with gr.Column(min_width=280):
